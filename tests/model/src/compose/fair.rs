@@ -1,0 +1,54 @@
+//! Every fair run comes to rest, whatever the container does.
+//!
+//! In a fair run power stays, flash works, nobody interferes, orders are answered and time passes; but mounts may fail,
+//! processes may end and signals may fail to come, at every moment and in every order. The steps of such runs form no
+//! cycle, so each run ends, and it ends only where nothing is owed: there the search asks for a place to rest.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "every index names a world that is in the list; a wrong one must stop the run"
+)]
+
+/// The fair steps, world by world in the order of discovery.
+#[derive(Default)]
+pub(super) struct Fair {
+    /// Index of the first edge of each world.
+    starts: Vec<usize>,
+    edges: Vec<u32>,
+}
+
+impl Fair {
+    /// From here on edges leave the next world.
+    pub(super) fn next_world(&mut self) {
+        self.starts.push(self.edges.len());
+    }
+
+    pub(super) fn add(&mut self, to: u32) {
+        self.edges.push(to);
+    }
+
+    fn out(&self, world: usize) -> &[u32] {
+        let end = self.starts.get(world + 1).copied().unwrap_or(self.edges.len());
+        &self.edges[self.starts[world]..end]
+    }
+
+    /// The first world that is on a cycle or behind one. What can be taken away again and again, world by world without
+    /// a way in, has none.
+    pub(super) fn first_endless(&self) -> Option<usize> {
+        let mut ways_in = vec![0_u32; self.starts.len()];
+        for to in &self.edges {
+            ways_in[*to as usize] += 1;
+        }
+        let mut free: Vec<_> = (0..ways_in.len()).filter(|world| ways_in[*world] == 0).collect();
+        while let Some(world) = free.pop() {
+            for to in self.out(world) {
+                let to = *to as usize;
+                ways_in[to] -= 1;
+                if ways_in[to] == 0 {
+                    free.push(to);
+                }
+            }
+        }
+        ways_in.iter().position(|ways| *ways > 0)
+    }
+}
