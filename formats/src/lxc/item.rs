@@ -1,0 +1,302 @@
+//! One line of the configuration as a value: the table of all keys, read and written in one place.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{Capability, CgroupVersion, Command, DeviceRule, LxcWrong, MountEntry, NetItem, quoted, wrong};
+use crate::words::words;
+
+/// What one line says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// `lxc.tty.max`
+    TtyMax(u32),
+    /// `lxc.tty.min`
+    TtyMin(u32),
+    /// `lxc.pty.max`
+    PtyMax(u32),
+    /// `lxc.log.file`
+    LogFile(String),
+    /// `lxc.log.level`, a word or number that the device's own level overrides.
+    LogLevel(String),
+    /// `lxc.cgroup.devices.allow` and `deny`, of either generation.
+    Devices {
+        /// The generation.
+        version: CgroupVersion,
+        /// Allowed or denied.
+        allow: bool,
+        /// What.
+        rule: DeviceRule,
+    },
+    /// `lxc.cgroup.CONTROLLER.FILE` and `lxc.cgroup2.CONTROLLER.FILE`, other than devices.
+    Cgroup {
+        /// The generation.
+        version: CgroupVersion,
+        /// The file, for example `memory.limit_in_bytes`.
+        file: String,
+        /// What is written to it.
+        value: String,
+    },
+    /// `lxc.rootfs.path`
+    Rootfs(Rootfs),
+    /// `lxc.init.cmd`
+    InitCmd(Command),
+    /// `lxc.init.cwd`
+    InitCwd(String),
+    /// `lxc.init.uid`
+    InitUid(u32),
+    /// `lxc.init.gid`
+    InitGid(u32),
+    /// `lxc.environment`
+    Environment {
+        /// The variable.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// `lxc.namespace.keep`: namespaces shared with the device.
+    NamespaceKeep(Vec<Namespace>),
+    /// `lxc.console.path = none`
+    NoConsole,
+    /// `lxc.mount.auto`
+    MountAuto(Vec<AutoMount>),
+    /// `lxc.autodev`
+    Autodev(bool),
+    /// `lxc.mount.entry`
+    Mount(MountEntry),
+    /// `lxc.cap.drop`
+    CapDrop(Vec<Capability>),
+    /// `lxc.cap.keep`; empty is `none`.
+    CapKeep(Vec<Capability>),
+    /// `lxc.no_new_privs`
+    NoNewPrivs(bool),
+    /// `lxc.net.N.…`
+    Net {
+        /// N.
+        index: u8,
+        /// The rest.
+        item: NetItem,
+    },
+    /// `lxc.uts.name`
+    UtsName(String),
+    /// `lxc.hook.mount`: a program of the device.
+    HookMount(String),
+}
+
+/// The layers of a root: `overlayfs:LOWER[:LOWER…]:UPPER`. The first lower one is on top of the others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rootfs {
+    /// Read-only layers from the top down; at least one.
+    pub lowers: Vec<String>,
+    /// The writable layer.
+    pub upper: String,
+}
+
+words! {
+    /// A namespace.
+    pub enum Namespace {
+        /// User and group ids.
+        User = "user",
+        /// Network.
+        Net = "net",
+        /// System V and POSIX queues.
+        Ipc = "ipc",
+        /// Process ids.
+        Pid = "pid",
+        /// Host name.
+        Uts = "uts",
+        /// Cgroups.
+        Cgroup = "cgroup",
+    }
+}
+
+words! {
+    /// A kernel file system that is mounted without an entry of its own.
+    pub enum AutoMount {
+        /// `/proc`, dangerous parts read-only.
+        Proc = "proc",
+        /// The same.
+        ProcMixed = "proc:mixed",
+        /// `/proc` writable.
+        ProcRw = "proc:rw",
+        /// `/sys`, read-only but for parts of the network.
+        Sys = "sys",
+        /// The same.
+        SysMixed = "sys:mixed",
+        /// `/sys` read-only.
+        SysRo = "sys:ro",
+        /// `/sys` writable.
+        SysRw = "sys:rw",
+        /// The container's own cgroup writable, the rest read-only.
+        Cgroup = "cgroup",
+        /// The same.
+        CgroupMixed = "cgroup:mixed",
+        /// The container's own cgroup read-only.
+        CgroupRo = "cgroup:ro",
+        /// The container's own cgroup writable.
+        CgroupRw = "cgroup:rw",
+    }
+}
+
+/// Reads the value of a key.
+pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
+    Ok(match key {
+        "lxc.tty.max" => Item::TtyMax(number(value)?),
+        "lxc.tty.min" => Item::TtyMin(number(value)?),
+        "lxc.pty.max" => Item::PtyMax(number(value)?),
+        "lxc.log.file" => Item::LogFile(absolute(value)?),
+        "lxc.log.level" => Item::LogLevel(plain(value, |c| c.is_ascii_alphanumeric())?),
+        "lxc.rootfs.path" => Item::Rootfs(rootfs(value)?),
+        "lxc.init.cmd" => {
+            Item::InitCmd(Command::parse(value).ok_or_else(|| wrong(value, "a command with its quotes closed"))?)
+        }
+        "lxc.init.cwd" => Item::InitCwd(absolute(value)?),
+        "lxc.init.uid" => Item::InitUid(number(value)?),
+        "lxc.init.gid" => Item::InitGid(number(value)?),
+        "lxc.environment" => match value.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Item::Environment { name: name.into(), value: value.into() },
+            _ => return Err(wrong(value, "NAME=VALUE")),
+        },
+        "lxc.namespace.keep" => {
+            Item::NamespaceKeep(list(value, Namespace::parse, "a list of user, net, ipc, pid, uts, cgroup")?)
+        }
+        "lxc.console.path" if value == "none" => Item::NoConsole,
+        "lxc.console.path" => return Err(wrong(value, "none")),
+        "lxc.mount.auto" => {
+            Item::MountAuto(list(value, AutoMount::parse, "a list of proc, sys and cgroup with :ro, :mixed or :rw")?)
+        }
+        "lxc.autodev" => Item::Autodev(flag(value)?),
+        "lxc.mount.entry" => Item::Mount(MountEntry::parse(value)?),
+        "lxc.cap.drop" => Item::CapDrop(list(value, Capability::parse, "a list of capabilities like net_admin")?),
+        "lxc.cap.keep" if value == "none" => Item::CapKeep(Vec::new()),
+        "lxc.cap.keep" => {
+            Item::CapKeep(list(value, Capability::parse, "a list of capabilities like net_admin, or none")?)
+        }
+        "lxc.no_new_privs" => Item::NoNewPrivs(flag(value)?),
+        "lxc.uts.name" => Item::UtsName(plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))?),
+        "lxc.hook.mount" => Item::HookMount(absolute(value)?),
+        _ => return family(key, value),
+    })
+}
+
+/// The keys that have a part of their own choosing.
+fn family(key: &str, value: &str) -> Result<Item, LxcWrong> {
+    if let Some((index, member)) = key.strip_prefix("lxc.net.").and_then(|rest| rest.split_once('.')) {
+        // A second spelling of a number would be a second interface to one reader and the same to another.
+        let canonical = index == "0" || !index.starts_with(['0', '+']);
+        let index = index.parse().ok().filter(|_| canonical).ok_or(LxcWrong::UnknownKey)?;
+        return NetItem::read(member, value).ok_or(LxcWrong::UnknownKey)?.map(|item| Item::Net { index, item });
+    }
+    let (version, file) = key
+        .strip_prefix("lxc.cgroup2.")
+        .map(|file| (CgroupVersion::V2, file))
+        .or_else(|| key.strip_prefix("lxc.cgroup.").map(|file| (CgroupVersion::V1, file)))
+        .ok_or(LxcWrong::UnknownKey)?;
+    match file {
+        "devices.allow" => Ok(Item::Devices { version, allow: true, rule: DeviceRule::parse(value)? }),
+        "devices.deny" => Ok(Item::Devices { version, allow: false, rule: DeviceRule::parse(value)? }),
+        _ => {
+            let (controller, name) = file.split_once('.').ok_or(LxcWrong::UnknownKey)?;
+            let word = |part: &str| {
+                !part.is_empty()
+                    && !part.starts_with('.')
+                    && part
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.".contains(&byte))
+            };
+            if !word(controller) || !word(name) || controller == "devices" {
+                return Err(LxcWrong::UnknownKey);
+            }
+            if value.is_empty() {
+                return Err(wrong(value, "a value"));
+            }
+            Ok(Item::Cgroup { version, file: file.into(), value: value.into() })
+        }
+    }
+}
+
+fn number(value: &str) -> Result<u32, LxcWrong> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|_| digits).ok_or_else(|| wrong(value, "a whole number"))
+}
+
+fn flag(value: &str) -> Result<bool, LxcWrong> {
+    match value {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(wrong(value, "0 or 1")),
+    }
+}
+
+fn plain(value: &str, allowed: impl Fn(char) -> bool) -> Result<String, LxcWrong> {
+    if value.is_empty() || value.len() > 64 || !value.chars().all(allowed) {
+        return Err(wrong(value, "a plain name"));
+    }
+    Ok(value.into())
+}
+
+fn absolute(value: &str) -> Result<String, LxcWrong> {
+    if value.starts_with('/') && !value.split('/').any(|component| component == "..") {
+        Ok(value.into())
+    } else {
+        Err(wrong(value, "an absolute path without `..`"))
+    }
+}
+
+/// A list separated by blanks; never empty.
+fn list<T>(value: &str, parse: impl Fn(&str) -> Option<T>, wanted: &'static str) -> Result<Vec<T>, LxcWrong> {
+    let items: Option<Vec<T>> = value.split_ascii_whitespace().map(parse).collect();
+    items.filter(|items| !items.is_empty()).ok_or_else(|| wrong(value, wanted))
+}
+
+fn rootfs(value: &str) -> Result<Rootfs, LxcWrong> {
+    let form = || wrong(value, "overlayfs:LOWER[:LOWER…]:UPPER with absolute paths");
+    let layers = value.strip_prefix("overlayfs:").ok_or_else(form)?;
+    let mut lowers = layers.split(':').map(absolute).collect::<Result<Vec<_>, _>>().map_err(|_| form())?;
+    let upper = lowers.pop().ok_or_else(form)?;
+    if lowers.is_empty() { Err(form()) } else { Ok(Rootfs { lowers, upper }) }
+}
+
+/// Words with blanks between.
+fn joined<T: Copy>(items: &[T], word: impl Fn(T) -> &'static str) -> String {
+    items.iter().map(|item| word(*item)).collect::<Vec<_>>().join(" ")
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TtyMax(number) => write!(f, "lxc.tty.max = {number}"),
+            Self::TtyMin(number) => write!(f, "lxc.tty.min = {number}"),
+            Self::PtyMax(number) => write!(f, "lxc.pty.max = {number}"),
+            Self::LogFile(path) => write!(f, "lxc.log.file = {}", quoted(path)),
+            Self::LogLevel(level) => write!(f, "lxc.log.level = {level}"),
+            Self::Devices { version, allow, rule } => {
+                write!(f, "lxc.{version}.devices.{} = {rule}", if *allow { "allow" } else { "deny" })
+            }
+            Self::Cgroup { version, file, value } => write!(f, "lxc.{version}.{file} = {}", quoted(value)),
+            Self::Rootfs(rootfs) => {
+                write!(f, "lxc.rootfs.path = overlayfs:{}:{}", rootfs.lowers.join(":"), rootfs.upper)
+            }
+            Self::InitCmd(command) => write!(f, "lxc.init.cmd = {}", quoted(&alloc::format!("{command}"))),
+            Self::InitCwd(path) => write!(f, "lxc.init.cwd = {}", quoted(path)),
+            Self::InitUid(id) => write!(f, "lxc.init.uid = {id}"),
+            Self::InitGid(id) => write!(f, "lxc.init.gid = {id}"),
+            Self::Environment { name, value } => {
+                write!(f, "lxc.environment = {}", quoted(&alloc::format!("{name}={value}")))
+            }
+            Self::NamespaceKeep(list) => write!(f, "lxc.namespace.keep = {}", joined(list, Namespace::as_str)),
+            Self::NoConsole => f.write_str("lxc.console.path = none"),
+            Self::MountAuto(list) => write!(f, "lxc.mount.auto = {}", joined(list, AutoMount::as_str)),
+            Self::Autodev(on) => write!(f, "lxc.autodev = {}", u8::from(*on)),
+            Self::Mount(entry) => write!(f, "lxc.mount.entry = {entry}"),
+            Self::CapDrop(list) => write!(f, "lxc.cap.drop = {}", joined(list, Capability::as_str)),
+            Self::CapKeep(list) if list.is_empty() => f.write_str("lxc.cap.keep = none"),
+            Self::CapKeep(list) => write!(f, "lxc.cap.keep = {}", joined(list, Capability::as_str)),
+            Self::NoNewPrivs(on) => write!(f, "lxc.no_new_privs = {}", u8::from(*on)),
+            Self::Net { index, item } => write!(f, "lxc.net.{index}.{item}"),
+            Self::UtsName(name) => write!(f, "lxc.uts.name = {name}"),
+            Self::HookMount(path) => write!(f, "lxc.hook.mount = {}", quoted(path)),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Hostile bytes for every reader of Cairn, and the laws that hold whatever arrives.
+//!
+//! A [`Target`] is a plain function: it gets bytes, feeds them to a reader, and panics when a law is broken. Every law
+//! begins with *the reader does not panic*; most go on with *what it read, written and read again, is the same*.
+//! Adding one is one line in [`TARGETS`] and, if good inputs are known, files in `corpus/NAME/`.
+//!
+//! The same functions run in three harnesses:
+//!
+//! | harness                                     | inputs                                                      |
+//! |---------------------------------------------|-------------------------------------------------------------|
+//! | `cargo test -p cairn-tests-fuzz`            | corpus and a fixed number of mutations of it, always the same |
+//! | `cargo run -p cairn-tests-fuzz -- --seconds N` | the same kind of mutations, for as long as wanted          |
+//! | `tests/fuzz/fuzz` (libFuzzer)               | guided by coverage; needs a nightly compiler                |
+#![forbid(unsafe_code)]
+
+pub mod corpus;
+pub mod mutate;
+pub mod run;
+// A panic is how a law says that it is broken. Not `expect`: not every law needs every one of these.
+#[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
+mod targets;
+
+use targets::{bootenv, journal, revision};
+
+/// One reader and its law.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// How it is called on the command line and in `corpus/`.
+    pub name: &'static str,
+    /// What holds for every input, as a sentence.
+    pub promise: &'static str,
+    /// Panics if it does not hold for this one.
+    pub check: fn(&[u8]),
+}
+
+impl Target {
+    const fn new(name: &'static str, check: fn(&[u8]), promise: &'static str) -> Self {
+        Self { name, promise, check }
+    }
+}
+
+/// All targets, each in one line.
+#[rustfmt::skip]
+pub const TARGETS: &[Target] = &[
+    Target::new("journal", journal::whole, "a journal that is read is written and read again as the same journal"),
+    Target::new("journal-rehead", journal::rehead, "another head leaves the body as it was, byte for byte"),
+    Target::new("raw-wanted", bootenv::raw_wanted, "what a raw cell holds survives being stored"),
+    Target::new("raw-spent", bootenv::raw_spent, "what a note in a raw sector says survives being stored"),
+    Target::new("grub-wanted", bootenv::grub_wanted, "a GRUB cell that is accepted has the very bytes of our encoder"),
+    Target::new("grub-spent", bootenv::grub_spent, "a GRUB note that is accepted has the very bytes of our encoder"),
+    Target::new("grubenv", bootenv::grubenv, "a store into a grubenv leaves every line of others, in order"),
+    Target::new("uboot-txt", bootenv::uboot_txt, "a store into an uboot.txt leaves every variable of others, in order"),
+    Target::new("uboot-env", bootenv::uboot_env, "an environment that is read can be written with the same variables"),
+    Target::new("json", revision::json, "a JSON text that is read has one canonical form, however it is written in between"),
+    Target::new("state", revision::state, "a state keeps its text, and each of its keys is a path and is found again"),
+    Target::new("strict", revision::strict, "a state that passes strict has no key that nobody signed"),
+    Target::new("manifest", revision::manifest, "no name in a manifest that is read leads out of its container"),
+    Target::new("lxc", revision::lxc, "a container configuration that is read can be written with the same lines"),
+    Target::new("progress", revision::progress, "a progress report that is read can be written and read again"),
+    Target::new("signature", revision::signature, "what a signature signs begins with its header as it was encoded"),
+    Target::new("pattern", revision::pattern, "a pattern without anything special selects itself and nothing else"),
+    Target::new("trust", revision::trust, "a store is empty exactly if nothing could be added"),
+];
+
+/// The target of this name.
+#[must_use]
+pub fn target(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}

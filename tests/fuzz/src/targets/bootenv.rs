@@ -1,0 +1,117 @@
+//! Laws of the boot cells.
+
+use formats::bootenv::uboot::{self, Head};
+use formats::bootenv::vars::Vars;
+use formats::bootenv::{grub, key, raw, reference};
+use statemachine::boot::{TRIAL_ATTEMPTS_CEILING, Trial, Wanted};
+use statemachine::ids::RevisionId;
+
+const HEADS: [Head; 2] = [Head::Plain, Head::Flagged];
+
+pub(crate) fn raw_wanted(bytes: &[u8]) {
+    for (head, bytes) in sectors(bytes) {
+        let Ok(wanted) = raw::decode_wanted(&bytes, head) else { continue };
+        possible(&wanted);
+        let again = raw::encode_wanted(&wanted, head).expect("what was read has room");
+        assert_eq!(raw::decode_wanted(&again, head), Ok(wanted));
+    }
+}
+
+pub(crate) fn raw_spent(bytes: &[u8]) {
+    for (head, bytes) in sectors(bytes) {
+        let Ok(spent) = raw::decode_spent(&bytes, head) else { continue };
+        let again = raw::encode_spent(&spent, head).expect("what was read has room");
+        assert_eq!(raw::decode_spent(&again, head), Ok(spent));
+    }
+}
+
+pub(crate) fn grub_wanted(bytes: &[u8]) {
+    let Ok(wanted) = grub::decode_wanted(bytes) else { return };
+    possible(&wanted);
+    assert_eq!(grub::encode_wanted(&wanted).expect("what was read has room"), *bytes);
+}
+
+pub(crate) fn grub_spent(bytes: &[u8]) {
+    let Ok(spent) = grub::decode_spent(bytes) else { return };
+    assert_eq!(grub::encode_spent(&spent).expect("what was read has room"), *bytes);
+}
+
+pub(crate) fn grubenv(bytes: &[u8]) {
+    let mut block = bytes.to_vec();
+    block.resize(grub::BLOCK, b'#');
+    let Ok(before) = grub::open(&block) else { return };
+    if let Ok(read) = reference::decode(before) {
+        possible(&read);
+    }
+    let Ok(block) = reference::encode_grubenv(before, &sample()) else { return };
+    let after = grub::open(&block).expect("what was written can be read");
+    stored(before, after, &[reference::TRYING]);
+}
+
+pub(crate) fn uboot_txt(bytes: &[u8]) {
+    let Ok(before) = reference::open_txt(bytes) else { return };
+    if let Ok(read) = reference::decode(before) {
+        possible(&read);
+    }
+    let Ok(file) = reference::encode_txt(before, &sample()) else { return };
+    let after = reference::open_txt(&file).expect("what was written can be read");
+    stored(before, after, &[]);
+}
+
+pub(crate) fn uboot_env(bytes: &[u8]) {
+    for head in HEADS {
+        let mut sealed = bytes.to_vec();
+        seal(&mut sealed, head);
+        for bytes in [bytes, &sealed] {
+            let Ok(env) = uboot::open(bytes, head) else { continue };
+            let mut again = vec![0; bytes.len() + 1];
+            uboot::write(env.vars, &[], head, env.flag, &mut again).expect("what was read has room");
+            let again = uboot::open(&again, head).expect("what was written can be read");
+            assert_eq!(again.flag, env.flag);
+            assert!(again.vars.iter().eq(env.vars.iter()));
+        }
+    }
+}
+
+/// Our variables as they were stored, all others as they were. `note` is the firmware's, where a store may clear it.
+fn stored(before: Vars<'_>, after: Vars<'_>, note: &[&str]) {
+    assert_eq!(reference::decode(after), Ok(sample()));
+    let ours =
+        [reference::REV, reference::TRY, key::NONCE, key::PREVIOUS, key::FACTORY, key::MAX, key::ISSUED, key::SUM];
+    let is_ours = |name: &[u8]| ours.iter().chain(note).any(|key| key.as_bytes() == name);
+    let others = |vars: Vars<'_>| -> Vec<(Vec<u8>, Vec<u8>)> {
+        vars.iter().filter(|var| !is_ours(var.name)).map(|var| (var.name.to_vec(), var.value.to_vec())).collect()
+    };
+    assert_eq!(others(before), others(after));
+}
+
+fn possible(wanted: &Wanted) {
+    assert!(wanted.trial.as_ref().is_none_or(|trial| (1..=TRIAL_ATTEMPTS_CEILING).contains(&trial.max)));
+}
+
+fn sample() -> Wanted {
+    let revision = |name| RevisionId::parse(name).expect("a name");
+    Wanted {
+        nonce: 70_000,
+        default: revision("locals/desk"),
+        previous: Some(revision("12")),
+        factory: Some(revision("0")),
+        trial: Some(Trial { revision: revision("13"), max: 4, issued: 1 }),
+    }
+}
+
+/// The bytes as they came, and cut or filled to a sector with the checksum put right, for both heads.
+fn sectors(bytes: &[u8]) -> impl Iterator<Item = (Head, Vec<u8>)> + '_ {
+    HEADS.into_iter().flat_map(move |head| {
+        let mut sealed = bytes.to_vec();
+        sealed.resize(raw::SECTOR, 0);
+        seal(&mut sealed, head);
+        [(head, bytes.to_vec()), (head, sealed)]
+    })
+}
+
+fn seal(bytes: &mut [u8], head: Head) {
+    let Some(data) = bytes.get(head.width()..) else { return };
+    let checksum = super::crc32(data);
+    bytes[..4].copy_from_slice(&checksum.to_le_bytes());
+}

@@ -1,0 +1,12 @@
+//! The laws, a file for each room of readers.
+
+pub(crate) mod bootenv;
+pub(crate) mod journal;
+pub(crate) mod revision;
+
+/// CRC-32/ISO-HDLC by its definition, bit by bit: a second opinion beside the table of the code under test.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}

@@ -1,0 +1,131 @@
+//! What a revision consists of: states, manifests, container configurations, reports, signatures.
+//!
+//! Lengths are limited by the readers themselves, so no target cuts its input.
+
+use std::time::Duration;
+
+use formats::bsp_json::Bsp;
+use formats::glob::{Dialect, Pattern};
+use formats::json::{self, Limits};
+use formats::lxc::Config;
+use formats::path::{self, ContainerName};
+use formats::progress::Report;
+use formats::resolve::resolve;
+use formats::run_json::Manifest;
+use formats::signature::Signature;
+use formats::state::Revision;
+use formats::trust::Trust;
+use formats::verify::{Cover, Mode, Policy, Untrusted, verify};
+
+/// The authority of the golden states.
+const AUTHORITY: &[u8] = include_bytes!("../../../formats/golden/states/keys/ca.crt.pem");
+
+/// A moment at which its certificates are valid.
+const NOW: Duration = Duration::from_secs(2_840_140_800);
+
+pub(crate) fn json(bytes: &[u8]) {
+    let Ok(value) = json::parse(bytes, Limits::STATE) else { return };
+    let tree = value.to_json();
+    for text in [tree.canonical(), tree.compact(), tree.pretty()] {
+        // Indenting makes a text longer, so a text that was just short enough may not be any more.
+        if text.len() <= Limits::STATE.bytes {
+            let again = json::parse(text.as_bytes(), Limits::STATE).map(|value| value.to_json().canonical());
+            assert_eq!(again, Ok(tree.canonical()));
+        }
+    }
+}
+
+pub(crate) fn state(bytes: &[u8]) {
+    let Ok(revision) = Revision::parse(bytes) else { return };
+    assert_eq!(revision.text().as_bytes(), bytes);
+    for entry in revision.entries() {
+        assert_eq!(path::key(entry.key), Ok(()));
+        assert_eq!(revision.get(entry.key), Some(entry));
+    }
+    if let Ok(resolved) = resolve(&revision) {
+        assert_eq!(resolved.containers.len(), revision.containers().len());
+        assert!(resolved.containers.iter().all(|container| container.group < resolved.device.groups.len()));
+    }
+    let _ = Bsp::of(&revision, &mut Vec::new());
+}
+
+pub(crate) fn strict(bytes: &[u8]) {
+    let Ok(revision) = Revision::parse(bytes) else { return };
+    let mut trust = Trust::new();
+    assert_eq!(trust.add_certificates(AUTHORITY), Ok(1));
+    let policy = Policy { mode: Mode::Strict, boot_chain_checks_fit: false };
+    let Ok(verified) = verify(Untrusted::new(revision), policy, &trust.at(NOW)) else { return };
+    for (entry, cover) in verified.entries().zip(&verified.coverage().rows) {
+        let exempt = entry.key.starts_with("_sigs/") || entry.key.ends_with("/src.json");
+        assert!(exempt || matches!(cover, Cover::Protected { .. }), "{}", entry.key);
+    }
+}
+
+pub(crate) fn manifest(bytes: &[u8]) {
+    let Ok(name) = ContainerName::parse("web") else { return };
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    if let Ok(manifest) = Manifest::parse(&name, text, &mut Vec::new()) {
+        let files = manifest.config.iter().chain(manifest.images().map(|volume| &volume.file)).chain(&manifest.exports);
+        files.for_each(|file| assert_eq!(path::relative(file), Ok(())));
+        manifest.storage.iter().for_each(|storage| assert_eq!(path::component(&storage.name), Ok(())));
+    }
+}
+
+pub(crate) fn lxc(bytes: &[u8]) {
+    let Ok(config) = Config::parse(bytes) else { return };
+    let again = config.to_text().and_then(|text| Config::parse(text.as_bytes()));
+    assert!(again.is_ok_and(|again| config.items().eq(again.items())));
+}
+
+pub(crate) fn progress(bytes: &[u8]) {
+    let Ok(report) = Report::parse(bytes) else { return };
+    let again = Report::parse(report.to_text().as_bytes());
+    assert!(again.is_ok_and(|again| again.status == report.status && again.message == report.message));
+}
+
+/// The bytes are the header, which is encoded here: mutations of base64 would hardly ever decode.
+pub(crate) fn signature(bytes: &[u8]) {
+    let text = format!(r##"{{"#spec":"pvs@2","protected":"{}","signature":"AAAA"}}"##, base64url(bytes));
+    if let Ok(signature) = Signature::parse("_sigs/x.json", &text) {
+        let Ok(revision) = Revision::parse(br##"{"#spec":"pantavisor-service-system@1","a/b.json":1}"##) else {
+            return;
+        };
+        for dialect in [Dialect::Device, Dialect::Tool] {
+            let selection = signature.select(&revision, dialect);
+            assert_eq!(selection.0.len(), 2);
+            assert!(signature.input(&revision, &selection).starts_with(base64url(bytes).as_bytes()));
+        }
+    }
+}
+
+/// A pattern, and in the next line the key.
+pub(crate) fn pattern(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let (pattern, key) = text.split_once('\n').unwrap_or((text, "a/b"));
+    let Ok(pattern) = Pattern::parse(pattern) else { return };
+    let device = pattern.matches(key, Dialect::Device);
+    let tool = pattern.matches(key, Dialect::Tool);
+    // What is neither special nor different is matched by itself, in both dialects.
+    if !pattern.as_str().contains(['*', '?', '[', '{', '}', '\\']) {
+        assert_eq!((device, tool), (pattern.as_str() == key, pattern.as_str() == key));
+    }
+}
+
+pub(crate) fn trust(bytes: &[u8]) {
+    let mut trust = Trust::new();
+    let found = trust.add_certificates(bytes).is_ok() | trust.add_public_keys(bytes).is_ok();
+    assert_eq!(found, !trust.is_empty());
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().chain([&0, &0]).take(3).fold(0_usize, |group, byte| group << 8 | usize::from(*byte));
+        for digit in 0..=chunk.len() {
+            let index = group >> (18 - 6 * digit) & 63;
+            text.push(DIGITS.get(index).map_or('A', |digit| char::from(*digit)));
+        }
+    }
+    text
+}
