@@ -1,0 +1,200 @@
+//! What a porter writes: constants, one constructor, and what the firmware says it has booted.
+//!
+//! A board does no I/O of its own. It says *where* and *how*: the runtime opens media by [`Role`], writes kernels to
+//! [`Places`], and chooses slots by [`slots::choose`](crate::slots::choose), so that the law about
+//! slots is kept in one place for every board, and the same board can be driven against simulated media.
+
+use core::ffi::CStr;
+
+use statemachine::boot::TrialKind;
+
+use crate::env::BootEnv;
+use crate::media::{Files, Sectors};
+use crate::slots::{Places, Slot};
+
+/// What a partition is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// The firmware's own: bootloader, its script, FAT with kernels.
+    Firmware,
+    /// The boot cell that Linux writes.
+    Wanted,
+    /// The note that the bootloader writes.
+    Spent,
+    /// The two regions of the journal.
+    Journal,
+    /// Objects, trails and volumes.
+    Store,
+    /// A kernel and `cairn` in a place of their own.
+    Recovery,
+}
+
+/// One partition of the image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// What it is for.
+    pub role: Role,
+    /// Its name in the partition table.
+    pub label: &'static str,
+    /// Where it starts, in KiB from the start of the disk; `None`: behind the one before, aligned to 1 MiB.
+    pub start_kib: Option<u32>,
+    /// How large it is, in KiB; `None`: what is left.
+    pub size_kib: Option<u32>,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a partition is formatted as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// Bytes without a file system.
+    Raw,
+    /// FAT, as firmware reads it.
+    Fat,
+    /// ext4.
+    Ext4,
+}
+
+/// Partitions in the order in which they lie on the disk. The image builder reads it too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layout {
+    /// The partitions.
+    pub partitions: &'static [Partition],
+}
+
+impl Layout {
+    /// The partition with a role, if the board has one.
+    #[must_use]
+    pub fn partition(&self, role: Role) -> Option<&'static Partition> {
+        self.partitions.iter().find(|partition| partition.role == role)
+    }
+}
+
+/// Opens what a board's cells lie on. The runtime implements it with files and devices, tests with simulated media.
+pub trait Media {
+    /// Raw partitions, and preallocated files in which a cell is overwritten in place.
+    type Sectors: Sectors;
+    /// Directories of file systems that a bootloader reads too.
+    type Files: Files;
+
+    /// Opens a raw partition, or the preallocated file of this role.
+    fn sectors(&mut self, role: Role) -> Option<Self::Sectors>;
+
+    /// Opens the directory of this role.
+    fn files(&mut self, role: Role) -> Option<Self::Files>;
+}
+
+/// As what the bootloader started this boot; PID 1 resolves it through `Wanted`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BootedAs {
+    /// The trial.
+    Trial,
+    /// The default.
+    Default,
+    /// The last proven revision before the default.
+    Previous,
+    /// The factory revision.
+    Factory,
+    /// Whatever the first slot holds, because the boot cell could not be read.
+    FirstSlot,
+    /// The recovery kernel.
+    Recovery,
+}
+
+/// What the bootloader did, in its own words on the kernel command line.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Booted {
+    /// The slot it read; `None` where firmware reads trails.
+    pub slot: Option<Slot>,
+    /// What [`statemachine::boot::pick`] chose.
+    pub role: BootedAs,
+}
+
+impl Booted {
+    /// Reads `cairn.role=ROLE` and, on boards with slots, `cairn.slot=NAME`. The last of each counts, as the kernel has
+    /// it, so that a script may append to a command line it did not write.
+    ///
+    /// `None`: the role is missing or unknown, or the slot is not one of this board.
+    #[must_use]
+    pub fn from_cmdline(cmdline: &str, places: Places) -> Option<Self> {
+        let last = |key: &str| {
+            let mut words = cmdline.split_ascii_whitespace();
+            words.rfind(|word| word.strip_prefix(key).is_some()).and_then(|word| word.strip_prefix(key))
+        };
+        let role = match last("cairn.role=")? {
+            "trial" => BootedAs::Trial,
+            "default" => BootedAs::Default,
+            "previous" => BootedAs::Previous,
+            "factory" => BootedAs::Factory,
+            "first-slot" => BootedAs::FirstSlot,
+            "recovery" => BootedAs::Recovery,
+            _ => return None,
+        };
+        let slot = match (places, last("cairn.slot=")) {
+            (_, None) => None,
+            (Places::Trails, Some(_)) => return None,
+            (Places::Slots(names), Some(name)) => {
+                let index = names.iter().position(|slot| *slot == name)?;
+                Some(Slot(u8::try_from(index).ok()?))
+            }
+        };
+        Some(Self { slot, role })
+    }
+}
+
+/// A board: what differs from one device to the next.
+pub trait Board {
+    /// Its name, as in `compatible` of a signed revision.
+    const NAME: &'static str;
+    /// Its partitions.
+    const LAYOUT: Layout;
+    /// How its firmware counts the boots of a trial.
+    const TRIAL: TrialKind;
+    /// Where its firmware looks for kernels.
+    const PLACES: Places;
+    /// Its boot environment over media of any kind.
+    type Env<M: Media>: BootEnv;
+
+    /// Opens the boot environment. `None`: a medium is missing.
+    fn boot_env<M: Media>(media: &mut M) -> Option<Self::Env<M>>;
+
+    /// What did the bootloader start?
+    #[must_use]
+    fn booted(cmdline: &str) -> Option<Booted> {
+        Booted::from_cmdline(cmdline, Self::PLACES)
+    }
+
+    /// The argument of `reboot(2)`, if the firmware wants to hear of a trial.
+    #[must_use]
+    fn reboot_arg(trial: bool) -> Option<&'static CStr> {
+        let _ = trial;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AB: Places = Places::Slots(&["a", "b"]);
+
+    #[test]
+    fn the_command_line_says_slot_and_role() {
+        let booted = Booted::from_cmdline("console=ttyS0 cairn.role=trial cairn.slot=b quiet", AB);
+        assert_eq!(booted, Some(Booted { slot: Some(Slot(1)), role: BootedAs::Trial }));
+    }
+
+    #[test]
+    fn the_last_word_on_a_command_line_counts() {
+        let booted = Booted::from_cmdline("cairn.role=default cairn.slot=a cairn.role=previous", AB);
+        assert_eq!(booted, Some(Booted { slot: Some(Slot(0)), role: BootedAs::Previous }));
+    }
+
+    #[test]
+    fn an_unknown_role_or_slot_is_no_answer() {
+        assert_eq!(Booted::from_cmdline("quiet", AB), None);
+        assert_eq!(Booted::from_cmdline("cairn.role=tryme", AB), None);
+        assert_eq!(Booted::from_cmdline("cairn.role=trial cairn.slot=c", AB), None);
+        assert_eq!(Booted::from_cmdline("cairn.role=trial cairn.slot=a", Places::Trails), None);
+    }
+}
