@@ -1,0 +1,76 @@
+//! The one program of a device. Its role is its name, or else its first argument: `ln -s cairn init`, `cairn init`.
+//!
+//! Promises: dispatch and nothing else. [`ROLES`] is the whole list; a role that is not in it is an error that shows the
+//! list and exits with 2. No panic: a closed output is an exit code too.
+#![forbid(unsafe_code)]
+
+use std::env::{self, ArgsOs};
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What the program can be.
+struct Role {
+    name: &'static str,
+    /// One line of help.
+    help: &'static str,
+    /// Gets the arguments after the name.
+    run: fn(ArgsOs) -> io::Result<ExitCode>,
+}
+
+const ROLES: &[Role] = &[Role { name: "buildinfo", help: "say what this program was built from", run: buildinfo }];
+
+const VERSION: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"), " (", env!("CAIRN_COMMIT"), ")");
+
+fn main() -> ExitCode {
+    let mut args = env::args_os();
+    let own = args.next().unwrap_or_default();
+    // Called by the name of a role, all arguments are the role's.
+    let done = match role(Path::new(&own).file_name().unwrap_or_default()) {
+        Some(role) => (role.run)(args),
+        None => first_argument(args),
+    };
+    done.unwrap_or(ExitCode::FAILURE)
+}
+
+fn first_argument(mut args: ArgsOs) -> io::Result<ExitCode> {
+    let first: Option<OsString> = args.next();
+    match first.as_ref().and_then(|first| first.to_str()) {
+        Some("-h" | "--help") => help(&mut io::stdout()).map(|()| ExitCode::SUCCESS),
+        Some("-V" | "--version") => writeln!(io::stdout(), "{VERSION}").map(|()| ExitCode::SUCCESS),
+        _ => match first.as_ref().and_then(|first| role(first)) {
+            Some(role) => (role.run)(args),
+            None => unknown(first),
+        },
+    }
+}
+
+fn role(name: &std::ffi::OsStr) -> Option<&'static Role> {
+    ROLES.iter().find(|role| name == role.name)
+}
+
+fn unknown(name: Option<OsString>) -> io::Result<ExitCode> {
+    let mut stderr = io::stderr();
+    match name {
+        Some(name) => writeln!(stderr, "cairn: there is no role {name:?}\n")?,
+        None => writeln!(stderr, "cairn: which role?\n")?,
+    }
+    help(&mut stderr).map(|()| ExitCode::from(2))
+}
+
+fn help(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{VERSION}: boots a device and runs all of it as one signed revision\n")?;
+    writeln!(out, "usage: cairn ROLE [ARGUMENT…]   or called by the name of a role\n\nroles:")?;
+    ROLES.iter().try_for_each(|Role { name, help, .. }| writeln!(out, "  {name:<12} {help}"))?;
+    writeln!(out, "\nNo role of a device (init, …) is in this version: it cannot boot one yet.")
+}
+
+fn buildinfo(_: ArgsOs) -> io::Result<ExitCode> {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let linked = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
+    let mut out = io::stdout();
+    writeln!(out, "version {}\ncommit  {}", env!("CARGO_PKG_VERSION"), env!("CAIRN_COMMIT"))?;
+    writeln!(out, "target  {}\nprofile {profile}\nlinked  {linked}", env!("CAIRN_TARGET"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,117 @@
+//! Cargo as this workspace uses it: where the root is, how a command is run, and what `cargo metadata` says.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::term::Out;
+
+/// The directory of the workspace.
+pub(crate) fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
+
+/// A cargo command in the root, with the cargo that runs us.
+pub(crate) fn command<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).args(args);
+    command
+}
+
+/// The command as a person would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    command.get_args().fold(program, |line, arg| format!("{line} {}", arg.to_string_lossy()))
+}
+
+/// Runs a command with its output in sight.
+pub(crate) fn status(command: &mut Command, out: Out) -> Result<ExitStatus> {
+    command.stdout(out.stdio()).status().with_context(|| format!("cannot run `{}`", shown(command)))
+}
+
+/// Runs a command with its output in sight; not to succeed is an error.
+pub(crate) fn must(command: &mut Command, out: Out) -> Result<()> {
+    let status = status(command, out)?;
+    if !status.success() {
+        bail!("`{}`: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// What `cargo metadata` says, as far as we read it.
+#[derive(Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+    pub(crate) workspace_members: Vec<String>,
+    pub(crate) resolve: Resolve,
+    pub(crate) target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Package {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) license: Option<String>,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) metadata: Option<serde_json::Value>,
+}
+
+/// A dependency as its manifest declares it.
+#[derive(Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// `None` (normal), `dev` or `build`.
+    pub(crate) kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Resolve {
+    pub(crate) nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) deps: Vec<NodeDep>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NodeDep {
+    pub(crate) pkg: String,
+    pub(crate) dep_kinds: Vec<DepKind>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DepKind {
+    pub(crate) kind: Option<String>,
+}
+
+impl Metadata {
+    /// Asks cargo, for the platform that devices have.
+    pub(crate) fn read() -> Result<Self> {
+        let mut command = command(["metadata", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu"]);
+        let output = command.output().context("cannot run `cargo metadata`")?;
+        if !output.status.success() {
+            bail!("`cargo metadata` failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        serde_json::from_slice(&output.stdout).context("cannot read the answer of `cargo metadata`")
+    }
+
+    /// The crates of this workspace.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
+    }
+}
+
+impl Package {
+    /// The directory below the root, with forward slashes: `tests/sim`.
+    pub(crate) fn dir(&self) -> String {
+        let dir = self.manifest_path.parent().unwrap_or(&self.manifest_path);
+        dir.strip_prefix(root()).unwrap_or(dir).to_string_lossy().replace('\\', "/")
+    }
+}

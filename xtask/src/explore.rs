@@ -1,0 +1,39 @@
+//! `model`, `replay`, `powercut` and `fuzz`: each runs the crate of that name below `tests/`, optimised, and passes its
+//! arguments and exit code through. Thin on purpose: those crates are programs of their own. Without arguments each does
+//! what `cargo xtask test` expects of it.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::cargo;
+use crate::term::Out;
+
+/// A program below `tests/` and the first argument that selects what it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Explorer {
+    package: &'static str,
+    verb: Option<&'static str>,
+}
+
+impl Explorer {
+    pub(crate) const MODEL: Self = Self { package: "cairn-tests-model", verb: Some("explore") };
+    pub(crate) const MUTANTS: Self = Self { package: "cairn-tests-model", verb: Some("mutants") };
+    pub(crate) const REPLAY: Self = Self { package: "cairn-tests-model", verb: Some("replay") };
+    pub(crate) const POWERCUT: Self = Self { package: "cairn-tests-powercut", verb: None };
+    pub(crate) const FUZZ: Self = Self { package: "cairn-tests-fuzz", verb: None };
+
+    /// The cargo command that runs it.
+    pub(crate) fn command<S: AsRef<str>>(self, args: &[S]) -> Command {
+        let mut command = cargo::command(["run", "--quiet", "--profile=explore", "--package", self.package, "--"]);
+        command.args(self.verb).args(args.iter().map(AsRef::as_ref));
+        command
+    }
+}
+
+/// Runs it in sight. Exit: that of the program.
+pub(crate) fn run(explorer: Explorer, args: &[String]) -> Result<ExitCode> {
+    let status = cargo::status(&mut explorer.command(args), Out::Stdout)?;
+    // Without a code it was killed by a signal, which is no success.
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}

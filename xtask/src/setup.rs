@@ -1,0 +1,118 @@
+//! `setup`: the programs and libraries of the host that the other commands need.
+//!
+//! Promises: [`NEEDS`] is the only list, with a reason for each entry; when nothing is missing it looks at a few files
+//! and is done; it installs only as root on a Debian-like system, and elsewhere prints what to install and fails.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use crate::Json;
+use crate::cargo;
+use crate::term::{Out, green};
+
+/// A Debian package, how to see that it is there, and who needs it.
+struct Need {
+    package: &'static str,
+    proof: Proof,
+    why: &'static str,
+}
+
+/// What a package leaves behind.
+enum Proof {
+    /// A program in one of [`PATHS`] or in `$PATH`.
+    Program(&'static str),
+    /// A file, under any of these names.
+    File(&'static [&'static str]),
+}
+
+const NEEDS: &[Need] = &[
+    Need { package: "gcc", proof: Proof::Program("cc"), why: "links every program, and the C parts of ring" },
+    Need {
+        package: "libc6-dev",
+        proof: Proof::File(&[
+            "/usr/lib/x86_64-linux-gnu/libc.a",
+            "/usr/lib/aarch64-linux-gnu/libc.a",
+            "/usr/lib/libc.a",
+        ]),
+        why: "the static C library inside the device binary (`sizes`)",
+    },
+    Need { package: "git", proof: Proof::Program("git"), why: "`tidy` asks which files belong to the project" },
+];
+
+/// Where administration programs live that the `PATH` of a user may lack.
+const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+pub(crate) fn run(options: Json) -> Result<ExitCode> {
+    let result = ensure(options.out());
+    if options.json {
+        let missing: Vec<_> = missing().iter().map(|need| need.package).collect();
+        println!("{}", json!({ "command": "setup", "passed": result.is_ok(), "missing": missing }));
+    }
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Sees to it that everything is there. An error lists what is not.
+pub(crate) fn ensure(out: Out) -> Result<()> {
+    let wanted = missing();
+    if wanted.is_empty() {
+        out.line(format!("setup: {} of {} packages present", NEEDS.len(), NEEDS.len()));
+        return Ok(());
+    }
+    let names: Vec<_> = wanted.iter().map(|need| need.package).collect();
+    wanted.iter().for_each(|need| out.line(format!("setup: {} is missing: {}", need.package, need.why)));
+    if !is_root() || !found("apt-get") {
+        bail!("install these packages (Debian names) and run it again: {}", names.join(" "));
+    }
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
+        cargo::must(&mut command, out)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], names.as_slice()].concat())?;
+    let still: Vec<_> = missing().iter().map(|need| need.package).collect();
+    if !still.is_empty() {
+        bail!("apt-get succeeded, but what these packages should bring is not there: {}", still.join(" "));
+    }
+    out.line(green(out, &format!("setup: installed {}", names.join(" "))));
+    Ok(())
+}
+
+fn missing() -> Vec<&'static Need> {
+    let there = |need: &&Need| match need.proof {
+        Proof::Program(name) => found(name),
+        Proof::File(names) => names.iter().any(|name| Path::new(name).exists()),
+    };
+    NEEDS.iter().filter(|need| !there(need)).collect()
+}
+
+fn found(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(PATHS.split(':')).any(|dir| Path::new(dir).join(program).is_file())
+}
+
+/// Whether the effective user is root, as the kernel says it (`Uid: real effective saved fs`).
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uid.and_then(|uid| uid.split_whitespace().nth(1)) == Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_by_its_name_alone() {
+        assert!(found("sh"));
+        assert!(!found("a program that nobody has"));
+    }
+
+    #[test]
+    fn every_need_has_a_reason() {
+        assert!(NEEDS.iter().all(|need| !need.package.is_empty() && !need.why.is_empty()));
+    }
+}

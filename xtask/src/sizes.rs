@@ -1,0 +1,136 @@
+//! `sizes`: what the device binary weighs, against the record and the budget in `xtask/sizes.json`.
+//!
+//! Promises: it measures the program as a device gets it (release profile, static), and fails when that program is not
+//! static, is above its budget, or has grown by more than the allowance since the record. `--record` writes the new
+//! figure, so that growth shows up in a review.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Json;
+use crate::cargo::{self, Metadata};
+use crate::elf::Elf;
+use crate::term::{bold, green, red};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const PROGRAM: &str = "cairn";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Write today's figure into xtask/sizes.json
+    #[arg(long)]
+    record: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// `xtask/sizes.json`, by program.
+type Book = BTreeMap<String, Entry>;
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    /// Bytes of the file when it was recorded.
+    recorded: u64,
+    /// Growth since then that needs no new record.
+    allowance: u64,
+    /// Bytes that the file must never exceed.
+    budget: u64,
+    /// Why this budget.
+    why: String,
+}
+
+pub(crate) fn run(options: Options) -> Result<ExitCode> {
+    let out = options.json.out();
+    let bytes = build(out)?;
+    let elf = Elf::parse(&bytes)?;
+    let file = bytes.len() as u64;
+    let mut book: Book = serde_json::from_slice(&std::fs::read(path()).context("cannot read xtask/sizes.json")?)?;
+    let entry = book.get_mut(PROGRAM).with_context(|| format!("xtask/sizes.json has no entry for {PROGRAM}"))?;
+    if options.record {
+        entry.recorded = file;
+    }
+    let wrong = judge(entry, file, elf.dynamic);
+    let change = i128::from(file) - i128::from(entry.recorded);
+    if options.json.json {
+        println!(
+            "{:#}",
+            json!({
+                "command": "sizes", "passed": wrong.is_empty(), "program": PROGRAM, "target": TARGET, "static": !elf.dynamic,
+                "file": file, "text": elf.text, "rodata": elf.rodata, "data": elf.data, "bss": elf.bss,
+                "recorded": entry.recorded, "change": change, "budget": entry.budget, "failures": wrong,
+            })
+        );
+    }
+    out.line(bold(
+        out,
+        "program        file       text     rodata       data        bss   recorded     change     budget",
+    ));
+    out.line(format!(
+        "{PROGRAM:<8} {file:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {change:>+10} {:>10}",
+        elf.text, elf.rodata, elf.data, elf.bss, entry.recorded, entry.budget
+    ));
+    wrong.iter().for_each(|wrong| out.line(format!("{} {wrong}", red(out, "failed"))));
+    if !wrong.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if options.record {
+        std::fs::write(path(), format!("{}\n", serde_json::to_string_pretty(&book)?))?;
+    }
+    out.line(green(out, "static, and within the budget"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The device binary as a device gets it.
+fn build(out: crate::term::Out) -> Result<Vec<u8>> {
+    let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", PROGRAM]);
+    cargo::must(command.env("RUSTFLAGS", "-C target-feature=+crt-static"), out)?;
+    let program = Metadata::read()?.target_directory.join(TARGET).join("release").join(PROGRAM);
+    std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))
+}
+
+fn path() -> PathBuf {
+    cargo::root().join("xtask/sizes.json")
+}
+
+/// Everything that is wrong with this figure.
+fn judge(entry: &Entry, file: u64, dynamic: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if dynamic {
+        wrong.push(format!("{PROGRAM} is not static: an initramfs that holds only it would not boot"));
+    }
+    if file > entry.budget {
+        wrong.push(format!("{PROGRAM} has {file} bytes, {} above its budget", file - entry.budget));
+    }
+    if file > entry.recorded + entry.allowance {
+        let grown = file - entry.recorded;
+        wrong.push(format!("{PROGRAM} has grown by {grown} bytes; if that is worth it: cargo xtask sizes --record"));
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry { recorded: 1000, allowance: 100, budget: 2000, why: String::new() }
+    }
+
+    #[test]
+    fn a_program_at_its_limits_passes_and_one_byte_more_fails() {
+        assert!(judge(&entry(), 1100, false).is_empty());
+        assert_eq!(judge(&entry(), 1101, false).len(), 1);
+        assert_eq!(judge(&Entry { recorded: 2000, ..entry() }, 2001, false).len(), 1);
+    }
+
+    #[test]
+    fn a_dynamic_program_fails_whatever_its_size() {
+        assert_eq!(judge(&entry(), 1, true).len(), 1);
+    }
+}
