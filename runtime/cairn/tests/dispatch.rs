@@ -1,10 +1,13 @@
 //! The program as a caller sees it: what it prints, and with which code it ends.
 
+#![allow(clippy::expect_used, reason = "a test that cannot start the program has failed")]
+
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
 
 fn cairn(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cairn")).args(args).output().unwrap()
+    let output = Command::new(env!("CARGO_BIN_EXE_cairn")).args(args).output();
+    output.expect("the program starts")
 }
 
 #[test]

@@ -309,9 +309,9 @@ pub enum Refusal {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Effect {
-    /// Durable: write [`Machine::pending`] to the journal.
+    /// Durable: write [`Machine::pending`](super::Machine::pending) to the journal.
     Persist,
-    /// Durable: write [`Machine::pending`] to the boot cell.
+    /// Durable: write [`Machine::pending`](super::Machine::pending) to the boot cell.
     Store,
     /// Durable: the barrier.
     Sync,

@@ -1,12 +1,15 @@
-//! Explores every reachable world of the update machine, and shows that exploring finds faults.
+//! Explores every reachable world of the state machines, and shows that exploring finds faults.
 //!
-//! `explore` searches, `mutants` plants faults and expects each to be found, `replay` plays a recorded path.
+//! `explore` searches: the update machine with free luck, the container machine by itself, and both together.
+//! `mutants` plants faults in the update machine and expects each to be found; `replay` plays a recorded path.
 #![allow(
     clippy::indexing_slicing,
     clippy::expect_used,
     reason = "an explorer that meets its own fault has to stop, and never runs on a device"
 )]
 
+mod compose;
+mod container;
 mod explore;
 mod invariants;
 mod liveness;
@@ -116,6 +119,12 @@ struct Found {
     path: Vec<String>,
 }
 
+impl Explore {
+    fn is_whole(&self) -> bool {
+        self.firmware.is_none() && self.view.is_none() && !self.fast
+    }
+}
+
 impl Outcome {
     fn holds(&self) -> bool {
         self.findings.is_empty() && !self.bounded
@@ -179,11 +188,49 @@ fn explore_all(options: &Explore) -> Result<bool> {
             Err(_) => anyhow::bail!("an explorer panicked"),
         })
     })?;
-    let outcomes = outcomes.into_inner().context("an explorer panicked")?;
+    let mut outcomes = outcomes.into_inner().context("an explorer panicked")?;
+    // Part of every whole run; a choice among the views leaves them out.
+    let rest: &[fn() -> Outcome] = if options.is_whole() { &[explore_container, explore_composition] } else { &[] };
+    for explore in rest {
+        let outcome = explore();
+        tell(&outcome, options)?;
+        outcomes.push(outcome.holds());
+    }
     if !options.json && outcomes.iter().all(|holds| *holds) {
         println!("{} explorations, 0 violations", outcomes.len());
     }
-    Ok(outcomes.len() == jobs.len() && outcomes.iter().all(|holds| *holds))
+    Ok(outcomes.len() == jobs.len() + rest.len() && outcomes.iter().all(|holds| *holds))
+}
+
+/// The container machine by itself.
+fn explore_container() -> Outcome {
+    let start = Instant::now();
+    let report = container::explore();
+    let findings = report.violations.into_iter().map(|rule| Found { rule, length: 0, path: Vec::new() });
+    Outcome {
+        firmware: "-",
+        view: "container-alone",
+        worlds: report.worlds,
+        edges: report.edges,
+        seconds: start.elapsed().as_secs_f64(),
+        bounded: false,
+        findings: findings.collect(),
+    }
+}
+
+/// Both machines together.
+fn explore_composition() -> Outcome {
+    let report = compose::explore();
+    let findings = report.violations.into_iter().map(|(rule, path)| Found { rule, length: path.len(), path });
+    Outcome {
+        firmware: "-",
+        view: "container-composed",
+        worlds: report.worlds,
+        edges: report.edges,
+        seconds: report.seconds,
+        bounded: false,
+        findings: findings.collect(),
+    }
 }
 
 fn explore_one(view: &'static View, kind: statemachine::boot::TrialKind, options: &Explore) -> Outcome {
@@ -233,9 +280,15 @@ fn tell(outcome: &Outcome, options: &Explore) -> Result<()> {
         )?;
     }
     for (number, finding) in outcome.findings.iter().enumerate() {
-        let kind = KINDS.iter().find(|(name, _)| *name == outcome.firmware).context("a known firmware")?.1;
+        let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == outcome.firmware) else {
+            // These paths have steps of their own, and are not replayed.
+            if !options.json {
+                writeln!(out, "\n{}\n    {}", finding.rule, finding.path.join("\n    "))?;
+            }
+            continue;
+        };
         let trace = Trace {
-            kind,
+            kind: *kind,
             view: View::named(outcome.view).context("a known view")?,
             claim: Claim::Breaks(finding.rule.clone()),
             moves: finding

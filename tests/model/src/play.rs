@@ -3,13 +3,14 @@
 //! Rules that speak of a *change* (what became default, what was overwritten) are checked here, where both sides of the
 //! change are at hand. Rules that speak of a world are in [`invariants`](crate::invariants).
 
-use statemachine::boot::{Choice, Note, Spent, TrialKind, Wanted, pick, unnoted};
-use statemachine::journal::{Journal, Reason, Record, Transition};
-use statemachine::recover::Boot;
-use statemachine::update::{Effect, Event, Evicts, Found, Machine, Pending, Plan, Running, State};
+mod firmware;
 
-use crate::moves::{KernelLuck, Move, NoteLuck, Part};
-use crate::world::{Live, Long, Session, Set, Setting, World, known, name, number};
+use statemachine::boot::{Note, Wanted};
+use statemachine::journal::{Journal, Reason, Record, Transition};
+use statemachine::update::{Effect, Event, Evicts, Found, Pending, Plan, Running, State};
+
+use crate::moves::{Move, Part};
+use crate::world::{Live, Long, Set, Setting, World, known, name, number};
 
 /// What a move led to.
 pub(crate) struct Played {
@@ -121,125 +122,6 @@ impl Table<'_> {
             Move::Adopt => self.take(Event::AdoptAsked),
             Move::Sweep => self.sweep(),
         }
-    }
-
-    // ---- Firmware ---------------------------------------------------------------------------------------------
-
-    fn boot(&mut self, note: NoteLuck, kernel: KernelLuck) {
-        let setting = *self.setting;
-        let flash = &mut self.world.flash;
-        let read = match (setting.kind, &flash.wanted) {
-            // `pv_trying` names what was tried; it is compared by name and knows no nonce.
-            (TrialKind::Toggling, Some(wanted)) => {
-                let trial = wanted.trial.as_ref().map(|trial| number(&trial.revision));
-                let boots = u8::from(trial.is_some() && trial == flash.trying);
-                Note::Read(Spent { nonce: wanted.nonce, boots })
-            }
-            _ => flash.note,
-        };
-        let asked = core::mem::take(&mut self.world.asked);
-        let picked = pick(setting.kind, flash.wanted.as_ref(), &read, asked, setting.limits.chain);
-        // As the trial, and not as a later entry of the list that has the same name.
-        let tried = note != NoteLuck::Refused
-            && flash.wanted.as_ref().is_some_and(|wanted| {
-                wanted.trial.as_ref().is_some_and(|trial| match setting.kind {
-                    TrialKind::Counted => read.boots(wanted) < trial.max,
-                    TrialKind::OneShot => asked,
-                    TrialKind::Toggling => read.boots(wanted) == 0,
-                })
-            });
-        let choice = match (note, &flash.wanted) {
-            (NoteLuck::Refused, Some(wanted)) => unnoted(wanted),
-            _ => picked.choice,
-        };
-        match (note, picked.note, &flash.wanted) {
-            (NoteLuck::Written, Some(spent), None) => flash.note = Note::Read(spent),
-            (NoteLuck::Written, Some(spent), Some(wanted)) => {
-                if setting.kind == TrialKind::Toggling {
-                    let trial = wanted.trial.as_ref().map(|trial| number(&trial.revision));
-                    flash.trying = trial.filter(|_| spent.boots == 1);
-                } else {
-                    flash.note = Note::Read(spent);
-                }
-            }
-            (NoteLuck::Torn, ..) => {
-                if setting.kind == TrialKind::Toggling {
-                    flash.trying = None;
-                } else {
-                    flash.note = Note::Unreadable;
-                }
-                return;
-            }
-            _ => {}
-        }
-        let running = match choice {
-            Choice::Revision(revision) => Some(number(&revision)),
-            Choice::Factory => self.world.board_chooses(true),
-            Choice::FirstSlot => self.world.board_chooses(false),
-            Choice::Recovery => None,
-        };
-        self.jump(running, kernel, tried);
-    }
-
-    fn jump(&mut self, running: Option<u8>, kernel: KernelLuck, tried: bool) {
-        self.about = running;
-        if let Some(revision) = running {
-            if tried {
-                let most = self.setting.limits.ceiling + 1;
-                self.world.ghost.tries = (self.world.ghost.tries + 1).min(most);
-                if self.setting.kind != TrialKind::Toggling && self.world.ghost.tries > self.setting.limits.ceiling {
-                    self.broken.push("a trial has a bounded number of boots");
-                }
-            }
-            if !self.world.boots(revision) {
-                self.broken.push("the firmware is never sent to what is not there");
-                return;
-            }
-        }
-        match kernel {
-            KernelLuck::Dies { marked } => self.world.flash.marked |= marked,
-            KernelLuck::Lives => self.wake(running),
-        }
-    }
-
-    fn wake(&mut self, running: Option<u8>) {
-        // Mounting replays the file system's journal.
-        self.world.flash.visible = self.world.flash.visible.and(self.world.flash.trails);
-        let flash = &self.world.flash;
-        let note = match (self.setting.kind, &flash.wanted) {
-            (TrialKind::Counted, _) => flash.note,
-            (_, Some(wanted)) => Note::Read(Spent { nonce: wanted.nonce, boots: 0 }),
-            (_, None) => Note::Unreadable,
-        };
-        let default = match (&flash.wanted, &flash.journal) {
-            (Some(wanted), _) => Some(number(&wanted.default)),
-            (None, Some(journal)) => Some(number(&journal.header.default.revision)),
-            (None, None) => None,
-        };
-        let boot = Boot {
-            kind: self.setting.kind,
-            running: running.map_or(Running::Recovery, |revision| Running::Revision(name(revision))),
-            wanted: flash.wanted.clone(),
-            note,
-            journal: flash.journal.clone(),
-            marked: flash.marked,
-            factory: self.world.boots(0).then(|| name(0)),
-            default_verifies: default.is_some_and(|default| self.world.boots(default)),
-        };
-        self.world.flash.marked = false;
-        self.world.session = Some(Session {
-            machine: Machine::dark(self.setting.limits),
-            booted: running,
-            long: None,
-            live: Live::Nothing,
-            watched: false,
-            met: false,
-            soaking: false,
-            lasted: false,
-            soaked: None,
-            sealed: false,
-        });
-        self.take(Event::Booted(boot));
     }
 
     // ---- Flash ------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ pub(crate) const VIEWS: &[View] = &[
     View {
         name: "field-bounds",
         about: "one proposal, the bounds of the field",
-        deep: true,
+        deep: false,
         fast: false,
         setting: Setting { limits: Limits::FIELD, ..PLAIN },
     },

@@ -34,7 +34,7 @@ impl Fair {
 
     /// The first world that is on a cycle or behind one. What can be taken away again and again, world by world without
     /// a way in, has none.
-    pub(super) fn first_endless(&self) -> Option<usize> {
+    pub(super) fn first_endless(&self) -> Option<u32> {
         let mut ways_in = vec![0_u32; self.starts.len()];
         for to in &self.edges {
             ways_in[*to as usize] += 1;
@@ -49,6 +49,35 @@ impl Fair {
                 }
             }
         }
-        ways_in.iter().position(|ways| *ways > 0)
+        (0..).zip(ways_in).find(|(_, ways)| *ways > 0).map(|(world, _)| world)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph(worlds: &[&[u32]]) -> Fair {
+        let mut fair = Fair::default();
+        for edges in worlds {
+            fair.next_world();
+            edges.iter().for_each(|to| fair.add(*to));
+        }
+        fair
+    }
+
+    #[test]
+    fn ways_that_part_and_meet_come_to_an_end() {
+        assert_eq!(graph(&[&[1, 2], &[3], &[3], &[]]).first_endless(), None);
+    }
+
+    #[test]
+    fn a_cycle_is_found_behind_the_way_that_leads_to_it() {
+        assert_eq!(graph(&[&[1], &[2], &[3], &[2]]).first_endless(), Some(2));
+    }
+
+    #[test]
+    fn a_step_that_changes_nothing_is_a_cycle() {
+        assert_eq!(graph(&[&[1], &[1]]).first_endless(), Some(1));
     }
 }

@@ -60,9 +60,7 @@ pub(super) fn broken_by_order(
     before: &Supervisor,
     order: Order,
 ) -> Option<&'static str> {
-    let Order::Start { .. } = order else {
-        return None;
-    };
+    let Order::Start { .. } = order else { return None };
     let ready = session.is_some_and(|session| (session.open || errors) && !session.writing);
     if !ready {
         return Some("no container starts before its boot is recorded as begun");

@@ -113,9 +113,7 @@ impl Supervisor {
             }
             Order::Watch => (self.watch, self.soak) = (Some(Watch::default()), None),
             Order::Soak => self.soak = Some(SOAK),
-            Order::Refuse if self.device.reboot_asked => {
-                return self.tell(manifest, Event::RebootRefused);
-            }
+            Order::Refuse if self.device.reboot_asked => return self.tell(manifest, Event::RebootRefused),
             Order::Refuse => {}
         }
         Ok(())
@@ -128,12 +126,12 @@ impl Supervisor {
 
     /// Does the next thing that needs neither luck nor the update machine. `None`: there is nothing.
     pub(super) fn go_on(&mut self, manifest: &Manifest) -> Option<Result<(), Clash>> {
-        if let Some(next) = self.coming {
-            if self.container.is_down() {
-                (self.owner, self.coming, self.container) = (Some(next), None, Container::new());
-                self.device = Device { wish: Wish::Up, excused: false, reboot_asked: false, ..self.device };
-                return Some(Ok(()));
-            }
+        if let Some(next) = self.coming
+            && self.container.is_down()
+        {
+            (self.owner, self.coming, self.container) = (Some(next), None, Container::new());
+            self.device = Device { wish: Wish::Up, excused: false, reboot_asked: false, ..self.device };
+            return Some(Ok(()));
         }
         if self.owner.is_none() || !self.container.waits() || self.is_kept_down(manifest) {
             return None;

@@ -119,9 +119,7 @@ pub(super) fn explore(scenario: &Scenario) -> Found {
         }
         let mut owed = false;
         for (place, step) in (0_u8..).zip(&steps) {
-            let Some(fairness) = walk.fairness(from, &facts, *step) else {
-                continue;
-            };
+            let Some(fairness) = walk.fairness(from, &facts, *step) else { continue };
             let to = walk.follow(from, *step);
             walk.broken.iter().for_each(|rule| find(rule, at, Some(place)));
             let to = worlds.keep(to);
@@ -143,10 +141,11 @@ pub(super) fn explore(scenario: &Scenario) -> Found {
         }
         at += 1;
     }
-    if at as usize == worlds.values.len() {
-        if let Some(world) = fair.first_endless() {
-            find("no fair run goes round for ever", u32::try_from(world).unwrap_or(u32::MAX), None);
-        }
+    // Worlds that were met but not left have no edges: a search that was given up says nothing about runs.
+    if at as usize == worlds.values.len()
+        && let Some(world) = fair.first_endless()
+    {
+        find("no fair run goes round for ever", world, None);
     }
     let sights = walk.sights;
     let broken = findings.into_iter().map(|(rule, at, last)| (rule, walk.story(&steps, first, &came, at, last)));
@@ -257,9 +256,7 @@ impl Walk {
             if self.devices.face(now.device).session.is_none_or(|session| session.writing) {
                 return;
             }
-            let Some(word) = supervisor.speak(&self.manifest) else {
-                return;
-            };
+            let Some(word) = supervisor.speak(&self.manifest) else { return };
             let place = self.devices.place(word.as_move());
             self.broken.extend(rules::broken_by_word(&self.manifest, supervisor, word));
             self.words.push(word);
