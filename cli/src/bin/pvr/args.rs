@@ -1,0 +1,63 @@
+//! The command line. A row per command here, its arguments beside what it does in `commands/`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{add, commit, deploy, docs, init, reset, show, sig};
+
+/// Works on device states: what a device runs, as files, with one signed JSON document over them.
+///
+/// A state names every file of a device by path: containers, kernel, configuration. `.json` files stand in it as they
+/// are, all others by their SHA-256. You change files, `pvr commit` makes and signs the new state, and a device that
+/// trusts your key takes it as a whole or not at all.
+#[derive(Parser, Debug)]
+#[command(
+    name = "pvr",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_long_help = "Examples:
+  pvr init device && cd device          a new repository
+  pvr add web                           stage a container's directory
+  pvr status                            what a commit would do
+  pvr commit -m 'web: first version'    check, sign, commit
+  pvr deploy /mnt/storage/trails/0      the factory state of a device's storage
+
+Exit codes: 0 done, 1 files, keys or patterns (the message says which), 2 the command line, 70 a bug of pvr.
+Colours follow NO_COLOR."
+)]
+pub(crate) struct Args {
+    /// Where your keys are [default: $XDG_CONFIG_HOME/pvr or ~/.config/pvr]
+    #[arg(long, short = 'c', env = "PVR_CONFIG_DIR", value_name = "DIR", hide_env_values = true)]
+    pub(crate) config_dir: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    #[command(visible_alias = "i")]
+    Init(init::Args),
+    #[command(visible_alias = "a")]
+    Add(add::Args),
+    #[command(visible_alias = "s")]
+    Status(show::StatusArgs),
+    #[command(visible_alias = "d")]
+    Diff(show::DiffArgs),
+    #[command(visible_alias = "ci")]
+    Commit(commit::Args),
+    #[command(visible_aliases = ["r", "checkout", "co"])]
+    Reset(reset::Args),
+    #[command(visible_aliases = ["j", "inspect"])]
+    Json(show::JsonArgs),
+    Sig(sig::Args),
+    Deploy(deploy::Args),
+    Completion(docs::CompletionArgs),
+    Man(docs::ManArgs),
+    /// Print the version
+    Version,
+}

@@ -1,0 +1,90 @@
+//! One file per command (those that only show something share one): its arguments, the call, what is printed.
+
+pub(crate) mod add;
+pub(crate) mod commit;
+pub(crate) mod deploy;
+pub(crate) mod docs;
+pub(crate) mod init;
+pub(crate) mod reset;
+pub(crate) mod show;
+pub(crate) mod sig;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use cli::repo::Repo;
+use cli::sign::keys::{DeveloperKey, KeyFiles};
+use cli::{Error, Result};
+
+use crate::args::{Args, Command};
+use crate::term::{Done, note, out};
+
+pub(crate) fn run(args: Args) -> Done {
+    let keys = Keys(args.config_dir);
+    match args.command {
+        Command::Init(args) => init::run(&args),
+        Command::Add(args) => add::run(&args),
+        Command::Status(args) => show::status(&args),
+        Command::Diff(args) => show::diff(&args),
+        Command::Commit(args) => commit::run(&args, &keys),
+        Command::Reset(args) => reset::run(&args),
+        Command::Json(args) => show::json(&args),
+        Command::Sig(args) => sig::run(&args, &keys),
+        Command::Deploy(args) => deploy::run(&args),
+        Command::Completion(args) => docs::completion(&args),
+        Command::Man(args) => docs::man(&args),
+        Command::Version => out(concat!("pvr ", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+/// The repository of the current directory.
+pub(crate) fn here() -> Result<Repo> {
+    Repo::find(&cwd()?)
+}
+
+pub(crate) fn cwd() -> Result<PathBuf> {
+    env::current_dir().map_err(|error| Error::user(format!("cannot tell the current directory: {error}")))
+}
+
+/// The configuration directory, if one was named.
+pub(crate) struct Keys(Option<PathBuf>);
+
+impl Keys {
+    /// The files of the configuration directory.
+    pub(crate) fn files(&self) -> Result<KeyFiles> {
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let directory = match &self.0 {
+            Some(directory) => directory.clone(),
+            None => absolute("XDG_CONFIG_HOME")
+                .or_else(|| absolute("HOME").map(|home| home.join(".config")))
+                .map(|config| config.join("pvr"))
+                .ok_or_else(|| {
+                    Error::user("there is no HOME to keep keys in").hint("name a directory: --config-dir")
+                })?,
+        };
+        Ok(KeyFiles::of(&directory))
+    }
+
+    /// The key that signs: the one that is named, else the developer's own, made on first use.
+    pub(crate) fn open(&self, key: Option<&Path>, chain: Option<&str>) -> Result<DeveloperKey> {
+        let named = chain.filter(|chain| *chain != "no").map(Path::new);
+        if let Some(key) = key {
+            return DeveloperKey::open(key, named);
+        }
+        let files = self.files()?;
+        let (own, made) = files.open_or_make()?;
+        if made {
+            let (key, public) = (files.key(), files.public());
+            note("------------------------------------------------------------------------");
+            note("pvr has made a signing key for you, because there was none.");
+            note(format_args!("  private: {}   (keep it; keep it secret)", key.display()));
+            note(format_args!("  public:  {}   (devices that trust it run what you sign)", public.display()));
+            note("It has no passphrase. For products, use a key of its own: --key, PVR_SIG_KEY.");
+            note("------------------------------------------------------------------------");
+        }
+        match chain {
+            None => Ok(own),
+            Some(_) => DeveloperKey::open(own.path(), named),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `pvr status`, `pvr diff`, `pvr json`: they look and change nothing.
+
+use cli::compare::{Status, compare};
+use cli::diff::{patch, tabbed};
+use formats::json::Json;
+
+use crate::commands::here;
+use crate::progress::Bar;
+use crate::term::{Done, GREEN, RED, YELLOW, note, out, warn};
+
+/// Say what differs from the committed state
+///
+/// One line per path: A new and staged, C changed, D deleted, ? new and not staged. Nothing if nothing differs.
+#[derive(clap::Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Print a JSON array of {"path", "status"}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show what a commit would change, as a JSON merge patch
+///
+/// Objects show as their SHA-256, removed paths as null (RFC 7386).
+#[derive(clap::Args, Debug)]
+pub(crate) struct DiffArgs {}
+
+/// Print the committed state
+#[derive(clap::Args, Debug)]
+pub(crate) struct JsonArgs {
+    /// Byte for byte as it is hashed and signed, without a line break at the end
+    #[arg(long, short)]
+    canonical: bool,
+}
+
+pub(crate) fn status(args: &StatusArgs) -> Done {
+    let comparison = compare(&here()?, &Bar::default())?;
+    if args.json {
+        let row =
+            |path: &str, status: Status| Json::object().with("path", path).with("status", status.letter().to_string());
+        let rows: Vec<Json> = comparison.changes.iter().map(|change| row(&change.path, change.status)).collect();
+        return out(Json::from(rows).pretty());
+    }
+    for change in &comparison.changes {
+        let style = match change.status {
+            Status::Added => GREEN,
+            Status::Changed => YELLOW,
+            Status::Deleted => RED,
+            Status::Untracked => anstyle::Style::new(),
+        };
+        out(format_args!("{style}{}{style:#} {}", change.status.letter(), change.path))?;
+    }
+    for path in &comparison.skipped {
+        warn(format_args!("{path}: links and special files cannot be in a state"));
+    }
+    if comparison.changes.iter().any(|change| change.status == Status::Untracked) {
+        note("hint: `pvr add PATH` stages what is marked with ?");
+    }
+    Ok(())
+}
+
+pub(crate) fn diff(_: &DiffArgs) -> Done {
+    let repo = here()?;
+    out(tabbed(&patch(&repo.committed()?, &compare(&repo, &Bar::default())?)))
+}
+
+pub(crate) fn json(args: &JsonArgs) -> Done {
+    let state = here()?.committed()?;
+    if args.canonical {
+        use std::io::Write as _;
+        return Ok(std::io::stdout().write_all(state.canonical().as_bytes())?);
+    }
+    out(state.to_json().pretty())
+}

@@ -1,0 +1,163 @@
+//! `pvr sig`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cli::repo::durable;
+use cli::sign::{self, Choice};
+use cli::{Error, Result};
+use formats::trust::Trust;
+
+use crate::commands::{Keys, here};
+use crate::term::{Done, note, out};
+
+/// The bundle of the host, where distributions have it.
+const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Make, renew and check signatures
+///
+/// `pvr commit` signs by itself. These are for signatures with patterns or keys of their own, and to look at what is
+/// signed.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = "Examples:
+  pvr sig ls                                       what is signed, by keys that you trust
+  pvr sig --cacerts product-ca.pem ls web          one signature, by an authority
+  pvr sig --key product.pem add --part web         sign a part; then `pvr commit`
+  pvr sig key > device-trust.pem                   your public key, for a device")]
+pub(crate) struct Args {
+    /// Sign with this key: PEM, P-256, P-384 or RSA [default: your own, made on first use]
+    #[arg(long, short, global = true, env = "PVR_SIG_KEY", hide_env_values = true, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Its chain of certificates in PEM, the signer's first; `no` for none
+    #[arg(long, short = 'x', global = true, env = "PVR_X5C_PATH", hide_env_values = true, value_name = "FILE")]
+    x5c: Option<String>,
+    /// Check with these public keys (PEM) and nothing else
+    #[arg(long, global = true, env = "PVR_SIG_PUBKEY", hide_env_values = true, value_name = "FILE")]
+    pubkey: Option<PathBuf>,
+    /// Check with these authorities (PEM) and nothing else; `_system_` for those of this machine
+    #[arg(long, global = true, env = "PVR_SIG_CACERTS", hide_env_values = true, value_name = "FILE")]
+    cacerts: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Sign a choice of the committed state, into the work tree
+    Add(Add),
+    /// Sign again with the patterns that signatures of the work tree have
+    Up {
+        /// Which; `web` is _sigs/web.json [default: all]
+        names: Vec<String>,
+    },
+    /// Check signatures, and list what they protect (JSON)
+    ///
+    /// Ends with 1 and no list if a signature does not count.
+    Ls {
+        /// Which; `web` is _sigs/web.json [default: all]
+        names: Vec<String>,
+        /// List the signatures too
+        #[arg(long, short = 's')]
+        with_sigs: bool,
+        /// The list is JSON in any case; accepted so that scripts can always ask for it
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the public half of the key that signs, as devices take it
+    Key,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["part", "raw"]))]
+struct Add {
+    /// Sign X/** and _config/X/**, as _sigs/X.json
+    #[arg(long, short, value_name = "X")]
+    part: Option<String>,
+    /// Leave _config/X/** out
+    #[arg(long, short, requires = "part")]
+    noconfig: bool,
+    /// Sign what the patterns say, as _sigs/NAME.json
+    #[arg(long, value_name = "NAME", requires = "include")]
+    raw: Option<String>,
+    /// A pattern of what to sign: `X/**` or a full name
+    #[arg(long, short, value_name = "PATTERN", conflicts_with = "part")]
+    include: Vec<String>,
+    /// A pattern of what not to sign
+    #[arg(long, short, value_name = "PATTERN", conflicts_with = "part")]
+    exclude: Vec<String>,
+    /// Write the signature there instead; `-` is standard output
+    #[arg(long, env = "PVS_SIG_OUTPUT", hide_env_values = true, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
+    let open = || keys.open(args.key.as_deref(), args.x5c.as_deref());
+    match &args.command {
+        Command::Add(choice) => add(choice, &open()?),
+        Command::Up { names } => {
+            let made = sign::up(&here()?, names, &open()?)?;
+            made.iter().for_each(|name| note(format_args!("Signing {name}")));
+            note(if made.is_empty() { "no signatures" } else { "`pvr commit` takes them" });
+            Ok(())
+        }
+        Command::Ls { names, with_sigs, json: _ } => {
+            let listing = sign::list(&here()?, names, &trust(args, keys)?.at(now()))?;
+            out(listing.to_json(*with_sigs).pretty())
+        }
+        Command::Key => out(open()?.public_key().trim_end()),
+    }
+}
+
+fn add(add: &Add, key: &sign::keys::DeveloperKey) -> Done {
+    let repo = here()?;
+    let choice = match (&add.part, &add.raw) {
+        (Some(name), _) => Choice::Part { name: name.clone(), with_config: !add.noconfig },
+        (None, Some(name)) => {
+            Choice::Raw { name: name.clone(), include: add.include.clone(), exclude: add.exclude.clone() }
+        }
+        (None, None) => return Err(Error::internal("neither --part nor --raw").into()),
+    };
+    let (name, document) = sign::add(&repo, &choice, key)?;
+    match &add.output {
+        Some(path) if path == Path::new("-") => out(document.canonical()),
+        Some(path) => Ok(durable::replace(path, document.canonical().as_bytes(), 0o644)?),
+        None => {
+            sign::write(&repo, &name, &document)?;
+            note(format_args!("Signing {name}; `pvr commit` takes it"));
+            Ok(())
+        }
+    }
+}
+
+/// The keys that are trusted here: those that are named, else the developer's own and those in the configuration.
+fn trust(args: &Args, keys: &Keys) -> Result<Trust> {
+    let mut trust = Trust::new();
+    let files = keys.files()?;
+    let named = args.pubkey.is_some() || args.cacerts.is_some();
+    let own = |path: PathBuf| (!named && path.exists()).then_some(path);
+    if let Some(path) = args.pubkey.clone().or_else(|| own(files.public())) {
+        trust.add_public_keys(&read(&path)?).map_err(|error| unusable(&path, &error))?;
+    }
+    let cacerts = args.cacerts.as_deref().map(|name| match name {
+        "_system_" | "__system__" => PathBuf::from(SYSTEM_BUNDLE),
+        path => PathBuf::from(path),
+    });
+    if let Some(path) = cacerts.or_else(|| own(files.authorities())) {
+        trust.add_certificates(&read(&path)?).map_err(|error| unusable(&path, &error))?;
+    }
+    Ok(trust)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error::io("read", path, &error))
+}
+
+fn unusable(path: &Path, error: &formats::trust::TrustError) -> Error {
+    Error::user(format!("{}: {error}", path.display()))
+}
+
+/// A clock before 1970 is no clock: then no certificate counts.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

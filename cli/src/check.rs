@@ -1,0 +1,51 @@
+//! What a device would refuse, found before it is committed: the state, its manifests, and what they name.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use formats::bsp_json::Bsp;
+use formats::document::Warning;
+use formats::lxc;
+use formats::resolve::resolve;
+use formats::state::{Class, Revision};
+
+use crate::error::{Context as _, Error, Result};
+
+/// Checks everything that stands in the state itself. Returns what a person should hear about.
+///
+/// # Errors
+/// The first thing that a device refuses, with document and member.
+pub fn check(revision: &Revision) -> Result<Vec<Warning>> {
+    let refused = |error: &dyn std::fmt::Display| {
+        Error::user(error.to_string()).hint("devices refuse such a state; put the file right")
+    };
+    let mut warnings = Vec::new();
+    Bsp::of(revision, &mut warnings).map_err(|error| refused(&error))?;
+    warnings.extend(resolve(revision).map_err(|error| refused(&error))?.warnings);
+    Ok(warnings)
+}
+
+/// Checks the container configurations, which are objects: those of the revision that lie below `root`.
+///
+/// # Errors
+/// The first line that a device refuses, with its file and number.
+pub fn check_configurations(revision: &Revision, root: &Path) -> Result<()> {
+    let resolved = resolve(revision).map_err(|error| Error::user(error.to_string()))?;
+    for container in &resolved.containers {
+        let Some(config) = &container.manifest.config else { continue };
+        let key = format!("{}/{config}", container.manifest.name);
+        if !matches!(revision.get(&key).map(|entry| entry.class), Some(Class::Object(_))) {
+            continue;
+        }
+        let path = root.join(&key);
+        // One byte more than a configuration may have is enough for its reader to refuse it.
+        let mut bytes = Vec::new();
+        let limit = lxc::BYTES_MAX as u64 + 1;
+        File::open(&path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).context("read", &path)?;
+        lxc::Config::parse(&bytes).map_err(|error| {
+            Error::user(format!("{key}: {error}")).hint("devices refuse such a container; put the line right")
+        })?;
+    }
+    Ok(())
+}

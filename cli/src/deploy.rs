@@ -1,0 +1,240 @@
+//! `pvr deploy`: the committed state as a trail, for the storage of a device that boots for the first time.
+//!
+//! ```text
+//!   DIR/.pvr/json        the state, byte for byte
+//!   DIR/.pvr/config      where the device has its objects
+//!   DIR/.pv/…            what a bootloader reads: hard links to files of bsp/
+//!   DIR/<path>           objects as hard links into the pool, read-only; inline files with the canonical text
+//! ```
+//!
+//! The trail is made beside its place and renamed into it when all of it is durable. With `DIR` being `S/trails/0` the
+//! pool is `S/objects`, as on a device.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use formats::bsp_json::{Boot, Bsp};
+use formats::state::{Class, Revision};
+use rustix::fs::FlockOperation;
+
+use crate::check::{check, check_configurations};
+use crate::error::{Context as _, Error, Result};
+use crate::repo::durable::{self, parent, sync_directory};
+use crate::repo::pool::Out;
+use crate::repo::{BOOKS, Pool, Repo, absolute, config};
+use crate::sign::auto;
+use crate::watch::{Unwatched, Watch};
+use crate::worktree::place;
+
+/// Where a device mounts its pool.
+pub const ON_DEVICE: &str = "/storage/objects";
+
+/// How a trail is made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// The pool of the device, as the workstation sees it. None is the one beside `trails/`, or one inside of `DIR`.
+    pub objects: Option<PathBuf>,
+    /// The same pool as the device sees it.
+    pub objects_on_device: String,
+    /// Whether a trail that is there may be replaced.
+    pub force: bool,
+}
+
+/// What was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deployed {
+    /// The pool.
+    pub objects: PathBuf,
+    /// Boot links: name in `.pv`, and the file of `bsp/`.
+    pub boot: Vec<(String, String)>,
+    /// What a person should hear about.
+    pub warnings: Vec<String>,
+}
+
+/// Makes the trail `directory`.
+///
+/// # Errors
+/// The state is one that devices refuse, an object is missing or damaged, or the directory cannot be written; then
+/// `directory` is as it was.
+pub fn deploy(repo: &Repo, directory: &Path, options: &Options, watch: &dyn Watch) -> Result<Deployed> {
+    let revision = repo.committed()?.revision()?;
+    let mut warnings: Vec<String> = check(&revision)?.iter().map(ToString::to_string).collect();
+    warnings.extend(auto::gaps(&revision)?);
+    let directory = absolute(directory)?;
+    if is_occupied(&directory, options.force)? {
+        return Err(Error::user(format!("{} exists and is not empty", directory.display()))
+            .hint("remove it; or --force, which replaces a trail and nothing else"));
+    }
+    let above = parent(&directory);
+    fs::create_dir_all(above).context("create", above)?;
+    let building = Building::begin(&directory)?;
+    let beside = above.file_name().is_some_and(|name| name == "trails").then(|| parent(above).join("objects"));
+    let shared = options.objects.as_deref().map(absolute).transpose()?.or(beside);
+    let pool = Pool::at(shared.clone().unwrap_or_else(|| building.path.join(BOOKS).join("objects")));
+    let boot = boot_links(&revision, &mut warnings)?;
+    fill(&building.path, &revision, repo.pool(), &pool, watch)?;
+    check_configurations(&revision, &building.path)?;
+    let objects_on_device = if shared.is_some() { options.objects_on_device.as_str() } else { "" };
+    let books = building.path.join(BOOKS);
+    fs::create_dir_all(&books).context("create", &books)?;
+    durable::replace(&books.join("config"), config(objects_on_device).as_bytes(), 0o644)?;
+    durable::replace(&books.join("json"), revision.text().as_bytes(), 0o644)?;
+    link_boot_files(&building.path, &boot)?;
+    pool.sync()?;
+    // One call for all the names and bytes of the trail.
+    let handle = File::open(&building.path).context("open", &building.path)?;
+    rustix::fs::syncfs(&handle).context("sync", &building.path)?;
+    building.publish(&directory)?;
+    let objects = shared.unwrap_or_else(|| directory.join(BOOKS).join("objects"));
+    Ok(Deployed { objects, boot, warnings })
+}
+
+/// Whether something is there that must stay.
+fn is_occupied(directory: &Path, force: bool) -> Result<bool> {
+    match fs::symlink_metadata(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        found => {
+            if !found.context("look at", directory)?.is_dir() {
+                return Ok(true);
+            }
+        }
+    }
+    let is_empty = fs::read_dir(directory).context("list", directory)?.next().is_none();
+    let may_go = is_empty || force && directory.join(BOOKS).join("json").is_file();
+    Ok(!may_go)
+}
+
+fn fill(root: &Path, revision: &Revision, from: &Pool, pool: &Pool, watch: &dyn Watch) -> Result<()> {
+    let objects: Vec<_> = revision.entries().filter_map(|entry| Some((entry.key, entry.object_id()?))).collect();
+    watch.begin(
+        "checking",
+        objects.iter().filter_map(|(_, id)| fs::metadata(from.path(*id)).ok()).map(|m| m.len()).sum(),
+    );
+    for (key, id) in objects {
+        pool.adopt(from, id, key, watch)?;
+        pool.bring(id, key, &place(root, key)?, Out::Link, &Unwatched)?;
+    }
+    watch.end();
+    for entry in revision.entries().filter(|entry| entry.object_id().is_none() && entry.class != Class::Spec) {
+        let path = place(root, entry.key)?;
+        fs::write(&path, entry.raw).context("write", &path)?;
+    }
+    Ok(())
+}
+
+/// What a bootloader reads, as names in `.pv` and files of `bsp/`.
+fn boot_links(revision: &Revision, warnings: &mut Vec<String>) -> Result<Vec<(String, String)>> {
+    let bsp = Bsp::of(revision, &mut Vec::new()).map_err(|error| Error::user(error.to_string()))?;
+    let Some(bsp) = bsp else {
+        warnings.push("the state has no bsp/run.json: the trail has nothing that a bootloader could start".into());
+        return Ok(Vec::new());
+    };
+    let link = |name: &str, file: String| (name.to_owned(), file);
+    let mut links = match bsp.boot {
+        Boot::Fit(fit) => return Ok(vec![link("pantavisor.fit", fit)]),
+        Boot::Rpiab(image) => {
+            let name = if image.ends_with(".gz") { "rpiboot.img.gz" } else { "rpiboot.img" };
+            return Ok(vec![link(name, image)]);
+        }
+        Boot::Linux { kernel, initrd, fdt } => {
+            let mut links = vec![link("pv-kernel.img", kernel), link("pv-initrd.img", initrd)];
+            links.extend(fdt.map(|fdt| link("pv-fdt.dtb", fdt)));
+            links
+        }
+    };
+    links.extend(bsp.addons.into_iter().enumerate().map(|(index, addon)| (format!("pv-initrd.img.{index}"), addon)));
+    Ok(links)
+}
+
+fn link_boot_files(root: &Path, links: &[(String, String)]) -> Result<()> {
+    let directory = root.join(".pv");
+    fs::create_dir(&directory).context("create", &directory)?;
+    for (name, file) in links {
+        let path = directory.join(name);
+        fs::hard_link(root.join("bsp").join(file), &path).context("link", &path)?;
+    }
+    Ok(())
+}
+
+/// A trail that is not in its place yet. Dropped, it is gone.
+struct Building {
+    path: PathBuf,
+    /// Locked while we are alive, so that what a killed one left can be told from what is being built.
+    _alive: File,
+}
+
+impl Building {
+    /// Makes an empty directory beside `directory`, and sweeps those that nobody builds any more.
+    fn begin(directory: &Path) -> Result<Self> {
+        let above = parent(directory);
+        let prefix = format!(".{}.new.", directory.file_name().unwrap_or_default().to_string_lossy());
+        for entry in fs::read_dir(above).context("list", above)?.flatten() {
+            let is_one = entry.file_name().to_string_lossy().starts_with(&prefix);
+            if is_one && lock(&entry.path()).is_ok() {
+                fs::remove_dir_all(entry.path()).context("remove", &entry.path())?;
+            }
+        }
+        let path = above.join(format!("{prefix}{}", std::process::id()));
+        fs::create_dir(&path).context("create", &path)?;
+        Ok(Self { _alive: lock(&path)?, path })
+    }
+
+    fn publish(self, directory: &Path) -> Result<()> {
+        let old = self.path.with_extension("old");
+        let replaces = directory.exists();
+        if replaces {
+            fs::rename(directory, &old).context("move away", directory)?;
+        }
+        if let Err(error) = fs::rename(&self.path, directory) {
+            // Best effort: what was there goes back.
+            let _ = fs::rename(&old, directory);
+            return Err(Error::io("replace", directory, &error));
+        }
+        sync_directory(parent(directory))?;
+        if replaces { fs::remove_dir_all(&old).context("remove", &old) } else { Ok(()) }
+    }
+}
+
+fn lock(directory: &Path) -> Result<File> {
+    let handle = File::open(directory).context("open", directory)?;
+    rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive).context("lock", directory)?;
+    Ok(handle)
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use formats::object::ObjectId;
+
+    fn links(document: &str) -> Vec<(String, String)> {
+        let id = ObjectId::of(b"");
+        let names = ["kernel.img", "pantavisor", "b.dtb", "pantavisor.fit", "a.xz4", "c.xz4", "rpi.img", "rpi.img.gz"];
+        let files: String = names.iter().map(|name| format!(r#","bsp/{name}":"{id}""#)).collect();
+        let text = format!(r##"{{"#spec":"pantavisor-service-system@1","bsp/run.json":{document}{files}}}"##);
+        boot_links(&Revision::parse(text.as_bytes()).unwrap(), &mut Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_base_gives_its_bootloader_the_names_that_it_reads() {
+        let link = |name: &str, file: &str| (name.to_owned(), file.to_owned());
+        assert_eq!(links(r#"{"fit":"pantavisor.fit"}"#), [link("pantavisor.fit", "pantavisor.fit")]);
+        assert_eq!(links(r#"{"rpiab":"rpi.img"}"#), [link("rpiboot.img", "rpi.img")]);
+        assert_eq!(links(r#"{"rpiab":"rpi.img.gz"}"#), [link("rpiboot.img.gz", "rpi.img.gz")]);
+        assert_eq!(
+            links(r#"{"linux":"kernel.img","initrd":"pantavisor","fdt":"b.dtb","addons":["a.xz4","c.xz4"]}"#),
+            [
+                link("pv-kernel.img", "kernel.img"),
+                link("pv-initrd.img", "pantavisor"),
+                link("pv-fdt.dtb", "b.dtb"),
+                link("pv-initrd.img.0", "a.xz4"),
+                link("pv-initrd.img.1", "c.xz4")
+            ]
+        );
+    }
+}

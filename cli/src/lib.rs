@@ -1,0 +1,37 @@
+//! `pvr`: device states on the workstation, in the repository format that existing tools read and write.
+//!
+//! ```text
+//!   work tree ──add──▶ .pvr/new ──commit──▶ .pvr/json + objects ──deploy──▶ a trail
+//!       ▲                          signs, checks │
+//!       └──────────────── reset ─────────────────┘
+//! ```
+//!
+//! Promises: a library that does and never prints. What changes a repository holds its lock, computes the new value
+//! whole, checks it as a device would, and puts it in place with one rename at the end; what fails before that has
+//! changed nothing that is read. Time, randomness, directories and progress are arguments. The binary parses, prints
+//! and exits.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`repo`] | `.pvr/`: the committed state, what is staged, the pool, the lock |
+//! | [`state`], [`worktree`], [`compare`] | a state as text, the files beside it, and what differs |
+//! | [`add`], [`commit`], [`reset`], [`diff`], [`deploy`] | one command each |
+//! | [`check`] | what a device would refuse |
+//! | [`sign`] | the developer's key, what a commit signs, `sig` |
+#![forbid(unsafe_code)]
+
+pub mod add;
+pub mod check;
+pub mod commit;
+pub mod compare;
+pub mod deploy;
+pub mod diff;
+pub mod error;
+pub mod repo;
+pub mod reset;
+pub mod sign;
+pub mod state;
+pub mod watch;
+pub mod worktree;
+
+pub use error::{Error, ErrorKind, Result};

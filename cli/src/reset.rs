@@ -1,0 +1,98 @@
+//! `pvr reset`: the files of the committed state, as they were. Files that are not in it stay.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use formats::json::Json;
+
+use crate::compare::{Content, read};
+use crate::error::{Context as _, Error, Result};
+use crate::repo::durable::{create, temporary_in};
+use crate::repo::pool::Out;
+use crate::repo::{Repo, Staged};
+use crate::state::{State, object_id};
+use crate::watch::{Unwatched, Watch};
+use crate::worktree::place;
+
+/// How files are brought back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Objects are read-only hard links into the pool. Implies `canonical`.
+    pub hardlink: bool,
+    /// Inline files get the canonical text, not the indented one.
+    pub canonical: bool,
+}
+
+/// Brings the files of the committed state back, and forgets what is staged. Returns the paths that were written.
+///
+/// # Errors
+/// An object is missing or damaged, which is found before the first file is written; or a file cannot be written.
+pub fn reset(repo: &Repo, options: Options, watch: &dyn Watch) -> Result<Vec<String>> {
+    let _lock = repo.lock()?;
+    let state = repo.committed()?;
+    state.revision()?;
+    for (key, value) in state.files().filter(|(key, _)| state.is_object(key)) {
+        let id = object_id(value).ok_or_else(|| Error::user(format!("{key}: its value names no object")))?;
+        repo.pool().check(id, key, watch)?;
+    }
+    let mut written = Vec::new();
+    for (key, value) in state.files() {
+        let path = place(repo.root(), key)?;
+        if !is_there(repo, &state, key, value, &path, options)? {
+            bring(repo, key, value, &path, options)?;
+            written.push(key.to_owned());
+        }
+    }
+    Staged::clear(&repo.staged_path())?;
+    Ok(written)
+}
+
+/// Whether a file is already what it would become, so that it keeps its time.
+fn is_there(repo: &Repo, state: &State, key: &str, value: &Json, path: &Path, options: Options) -> Result<bool> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        found => found.context("look at", path)?,
+    };
+    if metadata.is_dir() {
+        return Err(Error::user(format!("{} is in the way: it must be a file", path.display())).hint("move it away"));
+    }
+    if !metadata.is_file() {
+        return Ok(false);
+    }
+    let Some(id) = object_id(value).filter(|_| state.is_object(key)) else {
+        return Ok(fs::read(path).is_ok_and(|bytes| bytes == inline(value, options).as_bytes()));
+    };
+    let same_file = fs::metadata(repo.pool().path(id))
+        .is_ok_and(|object| (object.ino(), object.dev()) == (metadata.ino(), metadata.dev()));
+    if same_file != options.hardlink {
+        return Ok(false);
+    }
+    let found = read(repo.root(), key, true, &Unwatched)?;
+    Ok(matches!(found, Content::Object { id: found, .. } if found == id))
+}
+
+fn bring(repo: &Repo, key: &str, value: &Json, path: &Path, options: Options) -> Result<()> {
+    // Beside the books, not beside the file: what a crash leaves there is swept, and never tracked.
+    let temporary = temporary_in(repo.books());
+    match object_id(value) {
+        Some(id) => {
+            let out = if options.hardlink { Out::Link } else { Out::Copy };
+            repo.pool().bring(id, key, &temporary, out, &Unwatched)?;
+        }
+        None => {
+            let file = create(&temporary, 0o644)?;
+            std::io::Write::write_all(&mut &file, inline(value, options).as_bytes()).context("write", path)?;
+        }
+    }
+    let renamed = fs::rename(&temporary, path).context("replace", path);
+    // A rename of one link of a file onto another link of it does nothing, and leaves both.
+    let _ = fs::remove_file(&temporary);
+    renamed
+}
+
+/// The text of an inline file.
+fn inline(value: &Json, options: Options) -> String {
+    if options.canonical || options.hardlink { value.canonical() } else { value.pretty() }
+}
