@@ -3,13 +3,17 @@
 //! Opened with `O_DSYNC`. A partition is used as it is. A file must have all its blocks before its first use, written
 //! and not merely reserved ([`create`](FileSectors::create) does so): then no write allocates, so a full disk cannot
 //! stop it, and no write changes metadata, so a reader that replays no journal sees it at once.
+//!
+//! Reading drops the pages of its range from the page cache before, so that it tells what the medium gives back: after a
+//! failed write the cache holds the new bytes, marked clean, and the medium may hold the old ones.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use boards_api::media::{SECTOR, Sectors};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
+use rustix::fs::{Advice, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 /// Sectors of a file or partition.
@@ -114,6 +118,17 @@ impl FileSectors {
         Ok(Self { fd, size })
     }
 
+    /// Forgets what the kernel remembers of a range. It takes it as advice, but it has nothing here to hold on to:
+    /// every write is waited for, and nothing is mapped.
+    fn forget(&self, at: u64, length: usize) -> Result<(), FileError> {
+        // Only pages that lie in the range as a whole are dropped; none is larger.
+        const PAGES: u64 = 64 << 10;
+        let start = at - at % PAGES;
+        let end = at.saturating_add(length as u64).div_ceil(PAGES).saturating_mul(PAGES);
+        let length = NonZeroU64::new(end - start);
+        rustix::fs::fadvise(&self.fd, start, length, Advice::DontNeed).map_err(os("posix_fadvise"))
+    }
+
     fn check(&self, at: u64, length: usize, unit: u64) -> Result<(), FileError> {
         let whole = at.is_multiple_of(unit) && (length as u64).is_multiple_of(unit);
         match at.checked_add(length as u64) {
@@ -136,6 +151,7 @@ impl Sectors for FileSectors {
 
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), FileError> {
         self.check(at, into.len(), 1)?;
+        self.forget(at, into.len())?;
         let (mut at, mut rest) = (at, into);
         while !rest.is_empty() {
             match rustix::io::pread(self.fd.as_fd(), &mut *rest, at) {
