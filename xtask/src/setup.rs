@@ -39,7 +39,29 @@ const NEEDS: &[Need] = &[
         ]),
         why: "the static C library inside the device binary (`sizes`)",
     },
+    Need {
+        package: "grub-common",
+        proof: Proof::Program("grub-fstest"),
+        why: "GRUB's own reader of file systems: what a bootloader sees of a boot file (tests/unreplayed)",
+    },
+    Need {
+        package: "mount",
+        proof: Proof::Program("mount"),
+        why: "mounts those file systems, as root (tests/unreplayed)",
+    },
     Need { package: "git", proof: Proof::Program("git"), why: "`tidy` asks which files belong to the project" },
+    Need {
+        package: "busybox-static",
+        proof: Proof::Program("busybox"),
+        why: "the programs inside the containers of `runtime/container`'s tests, which have no libraries",
+    },
+    Need { package: "squashfs-tools", proof: Proof::Program("mksquashfs"), why: "images that containers run from" },
+    Need { package: "erofs-utils", proof: Proof::Program("mkfs.erofs"), why: "the same, of another kind" },
+    Need {
+        package: "e2fsprogs",
+        proof: Proof::Program("debugfs"),
+        why: "the same, of the third kind; and reads them without replaying their journal (tests/unreplayed)",
+    },
 ];
 
 /// Where administration programs live that the `PATH` of a user may lack.
