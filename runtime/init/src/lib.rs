@@ -1,6 +1,9 @@
 //! PID 1: where facts become events, and orders become deeds.
 //!
 //! [`driver`] is the only place where the state machine and the world meet. It decides nothing.
+//! [`mod@flash`] is what it writes to on a real device: journal, boot cells and barrier.
 #![forbid(unsafe_code)]
 
 pub mod driver;
+pub mod flash;
+pub mod supervisor;
