@@ -19,7 +19,11 @@ struct Role {
     run: fn(ArgsOs) -> io::Result<ExitCode>,
 }
 
-const ROLES: &[Role] = &[Role { name: "buildinfo", help: "say what this program was built from", run: buildinfo }];
+const ROLES: &[Role] = &[
+    Role { name: "buildinfo", help: "say what this program was built from", run: buildinfo },
+    // The name is what `container::spawn` executes.
+    Role { name: "stage", help: "become the first process of a container; called by PID 1 only", run: stage },
+];
 
 const VERSION: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"), " (", env!("CAIRN_COMMIT"), ")");
 
@@ -63,7 +67,11 @@ fn help(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{VERSION}: boots a device and runs all of it as one signed revision\n")?;
     writeln!(out, "usage: cairn ROLE [ARGUMENT…]   or called by the name of a role\n\nroles:")?;
     ROLES.iter().try_for_each(|Role { name, help, .. }| writeln!(out, "  {name:<12} {help}"))?;
-    writeln!(out, "\nNo role of a device (init, …) is in this version: it cannot boot one yet.")
+    writeln!(out, "\nThe role `init` is not in this version: it cannot boot a device yet.")
+}
+
+fn stage(_: ArgsOs) -> io::Result<ExitCode> {
+    Ok(container::stage::main())
 }
 
 fn buildinfo(_: ArgsOs) -> io::Result<ExitCode> {

@@ -43,3 +43,8 @@ fn a_closed_output_is_a_failure_and_no_panic() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stderr.is_empty());
 }
+
+#[test]
+fn a_stage_that_pid_1_did_not_start_is_a_wrong_call() {
+    assert_eq!(cairn(&["stage"]).status.code(), Some(2));
+}

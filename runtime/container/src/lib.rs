@@ -1,0 +1,42 @@
+//! Starts, confines and ends containers. PID 1 is the parent of each: no process stands between.
+//!
+//! ```text
+//!   PID 1                                       child of clone3, already in its cgroup and namespaces
+//!   ─────                                       ──────────────────────────────────────────────────────
+//!   Launch ──▶ sealed memory ──▶ clone3 ────────▶ exec of the same file: the role `stage`
+//!     ▲                          │                mounts, pivot, limits, ids, capabilities, seccomp
+//!     │                          ▼                exec of the container's own program
+//!   what the revision says     Spawned            ─────────────────────────────────────────────────
+//!                              pidfd, log, error ◀── end of file: it runs; a frame: the step that failed
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`launch`] | everything the stage is told, checked and bounded |
+//! | [`mod@spawn`] | `clone3` into a cgroup and namespaces |
+//! | [`stage`] | the role of the child, up to the exec |
+//! | [`failure`] | the step of the stage that failed, and where |
+//! | [`cgroup`] | kill, freeze, limits and events of a container |
+//! | [`image`] | images and volumes: mount, unmount, checks of an overlay |
+//! | [`loopdev`] | files as block devices that disappear with their last user |
+//! | [`reaper`] | the only waiter |
+//!
+//! Needs Linux 5.14: `clone3` into a cgroup (5.7), `LOOP_CONFIGURE` (5.8), close-on-exec by range (5.11),
+//! `mount_setattr` (5.12), `cgroup.kill` (5.14). What is missing is an error that names the call, never a weaker
+//! container. All raw system calls are in one file, `sys.rs`.
+#![deny(unsafe_code)]
+
+pub mod cgroup;
+mod error;
+pub mod failure;
+pub mod image;
+pub mod launch;
+pub mod loopdev;
+pub mod reaper;
+pub mod spawn;
+pub mod stage;
+mod sys;
+
+pub use error::SystemError;
+pub use launch::Launch;
+pub use spawn::{Spawned, spawn};

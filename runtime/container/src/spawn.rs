@@ -1,0 +1,126 @@
+//! Starts the stage of a container: a child of this process, born in its cgroup and its namespaces.
+//!
+//! ```text
+//!   fd of the child   0          1, 2            3                   4                     every other
+//!                     /dev/null  pipe: the log   launch, sealed memfd  pipe: the failure     closed by exec
+//! ```
+//!
+//! There is no moment at which the process exists outside its cgroup, so nothing of it survives `cgroup.kill`. The
+//! parent waits for nothing here. End of file on `error` says that the container's own program was executed; a
+//! [`Failure`](crate::failure::Failure) says which step was not. Exit code and end are the [reaper](crate::reaper)'s.
+//!
+//! The program is `/proc/self/exe`: in an initramfs there may be no other. A container cannot write to it through its
+//! own `/proc`, because PID 1 executes that very file (`ETXTBSY`).
+
+use std::ffi::CStr;
+use std::fmt;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+
+use crate::SystemError;
+use crate::error::cannot;
+use crate::launch::{Launch, LaunchError, Namespaces};
+use crate::sys;
+
+/// The role that the child is executed as; a program that calls [`spawn`] must lead it to [`stage::main`].
+///
+/// [`stage::main`]: crate::stage::main
+pub const ROLE: &str = "stage";
+
+/// A container on its way.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its first process, as seen from here. Valid until the reaper has told its end.
+    pub pid: Pid,
+    /// The same process, for signals without doubt about whom they reach.
+    pub pidfd: OwnedFd,
+    /// What it writes to its outputs.
+    pub log: OwnedFd,
+    /// End of file, or the failure of the stage.
+    pub error: OwnedFd,
+}
+
+/// Why no process exists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SpawnError {
+    /// The launch cannot be followed.
+    Launch(LaunchError),
+    /// The kernel said no.
+    System(SystemError),
+}
+
+/// Starts a container in `cgroup`, a directory of the v2 tree.
+///
+/// # Errors
+/// Then no process was left behind.
+pub fn spawn(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
+    const NAME: &CStr = c"cairn";
+    const ARG: &CStr = c"stage";
+    let bytes = launch.encode().map_err(SpawnError::Launch)?;
+    let sealed = sealed(&bytes).map_err(cannot("seal the launch in", "memory")).map_err(SpawnError::System)?;
+    let start = |doing: &'static str| move |errno| SpawnError::System(cannot(doing, "a container")(errno));
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(cannot("open", "/dev/null"))
+        .map_err(SpawnError::System)?;
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"));
+    let ((log, output), (error, report)) = (pipe()?, pipe()?);
+    let high = |fd: &OwnedFd| {
+        rustix::io::fcntl_dupfd_cloexec(fd, sys::FIRST_FREE_FD).map_err(start("prepare a descriptor for"))
+    };
+    let (input, output, report, sealed) = (high(&null)?, high(&output)?, high(&report)?, high(&sealed)?);
+    let (pid, pidfd) = sys::clone_and_exec(&sys::Start {
+        namespaces: clone_flags(launch.namespaces),
+        cgroup,
+        program: c"/proc/self/exe",
+        args: &[NAME, ARG],
+        input: input.as_fd(),
+        output: output.as_fd(),
+        launch: sealed.as_fd(),
+        error: report.as_fd(),
+    })
+    .map_err(start("start the process of"))?;
+    Ok(Spawned { pid, pidfd, log, error })
+}
+
+/// Memory that nobody can change any more, at its beginning.
+fn sealed(bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let memory = rustix::fs::memfd_create("launch", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let count = rustix::io::write(&memory, rest)?;
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    rustix::fs::fcntl_add_seals(&memory, seals())?;
+    Ok(memory)
+}
+
+/// All of them.
+pub(crate) fn seals() -> SealFlags {
+    SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE
+}
+
+/// Namespaces to be born in. The cgroup namespace is not among them: `clone3` would root it where the *parent* is.
+fn clone_flags(own: Namespaces) -> u64 {
+    let flag = |own: bool, flag: i32| if own { flag } else { 0 };
+    let flags = libc::CLONE_NEWNS
+        | flag(own.pid, libc::CLONE_NEWPID)
+        | flag(own.net, libc::CLONE_NEWNET)
+        | flag(own.uts, libc::CLONE_NEWUTS)
+        | flag(own.ipc, libc::CLONE_NEWIPC);
+    u64::from(flags.unsigned_abs())
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Launch(error) => write!(f, "the container cannot be described: {error}"),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {}

@@ -1,0 +1,126 @@
+//! The role of the child: becomes the container, step by step, and executes its program.
+//!
+//! ```text
+//!   launch ─▶ cgroups ─▶ own namespaces ─▶ sources opened ─▶ root assembled ─▶ /dev /proc /sys, mounts, masks
+//!                                        └ while only the device is in sight ┘
+//!        ─▶ pivot ─▶ limits ─▶ user, groups, capabilities, seccomp ─▶ exec
+//! ```
+//!
+//! Promises:
+//! * No path of the device is looked up once the root of the container is in place, and no path of the container is
+//!   looked up but beneath that root (`target.rs`): a symbolic link in an image leads nowhere else.
+//! * Nothing it mounts is seen by the device.
+//! * The first step that fails is the last: it is reported as a [`Failure`] and the process exits with
+//!   [`EXIT_CODE`]. No step is passed over but the optional mounts of the launch.
+//!
+//! One thread, started by [`spawn`](mod@crate::spawn) in a cgroup and all namespaces but that of cgroups.
+
+mod kernel;
+mod mounts;
+mod process;
+mod root;
+mod target;
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::Read;
+use std::process::ExitCode;
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+
+use crate::failure::{EXIT_CODE, FRAME_MAX, Failure, Step, at};
+use crate::launch::{LAUNCH_MAX, Launch};
+use crate::{spawn, sys};
+
+/// The main of the role. Returns only if something failed. To be called first thing in the process, and once.
+#[must_use]
+pub fn main() -> ExitCode {
+    let code = u8::try_from(EXIT_CODE).map_or(ExitCode::FAILURE, ExitCode::from);
+    // Not started by `spawn`, so there is nobody to tell why; 2 is the code for a wrong call.
+    let Some((launch, error)) = sys::inherited() else { return ExitCode::from(2) };
+    let Err(failure) = run(launch);
+    // If PID 1 does not listen any more there is nobody left to tell.
+    let _ = rustix::io::write(error, failure.encode(&mut [0; FRAME_MAX]));
+    code
+}
+
+fn run(launch: OwnedFd) -> Result<Infallible, Failure> {
+    let launch = read(launch)?;
+    join(&launch)?;
+    separate(&launch)?;
+    let sources = mounts::open_sources(&launch.mounts)?;
+    let root = root::assemble(&launch.root)?;
+    kernel::mount(&launch, &root)?;
+    mounts::attach(&launch.mounts, sources, &root)?;
+    kernel::hide(&launch, &root)?;
+    pivot(&root)?;
+    drop(root);
+    process::become_it(&launch.process)
+}
+
+fn read(memory: OwnedFd) -> Result<Launch, Failure> {
+    let seals = rustix::fs::fcntl_get_seals(&memory).map_err(at(Step::Launch, ""))?;
+    if !seals.contains(spawn::seals()) {
+        return Err(Failure::new(Step::Launch, "", Errno::PERM));
+    }
+    // The writer has left the position at the end.
+    rustix::fs::seek(&memory, rustix::fs::SeekFrom::Start(0)).map_err(at(Step::Launch, ""))?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(LAUNCH_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    File::from(memory).take(limit).read_to_end(&mut bytes).map_err(|error| failed(Step::Launch, "", &error))?;
+    Launch::decode(&bytes).map_err(|_| Failure::new(Step::Launch, "", Errno::BADMSG))
+}
+
+/// Joins the v1 cgroups.
+fn join(launch: &Launch) -> Result<(), Failure> {
+    for dir in &launch.cgroups {
+        write(Step::Cgroup, &format!("{dir}/cgroup.procs"), "0")?;
+    }
+    write(Step::Cgroup, "/proc/self/oom_score_adj", &launch.process.oom_score_adj.to_string())
+}
+
+fn separate(launch: &Launch) -> Result<(), Failure> {
+    if launch.namespaces.cgroup {
+        // Only now: the namespace begins where the process is.
+        sys::unshare_cgroup().map_err(at(Step::Namespace, "(cgroup namespace)"))?;
+    }
+    // Keys of the device (of encrypted disks, say) are found through the session of the process that loaded them.
+    match sys::new_session_keyring() {
+        // A kernel without keys has none to protect.
+        Ok(()) | Err(Errno::NOSYS) => {}
+        Err(errno) => return Err(Failure::new(Step::Namespace, "(keys)", errno)),
+    }
+    if let Some(name) = &launch.hostname {
+        rustix::system::sethostname(name.as_bytes()).map_err(at(Step::Namespace, name))?;
+    }
+    // What the device mounts later may still come in, where a launch says so; nothing goes out.
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).map_err(at(Step::Namespace, "/"))
+}
+
+/// Makes the assembled root the root of the process, and lets go of that of the device.
+fn pivot(root: &OwnedFd) -> Result<(), Failure> {
+    let step = || at(Step::Pivot, "/");
+    rustix::process::fchdir(root).map_err(step())?;
+    match rustix::process::pivot_root(".", ".") {
+        // The old root now lies on top of the new one, which is still the current directory.
+        Ok(()) => rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(step())?,
+        // On an initramfs: its root cannot be moved away. It holds nothing but this program; what is mounted on it is
+        // let go, and the new root covers it.
+        Err(Errno::INVAL) => root::cover(root)?,
+        Err(errno) => return Err(at(Step::Pivot, "/")(errno)),
+    }
+    rustix::process::chdir("/").map_err(step())
+}
+
+/// One write to a file of the kernel.
+fn write(step: Step, path: &str, value: &str) -> Result<(), Failure> {
+    std::fs::write(path, value).map_err(|error| failed(step, path, &error))
+}
+
+/// The failure of a call of the standard library.
+fn failed(step: Step, path: &str, error: &std::io::Error) -> Failure {
+    Failure::new(step, path, Errno::from_io_error(error).unwrap_or(Errno::IO))
+}

@@ -1,0 +1,128 @@
+//! The kernel's own file systems in a container, and what is hidden of them.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::mounts::{clone_tree, filesystem, put};
+use super::{root, target};
+use crate::failure::{Failure, Step, at};
+use crate::launch::{CgroupMode, Dev, Launch, ProcMode, SysMode};
+
+const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+/// For what is neither a program nor a device.
+const PLAIN: MountAttrFlags = NOSUID.union(NODEV).union(NOEXEC);
+const NONE: MountAttrFlags = MountAttrFlags::empty();
+
+/// `/dev`, `/proc`, `/sys` and `/sys/fs/cgroup`, as the launch wants them.
+pub(super) fn mount(launch: &Launch, root: &OwnedFd) -> Result<(), Failure> {
+    if let Some(dev) = launch.dev {
+        dev_tree(dev, launch.namespaces.pid, root)?;
+    }
+    if let Some(mode) = launch.proc {
+        new("proc", "proc", &[], PLAIN, root)?;
+        if mode == ProcMode::Mixed {
+            part("proc/sys", READ_ONLY, NONE, root)?;
+            part("proc/sys/net", NONE, READ_ONLY, root)?;
+            part("proc/sysrq-trigger", READ_ONLY, NONE, root)?;
+        }
+    }
+    if let Some(mode) = launch.sys {
+        let read_only = if mode == SysMode::Writable { NONE } else { READ_ONLY };
+        new("sysfs", "sys", &[], PLAIN | read_only, root)?;
+        if mode == SysMode::Mixed {
+            part("sys/devices/virtual/net", NONE, READ_ONLY, root)?;
+        }
+    }
+    if let Some(mode) = launch.cgroup {
+        let read_only = if mode == CgroupMode::Writable { NONE } else { READ_ONLY };
+        new("cgroup2", "sys/fs/cgroup", &[], PLAIN | read_only, root)?;
+    }
+    Ok(())
+}
+
+fn new(fstype: &str, path: &str, options: &[&str], flags: MountAttrFlags, root: &OwnedFd) -> Result<(), Failure> {
+    let place = target::find_or_make_plain(root, path).map_err(at(Step::Target, path))?;
+    let tree = filesystem(fstype, fstype, options.iter().copied(), flags).map_err(at(Step::Mount, path))?;
+    put(tree, place).map_err(at(Step::Mount, path))
+}
+
+/// Another mode for a part of what is mounted. A part that this kernel does not have needs none.
+fn part(path: &str, set: MountAttrFlags, clear: MountAttrFlags, root: &OwnedFd) -> Result<(), Failure> {
+    match target::find(root, path) {
+        Ok(place) => root::remount(&place, set, clear).map_err(at(Step::Mount, path)),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(at(Step::Target, path)(errno)),
+    }
+}
+
+/// Name, major, minor. Everybody may read and write them, as on any system.
+const NODES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+];
+
+/// Where the console leads: the output of the container's first process, which is its log.
+const CONSOLE: &str = "/proc/1/fd/1";
+
+fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd) -> Result<(), Failure> {
+    new("tmpfs", "dev", &["mode=0755", "size=512k", "nr_inodes=1024"], NOSUID | NOEXEC, root)?;
+    let dir = target::find(root, "dev").map_err(at(Step::Target, "dev"))?;
+    // The modes are those of the nodes; no mask of PID 1 takes a bit away.
+    let mask = rustix::process::umask(Mode::empty());
+    for (name, major, minor) in NODES {
+        let (mode, device) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(major, minor));
+        rustix::fs::mknodat(&dir, name, FileType::CharacterDevice, mode, device).map_err(at(Step::Dev, name))?;
+    }
+    rustix::process::umask(mask);
+    for (to, name) in LINKS {
+        rustix::fs::symlinkat(to, &dir, name).map_err(at(Step::Dev, name))?;
+    }
+    if own_pids {
+        // With shared pids, number 1 would be that of the device.
+        rustix::fs::symlinkat(CONSOLE, &dir, "console").map_err(at(Step::Dev, "console"))?;
+    }
+    let ptys = format!("max={}", dev.ptys);
+    let options = ["newinstance", "mode=0620", "ptmxmode=0666", "gid=5", ptys.as_str()];
+    new("devpts", "dev/pts", &options, NOSUID | NOEXEC, root)?;
+    let size = format!("size={}", dev.shm);
+    new("tmpfs", "dev/shm", &["mode=1777", &size], PLAIN, root)
+}
+
+/// Masks and protects what the launch names. What is not there needs neither.
+pub(super) fn hide(launch: &Launch, root: &OwnedFd) -> Result<(), Failure> {
+    for path in &launch.read_only {
+        part(path, READ_ONLY, NONE, root)?;
+    }
+    for path in &launch.masked {
+        let place = match target::find(root, path) {
+            Ok(place) => place,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(at(Step::Target, path)(errno)),
+        };
+        let stat = rustix::fs::fstat(&place).map_err(at(Step::Target, path))?;
+        let empty = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            filesystem("tmpfs", "masked", ["size=0", "mode=0555", "nr_inodes=2"], PLAIN | READ_ONLY)
+        } else {
+            null()
+        };
+        put(empty.map_err(at(Step::Mount, path))?, place).map_err(at(Step::Mount, path))?;
+    }
+    Ok(())
+}
+
+/// The null device of the device, which is still at its place.
+fn null() -> Result<OwnedFd, Errno> {
+    let null = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    clone_tree(null, "", false)
+}

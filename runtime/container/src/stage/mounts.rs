@@ -1,0 +1,128 @@
+//! The entries of a launch: sources opened while only the device is in sight, targets found beneath the root.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::target;
+use crate::failure::{Failure, Step, at};
+use crate::launch::{Attributes, Mount, Propagation, Source};
+use crate::sys::{self, MountAttr};
+
+/// A mount that is not attached to anything yet; `None` where its source is not of the device.
+type Tree = Option<OwnedFd>;
+
+/// Opens the sources of the device, in the order of `mounts`. An optional mount whose source is missing has none and
+/// is left out later.
+pub(super) fn open_sources(mounts: &[Mount]) -> Result<Vec<Tree>, Failure> {
+    mounts.iter().map(open_source).collect()
+}
+
+fn open_source(mount: &Mount) -> Result<Tree, Failure> {
+    let Source::Device { path, recursive, create } = &mount.source else { return Ok(None) };
+    if *create {
+        std::fs::create_dir_all(path).map_err(|error| super::failed(Step::Source, path, &error))?;
+    }
+    match clone_tree(CWD, path, *recursive) {
+        Ok(tree) => Ok(Some(tree)),
+        Err(_) if mount.optional => Ok(None),
+        Err(errno) => Err(at(Step::Source, path)(errno)),
+    }
+}
+
+/// Attaches every entry in order.
+pub(super) fn attach(mounts: &[Mount], sources: Vec<Tree>, root: &OwnedFd) -> Result<(), Failure> {
+    for (mount, source) in mounts.iter().zip(sources) {
+        match attach_one(mount, source, root) {
+            Err(_) if mount.optional => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+fn attach_one(mount: &Mount, source: Tree, root: &OwnedFd) -> Result<(), Failure> {
+    let Mount { target, attributes, create, .. } = mount;
+    let tree = match (&mount.source, source) {
+        (Source::Device { recursive, .. }, Some(tree)) => bound(tree, *recursive, attributes, target)?,
+        // Missing, and optional, or it would have been an error.
+        (Source::Device { path, .. }, None) => return Err(Failure::new(Step::Source, path, Errno::NOENT)),
+        (Source::Inside { path, recursive }, _) => {
+            let place = target::find(root, path).map_err(at(Step::Source, path))?;
+            let tree = clone_tree(place, "", *recursive).map_err(at(Step::Source, path))?;
+            bound(tree, *recursive, attributes, target)?
+        }
+        (Source::Filesystem { fstype, source, options }, _) => {
+            let options = options.iter().map(String::as_str);
+            filesystem(fstype, source, options, flags(attributes)).map_err(at(Step::Mount, target))?
+        }
+    };
+    let place = target::find_or_make(root, target, *create).map_err(at(Step::Target, target))?;
+    put(&tree, place).map_err(at(Step::Mount, target))
+}
+
+/// A clone of what is mounted at a path (or, with an empty path, at `dir`), attached to nothing.
+pub(super) fn clone_tree(dir: impl AsFd, path: &str, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(dir, path, flags)
+}
+
+/// A bind mount with what is forbidden on it added to what is forbidden on its source.
+fn bound(tree: OwnedFd, recursive: bool, attributes: &Attributes, target: &str) -> Result<OwnedFd, Failure> {
+    let clear = if attributes.noatime { u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits()) } else { 0 };
+    let propagation = match attributes.propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        // It already is one, since the whole tree of the device was made so.
+        Propagation::Slave => 0,
+    };
+    // The type of the constant differs between C libraries.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "c_ulong is not u64 on every target")]
+    let propagation = u64::from(propagation);
+    let attr = MountAttr { set: u64::from(flags(attributes).bits()), clear, propagation, userns_fd: 0 };
+    sys::mount_setattr(&tree, recursive, attr).map_err(at(Step::Mount, target))?;
+    Ok(tree)
+}
+
+fn flags(attributes: &Attributes) -> MountAttrFlags {
+    [
+        (attributes.read_only, MountAttrFlags::MOUNT_ATTR_RDONLY),
+        (attributes.nosuid, MountAttrFlags::MOUNT_ATTR_NOSUID),
+        (attributes.nodev, MountAttrFlags::MOUNT_ATTR_NODEV),
+        (attributes.noexec, MountAttrFlags::MOUNT_ATTR_NOEXEC),
+        (attributes.noatime, MountAttrFlags::MOUNT_ATTR_NOATIME),
+    ]
+    .into_iter()
+    .filter(|(on, _)| *on)
+    .fold(MountAttrFlags::empty(), |all, (_, flag)| all | flag)
+}
+
+/// A new instance of a file system, attached to nothing.
+pub(super) fn filesystem<'a>(
+    fstype: &str,
+    source: &str,
+    options: impl IntoIterator<Item = &'a str>,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if !source.is_empty() {
+        rustix::mount::fsconfig_set_string(&context, "source", source)?;
+    }
+    for option in options {
+        match option.split_once('=') {
+            Some((name, value)) => rustix::mount::fsconfig_set_string(&context, name, value)?,
+            None => rustix::mount::fsconfig_set_flag(&context, option)?,
+        }
+    }
+    rustix::mount::fsconfig_create(&context)?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Attaches a tree on a place.
+pub(super) fn put(tree: impl AsFd, place: impl AsFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree, "", place, "", flags)
+}

@@ -1,0 +1,290 @@
+//! The system calls that have no safe wrapper: `clone3` with its child, seccomp, mount attributes, the loop driver.
+//!
+//! The only file of the crate with `unsafe` in it. Between `clone3` and `execve` the child may call only what is safe
+//! in a signal handler, because another thread of PID 1 may have held any lock at that moment: [`child`] uses memory
+//! that was prepared before and makes system calls, nothing else.
+#![expect(unsafe_code, reason = "raw system calls; each block states why it is sound")]
+
+use std::ffi::CStr;
+use std::os::raw::{c_char, c_int, c_long, c_uint, c_void};
+use std::ptr;
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::Errno;
+use rustix::ioctl;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+use crate::failure::{EXIT_CODE, FRAME_MAX, Failure, Step};
+
+/// Where the stage finds its launch.
+const LAUNCH_FD: RawFd = 3;
+/// Where the stage reports a failure.
+const ERROR_FD: RawFd = 4;
+/// Descriptors that are given to a child must lie from here on, so that none is overwritten while they are put in
+/// place.
+pub(crate) const FIRST_FREE_FD: RawFd = 16;
+
+/// What a child needs. All descriptors are at least [`FIRST_FREE_FD`].
+pub(crate) struct Start<'a> {
+    /// `CLONE_NEW…`
+    pub(crate) namespaces: u64,
+    pub(crate) cgroup: BorrowedFd<'a>,
+    pub(crate) program: &'a CStr,
+    /// At most seven.
+    pub(crate) args: &'a [&'a CStr],
+    pub(crate) input: BorrowedFd<'a>,
+    pub(crate) output: BorrowedFd<'a>,
+    pub(crate) launch: BorrowedFd<'a>,
+    pub(crate) error: BorrowedFd<'a>,
+}
+
+/// `struct clone_args` up to the cgroup (Linux 5.7).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// The size of the kernel's set of signals, in bytes. `struct sigaction` is at most four words; zeros are the default.
+const SIGNAL_SET: usize = 8;
+
+/// `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`, which are too wide for the constants of `clone(2)`.
+const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// Starts a child of this process in its cgroup and namespaces, which executes `start.program`.
+pub(crate) fn clone_and_exec(start: &Start<'_>) -> Result<(Pid, OwnedFd), Errno> {
+    let mut argv: [*const c_char; 8] = [ptr::null(); 8];
+    // The last pointer stays null, whatever there is to be passed.
+    for (pointer, arg) in argv.iter_mut().take(7).zip(start.args) {
+        *pointer = arg.as_ptr();
+    }
+    let mut pidfd: c_int = -1;
+    let mut args = CloneArgs {
+        // Handlers of the parent must not run in the child.
+        flags: start.namespaces | libc::CLONE_PIDFD as u64 | CLONE_INTO_CGROUP | CLONE_CLEAR_SIGHAND,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: start.cgroup.as_raw_fd() as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` is what the kernel documents, of the given size. Memory is not shared (no CLONE_VM), so that the
+    // child works on a copy of this stack and returns from the call like `fork` does; it never leaves `child`.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    if pid == 0 {
+        child(start, &argv);
+    }
+    let pid = checked(pid)?;
+    // SAFETY: the kernel has stored a new descriptor, close-on-exec, which nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    // A pid fits into an `i32` and is not zero here.
+    Ok((i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?, pidfd))
+}
+
+/// The child, on a copy of the parent's memory.
+fn child(start: &Start<'_>, argv: &[*const c_char; 8]) -> ! {
+    let fail = || -> ! {
+        let failure = Failure { step: Step::Begin, path: String::new(), errno: last_error().raw_os_error() };
+        let mut frame = [0; FRAME_MAX];
+        let frame = failure.encode(&mut frame);
+        // SAFETY: the frame is initialised memory of that length. `_exit` runs no code of the parent.
+        unsafe {
+            libc::write(start.error.as_raw_fd(), frame.as_ptr().cast(), frame.len());
+            libc::_exit(EXIT_CODE)
+        }
+    };
+    // SAFETY: only calls that are safe in a signal handler; `set` is initialised by `sigemptyset`. The descriptors are
+    // open, and none of them is among the targets (see FIRST_FREE_FD). `argv` ends with a null pointer, and all
+    // strings live in the copied memory of the parent.
+    unsafe {
+        // Ignored signals stay ignored across an exec. Not through the C library, which keeps two for itself and would
+        // leave those as they are. The kernel refuses the two that nobody can set, which does not matter.
+        let default = [0_u64; 4];
+        for signal in 1..=64 {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<u64>(), SIGNAL_SET);
+        }
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        if libc::sigprocmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) < 0 || libc::setsid() < 0 {
+            fail();
+        }
+        for (from, to) in
+            [(start.input, 0), (start.output, 1), (start.output, 2), (start.launch, LAUNCH_FD), (start.error, ERROR_FD)]
+        {
+            if libc::dup2(from.as_raw_fd(), to) < 0 {
+                fail();
+            }
+        }
+        // Whatever else is open here without close-on-exec, by whose mistake ever, is not for containers.
+        let rest = ERROR_FD as c_uint + 1;
+        if libc::syscall(libc::SYS_close_range, rest, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) < 0 {
+            fail();
+        }
+        let env: [*const c_char; 1] = [ptr::null()];
+        libc::execve(start.program.as_ptr(), argv.as_ptr(), env.as_ptr());
+    }
+    fail()
+}
+
+/// What [`clone_and_exec`] has left for the stage: launch and error pipe, both close-on-exec from here on. `None` if
+/// this process was started by somebody else.
+///
+/// To be called once, first thing.
+pub(crate) fn inherited() -> Option<(OwnedFd, OwnedFd)> {
+    let take = |fd: RawFd| {
+        // SAFETY: setting a flag of a descriptor number; the answer says whether it is open.
+        let is_open = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+        // SAFETY: it is open, and nothing else in the process owns it: the role `stage` has just begun.
+        is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    Some((take(LAUNCH_FD)?, take(ERROR_FD)?))
+}
+
+/// Gives this process a cgroup namespace whose root is where it is now.
+pub(crate) fn unshare_cgroup() -> Result<(), Errno> {
+    // SAFETY: no file descriptor table is unshared, which is what the call warns of.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
+}
+
+/// Leaves the keys of the session that this process was started in.
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
+    // SAFETY: no memory is passed; the null pointer asks for a keyring without a name.
+    let done = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<c_char>()) };
+    checked(done).map(|_| ())
+}
+
+/// `struct mount_attr` (Linux 5.12).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct MountAttr {
+    /// `MOUNT_ATTR_…` to set.
+    pub(crate) set: u64,
+    /// `MOUNT_ATTR_…` to clear; done first.
+    pub(crate) clear: u64,
+    /// `MS_PRIVATE` or `MS_SLAVE`, or 0 for no change.
+    pub(crate) propagation: u64,
+    pub(crate) userns_fd: u64,
+}
+
+/// Changes the mount that `mount` is the root of, or also all below it.
+pub(crate) fn mount_setattr(mount: impl AsFd, recursive: bool, attr: MountAttr) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let fd = mount.as_fd().as_raw_fd();
+    let size = size_of::<MountAttr>();
+    // SAFETY: the path is an empty C string, and `attr` is what the kernel documents, of the given size.
+    let done = unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const attr, size) };
+    checked(done).map(|_| ())
+}
+
+/// Lets the kernel judge every further system call of this thread by `filter`, a row of `struct sock_filter`.
+pub(crate) fn load_filter(filter: &[u8]) -> Result<(), Errno> {
+    let instruction = |bytes: &[u8; 8]| {
+        let [a, b, jt, jf, k @ ..] = *bytes;
+        libc::sock_filter { code: u16::from_ne_bytes([a, b]), jt, jf, k: u32::from_ne_bytes(k) }
+    };
+    let mut program: Vec<_> = filter.as_chunks::<8>().0.iter().map(instruction).collect();
+    let len = program.len().try_into().map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len, filter: program.as_mut_ptr() };
+    // SAFETY: `program` points to `len` instructions that live until the call returns; the kernel copies and checks
+    // them.
+    let done = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    checked(done).map(|_| ())
+}
+
+/// `struct loop_config` (Linux 5.8) with its `struct loop_info64`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct LoopConfig {
+    file: u32,
+    block_size: u32,
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    /// `LO_FLAGS_…`
+    flags: u32,
+    /// For people who look at `/sys/block`; ends with a NUL.
+    name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+    reserved: [u64; 8],
+}
+
+const _: () = assert!(size_of::<LoopConfig>() == 304);
+
+impl LoopConfig {
+    /// The file of this descriptor, from its first byte to its last. Of the name, what fits is kept.
+    pub(crate) fn of(file: BorrowedFd<'_>, block_size: u32, flags: u32, name: &[u8]) -> Self {
+        // SAFETY: all fields are integers or arrays of them, for which zero is a value.
+        let mut config: Self = unsafe { std::mem::zeroed() };
+        config.file = file.as_raw_fd().unsigned_abs();
+        config.block_size = block_size;
+        config.flags = flags;
+        // The last byte stays NUL.
+        let room = config.name.len() - 1;
+        for (to, from) in config.name.iter_mut().take(room).zip(name) {
+            *to = *from;
+        }
+        config
+    }
+}
+
+const LOOP_CONFIGURE: ioctl::Opcode = 0x4C0A;
+const LOOP_CTL_GET_FREE: ioctl::Opcode = 0x4C82;
+
+/// `LOOP_CTL_GET_FREE` takes nothing and returns the number as the value of the call.
+struct GetFree;
+
+// SAFETY: the opcode belongs to the call, which reads and writes no memory of ours.
+unsafe impl ioctl::Ioctl for GetFree {
+    type Output = c_int;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> ioctl::Opcode {
+        LOOP_CTL_GET_FREE
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(number: ioctl::IoctlOutput, _: *mut c_void) -> rustix::io::Result<c_int> {
+        Ok(number)
+    }
+}
+
+/// The number of a loop device that was free a moment ago.
+pub(crate) fn loop_get_free(control: impl AsFd) -> Result<c_int, Errno> {
+    // SAFETY: see `GetFree`. On anything but the loop driver the call is refused.
+    unsafe { ioctl::ioctl(control, GetFree) }
+}
+
+/// Makes the loop device what `config` says.
+pub(crate) fn loop_configure(device: impl AsFd, config: LoopConfig) -> Result<(), Errno> {
+    // SAFETY: LOOP_CONFIGURE reads a `struct loop_config`, which `LoopConfig` is.
+    unsafe { ioctl::ioctl(device, ioctl::Setter::<LOOP_CONFIGURE, LoopConfig>::new(config)) }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+fn checked(answer: c_long) -> Result<c_long, Errno> {
+    if answer < 0 { Err(last_error()) } else { Ok(answer) }
+}

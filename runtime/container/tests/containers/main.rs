@@ -1,0 +1,141 @@
+//! Containers for real: on this kernel, as root, with BusyBox inside. This program is also the stage that it starts,
+//! as PID 1 is on a device; therefore it has a main of its own, which speaks as much of the protocol of test programs
+//! as `cargo test` and `cargo nextest` use.
+//!
+//! Nothing is skipped: without root, or without a program that is needed, a test fails and says so. After every test
+//! [`world::invariant_nothing_is_left`] looks for mounts, loop devices, groups, processes and descriptors.
+
+mod confinement;
+mod images;
+mod lifecycle;
+mod mounts;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use world::{Result, World};
+
+/// One test: a sentence, and what shows it.
+type Test = (&'static str, fn(&World) -> Result);
+
+/// Names the functions of a module as tests.
+macro_rules! tests {
+    ($($module:ident :: { $($test:ident),* $(,)? })*) => { &[$($((stringify!($test), $module::$test),)*)*] };
+}
+
+const TESTS: &[Test] = tests! {
+    lifecycle::{
+        the_program_is_pid_one_inside_and_a_child_of_this_process_outside,
+        an_exit_code_and_a_signal_are_told_apart,
+        a_container_gets_its_own_arguments_variables_and_directory,
+        nothing_of_the_parent_is_inherited,
+        a_failing_step_is_reported_with_its_place,
+        killing_the_group_kills_all_of_it,
+        a_frozen_container_stands_still_and_goes_on,
+        a_container_that_uses_up_its_memory_is_told_by_that_name,
+        a_container_cannot_have_more_tasks_than_its_limit,
+        a_limit_that_no_tree_has_is_an_error,
+        what_an_earlier_life_has_left_is_swept,
+    }
+    mounts::{
+        a_write_goes_to_the_upper_layer_and_not_to_the_lower,
+        upper_layers_cover_lower_ones,
+        a_root_without_a_writable_layer_refuses_writes,
+        a_symbolic_link_of_an_image_does_not_lead_out,
+        entries_are_mounted_in_order_and_as_they_say,
+        an_optional_mount_may_be_missing_and_no_other,
+        nothing_that_is_mounted_inside_is_seen_outside,
+        a_container_keeps_no_mount_of_the_device_alive,
+        a_root_that_cannot_be_pivoted_is_covered,
+    }
+    confinement::{
+        a_container_has_a_host_name_of_its_own,
+        a_shared_namespace_is_the_device_s,
+        a_container_sees_its_group_as_the_root_of_all,
+        dev_holds_what_programs_expect_and_nothing_else,
+        what_is_written_to_the_console_is_logged,
+        proc_and_sys_are_as_writable_as_the_launch_says,
+        masked_paths_are_empty_and_protected_ones_read_only,
+        capabilities_outside_the_bounding_set_are_gone,
+        another_user_has_the_ambient_capabilities_and_no_others,
+        keys_of_the_device_are_out_of_reach,
+        a_filter_of_system_calls_is_in_force,
+        limits_are_in_force,
+    }
+    images::{
+        a_container_runs_from_an_image_of_each_kind,
+        a_loop_device_is_gone_after_the_unmount,
+        a_busy_image_is_detached_and_gone_with_its_last_user,
+        no_two_images_share_a_loop_device,
+        a_file_that_is_no_image_leaves_nothing_attached,
+    }
+};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some(container::spawn::ROLE) => return container::stage::main(),
+        Some(mounts::COVERED) => return covered(),
+        _ => {}
+    }
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    // Values of options that test programs take with a blank.
+    let mut words = Vec::new();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        match arg.as_str() {
+            "--format" | "--test-threads" | "--skip" | "--color" => drop(rest.next()),
+            flag if flag.starts_with('-') => {}
+            word => words.push(word),
+        }
+    }
+    let wanted = |name: &str| {
+        words.is_empty() || words.iter().any(|word| if has("--exact") { name == *word } else { name.contains(word) })
+    };
+    // No test is an ignored one.
+    let tests = TESTS.iter().filter(|(name, _)| wanted(name) && !has("--ignored"));
+    if has("--list") {
+        tests.for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let (passed, failed) = tests.partition::<Vec<&Test>, _>(|(name, test)| one(name, *test) == ExitCode::SUCCESS);
+    println!("\ncontainers: {} passed; {} failed", passed.len(), failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The test of a root that cannot be pivoted, from within.
+fn covered() -> ExitCode {
+    match mounts::descend() {
+        Ok(made) => {
+            let code = one("on the lowest root", mounts::covered);
+            mounts::ascend(&made);
+            code
+        }
+        Err(error) => {
+            println!("cannot go down to the lowest root: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one test in a world of its own, one after the other: there is one reaper per process.
+fn one(name: &str, test: fn(&World) -> Result) -> ExitCode {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let before = world::descriptors()?;
+        let world = World::new()?;
+        let result = test(&world);
+        let traces = world.traces();
+        drop(world);
+        result.and_then(|()| world::invariant_nothing_is_left(&traces, before))
+    }));
+    match result {
+        Ok(Ok(())) => {
+            println!("test {name} ... ok");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Err(error)) => println!("test {name} ... FAILED\n    {error}"),
+        Err(_) => println!("test {name} ... FAILED (see the panic above)"),
+    }
+    ExitCode::FAILURE
+}
