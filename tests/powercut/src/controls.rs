@@ -14,9 +14,11 @@ use store::nor::{NorError, PAGE, SectorNor, WORD};
 use crate::Effort;
 use crate::cuts::{Place, cut_everywhere};
 use crate::device::{Kind, Planted};
+use crate::marks;
 use crate::places::{FileCell, REGION_SECTORS, fat_sector, record, recorded, unrepaired_pair};
 use crate::report::{Expect, Report, Stage};
-use crate::updates::{STORIES, stages};
+use crate::stories::Story;
+use crate::updates::stages;
 
 pub(crate) fn run(effort: Effort, report: &mut Report) {
     let caught = Expect::Caught;
@@ -75,6 +77,30 @@ pub(crate) fn run(effort: Effort, report: &mut Report) {
     place("control/replayed-cell", &|| {
         update("control/replayed-cell", Kind::Files, Planted::ReplayedCell, BAD, effort)
     });
+    // A slot is overwritten while the cells still promise what it holds.
+    place("control/no-vacating", &|| {
+        update("control/no-vacating", Kind::Slots, Planted::NoVacating, "two-commits", effort)
+    });
+    // Two Cairns: what cannot be read is not worth keeping, and what can be written can be read.
+    place("control/newer-replaced", &|| {
+        update("control/newer-replaced", Kind::Grub, Planted::NewerReplaced, "newer-journal", effort)
+    });
+    place("control/newer-too-early", &|| {
+        update("control/newer-too-early", Kind::Grub, Planted::NewerTooEarly, "older-cairn-bad", effort)
+    });
+    // What the journal has given up is tried again and again while power flaps. It takes two cuts that fit together.
+    place("control/trying-unnoted", &|| {
+        update("control/trying-unnoted", Kind::Reference, Planted::TryingUnnoted, BAD, all)
+    });
+    place("control/asked-kept", &|| update("control/asked-kept", Kind::OneShot, Planted::AskedKept, BAD, effort));
+    // A trial whose PID 1 dies is given its boot back, as if power had flapped; a default that keeps dying stays.
+    let unseen = Planted::MarkUnseen;
+    place("control/mark-refunded", &|| {
+        marks::row("control/mark-refunded", Kind::Grub, unseen, Story::named(GOOD), effort).expecting(caught)
+    });
+    place("control/mark-uncounted", &|| {
+        marks::default_dies("control/mark-uncounted", Kind::Grub, unseen, effort).expecting(caught)
+    });
 }
 
 const GOOD: &str = "reboot-good";
@@ -83,9 +109,7 @@ const BAD: &str = "reboot-bad";
 /// One story on a device with a planted fault: all its stages as one row.
 fn update(name: &str, kind: Kind, planted: Planted, story: &str, effort: Effort) -> Stage {
     let mut all = Stage::new(name, Expect::Caught);
-    for story in STORIES.iter().filter(|known| known.name == story) {
-        stages(kind, planted, story, effort, name).into_iter().for_each(|stage| all.absorb(stage));
-    }
+    stages(kind, planted, Story::named(story), effort, name).into_iter().for_each(|stage| all.absorb(stage));
     all
 }
 

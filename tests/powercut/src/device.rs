@@ -4,25 +4,31 @@
 //! firmware decides with `statemachine::boot::pick`. What differs from a real device is the media and the kernels, which
 //! are short texts that say whose they are.
 
+mod firmware;
+mod versions;
+
 use boards_api::cell::{Cell, ExchangedFile, OneSector, RawPair, SectorFile};
 use boards_api::codecs::{Grub, Raw};
 use boards_api::env::Codec;
 use boards_api::media::{Files, SECTOR, Sectors};
 use formats::bootenv::uboot::Head;
 use formats::bootenv::{grub, raw};
-use formats::journal::{self, Version};
 use init::driver::Flash;
 use sim::block::SimBlock;
 use sim::fs::SimFs;
 use sim::nor::{SimNor, Writes};
 use sim::{Fuel, Tear};
-use statemachine::boot::{Choice, Note, Spent, TrialKind, Wanted, pick};
+use statemachine::boot::{Note, Spent, TrialKind, Wanted};
 use statemachine::ids::{Digest, RevisionId};
-use statemachine::journal::{Journal, Known};
-use statemachine::limits::Limits;
+use statemachine::journal::{Header, Journal, Known};
+use statemachine::update::Evicts;
 use store::journal::Error;
 
+use crate::cairns::{self, Cairn, Read};
 use crate::places::{Mirrored, PAGES, REGION_SECTORS, encoded, numbered};
+use crate::slots::Slots;
+use crate::stories::Story;
+use crate::txt;
 
 /// Which media and encodings a device has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,10 +41,18 @@ pub(crate) enum Kind {
     Grub,
     /// A loader that reads cells in files of a journalling file system, without replay.
     Files,
+    /// As `UbootCard`, but kernels lie in two raw slots.
+    Slots,
+    /// The reference's `uboot.txt`, and its firmware that tries every second boot.
+    Reference,
+    /// A firmware that tries once, when asked at the reboot. The reference's text in a FAT sector, which has a place
+    /// for the attempts that Linux issues, stands in for a codec of its own.
+    OneShot,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::UbootNor, Self::UbootCard, Self::Grub, Self::Files];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::UbootNor, Self::UbootCard, Self::Grub, Self::Files, Self::Slots, Self::Reference, Self::OneShot];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -46,15 +60,27 @@ impl Kind {
             Self::UbootCard => "uboot-card",
             Self::Grub => "grub-disk",
             Self::Files => "files-disk",
+            Self::Slots => "uboot-slots",
+            Self::Reference => "reference-txt",
+            Self::OneShot => "one-shot",
+        }
+    }
+
+    /// How its firmware counts.
+    pub(crate) fn trial(self) -> TrialKind {
+        match self {
+            Self::UbootNor | Self::UbootCard | Self::Grub | Self::Files | Self::Slots => TrialKind::Counted,
+            Self::Reference => TrialKind::Toggling,
+            Self::OneShot => TrialKind::OneShot,
         }
     }
 
     /// The ways in which this device's media lose an interrupted operation.
     pub(crate) fn tears(self) -> &'static [Tear] {
         match self {
-            Self::UbootNor | Self::UbootCard => &Tear::ALL,
+            Self::UbootNor | Self::UbootCard | Self::Slots => &Tear::ALL,
             // Their cells rest on the promise of whole sectors, and say so.
-            Self::Grub | Self::Files => &Tear::ATOMIC,
+            Self::Grub | Self::Files | Self::Reference | Self::OneShot => &Tear::ATOMIC,
         }
     }
 }
@@ -70,6 +96,18 @@ pub(crate) enum Planted {
     OneCopy,
     /// A cell in a file is replaced by an exchange of names, so that firmware and Linux can read two values.
     ReplayedCell,
+    /// A slot is written while the cells still name what it holds.
+    NoVacating,
+    /// Nobody tells the next boot that the one before it left a mark.
+    MarkUnseen,
+    /// A toggling firmware jumps without noting what it tries.
+    TryingUnnoted,
+    /// The request to a one-shot firmware survives a power cut.
+    AskedKept,
+    /// A body that this Cairn cannot read is replaced like any other.
+    NewerReplaced,
+    /// The newest body is written while an older Cairn is still the default or previous.
+    NewerTooEarly,
 }
 
 #[derive(Clone)]
@@ -95,13 +133,34 @@ pub(crate) struct Device {
     journal: JournalMedium,
     /// Cells on sectors; unused where they are files.
     cells: SimBlock,
-    /// The file system with the boot files of all revisions and, on one kind, the cells.
+    /// The file system with the boot files of all revisions and, on some kinds, the cells.
     pub(crate) files: SimFs,
+    slots: Slots,
+    cairns: [Cairn; 4],
+    /// What the firmware has jumped into.
+    running: RevisionId,
+    /// The head of a journal whose body `running` cannot read.
+    untold: Option<Header>,
+    /// At the reboot a one-shot firmware was asked for the trial; power takes it along.
+    pub(crate) asked: bool,
+    /// The boot before this one left a mark.
+    pub(crate) marked: bool,
+    /// Newer bodies that may stand in the journal: the last acknowledged one, and one in flight. Empty: none must.
+    newer: Vec<Vec<u8>>,
+    /// Jumps into a trial that the journal had given up before.
+    relapses: u8,
+}
+
+/// A digest that was found bad before the stories begin, and is never forgotten.
+pub(crate) fn condemned() -> Digest {
+    Digest([0xBA; 32])
 }
 
 /// The bytes of a revision's kernel: longer than a sector, and different in each one.
 fn kernel(revision: &RevisionId) -> Vec<u8> {
-    format!("kernel of {revision}; ").into_bytes().iter().copied().cycle().take(3 * SECTOR).collect()
+    let mut bytes = format!("kernel of {revision}; ").into_bytes().repeat(SECTOR / 4);
+    bytes.truncate(3 * SECTOR);
+    bytes
 }
 
 fn kernel_name(revision: &RevisionId) -> String {
@@ -119,9 +178,8 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 impl Device {
-    /// A device as it leaves the factory with revision 0, which has come to run 1 as its default. `version`: the shape of
-    /// the journal's body that it was written with.
-    pub(crate) fn new(kind: Kind, planted: Planted, version: Version) -> Self {
+    /// A device as it leaves the factory with revision 0, which has come to run 1 as its default.
+    pub(crate) fn new(kind: Kind, planted: Planted, story: &Story) -> Self {
         let fuel = Fuel::unlimited();
         let nor = || SimNor::erased(PAGES, Writes::Once, &fuel);
         let card = || SimBlock::filled(REGION_SECTORS, 0xFF, &fuel);
@@ -131,10 +189,18 @@ impl Device {
             planted,
             journal: match kind {
                 Kind::UbootNor => JournalMedium::Nor(Mirrored::new(nor(), nor())),
-                Kind::UbootCard | Kind::Grub | Kind::Files => JournalMedium::Card(Mirrored::new(card(), card())),
+                _ => JournalMedium::Card(Mirrored::new(card(), card())),
             },
             cells: SimBlock::filled(32, 0, &fuel),
             files: SimFs::empty(&fuel),
+            slots: Slots::made(kernel),
+            cairns: story.cairns,
+            running: numbered(1),
+            untold: None,
+            asked: false,
+            marked: false,
+            newer: Vec::new(),
+            relapses: 0,
         };
         let wanted = Wanted {
             nonce: 5,
@@ -143,46 +209,57 @@ impl Device {
             factory: Some(numbered(0)),
             trial: None,
         };
-        if let Err(why) = device.make(&wanted, version) {
+        if let Err(why) = device.make(&wanted, story.shape) {
             panic!("a device cannot be made: {why}");
         }
         device
     }
 
-    fn make(&mut self, wanted: &Wanted, version: Version) -> Result<(), String> {
+    fn make(&mut self, wanted: &Wanted, shape: u8) -> Result<(), String> {
         for revision in [0, 1] {
             self.files.create(&kernel_name(&numbered(revision)), &kernel(&numbered(revision)));
         }
-        let (block, note) = (encoded_for(self.kind, wanted), encoded_note(self.kind, Spent { nonce: 5, boots: 0 }));
+        let note = encoded_note(self.kind, Spent { nonce: 5, boots: 0 });
         match self.kind {
             Kind::Files => {
+                let block = encoded_for(self.kind, wanted);
                 self.files.create(WANTED, &block);
                 self.files.create(SPARE, &block);
                 self.files.create(SPENT, &note);
             }
-            Kind::UbootNor | Kind::UbootCard | Kind::Grub => {
+            // Its bootloader finds an empty `pv.env`.
+            Kind::Reference => self.files.create(txt::NAME, &txt::made(wanted)?),
+            Kind::OneShot => self.cells.damage(0, &txt::made(wanted)?),
+            Kind::UbootNor | Kind::UbootCard | Kind::Slots | Kind::Grub => {
+                let block = encoded_for(self.kind, wanted);
                 PAIR.iter().for_each(|at| self.cells.damage(usize::try_from(*at).unwrap_or(0), &block));
                 self.cells.damage(usize::try_from(NOTE).unwrap_or(0), &note);
             }
         }
         self.files.fsync().and_then(|()| self.files.checkpoint()).map_err(text)?;
-        let mut bytes = [0; journal::MAX_LEN];
-        let length = journal::encode_as(&Journal::factory(known(1)), version, &mut bytes).map_err(text)?;
-        self.write_record(&bytes[..length])
+        let mut journal = Journal::factory(known(1));
+        journal.header.condemned.add(condemned());
+        let record = cairns::encode(&journal, shape).map_err(text)?;
+        if shape == cairns::FUTURE {
+            self.newer = vec![cairns::body(&record)];
+        }
+        self.write_record(&record)
     }
 
     /// Where the copies of the raw pair lie.
     fn pair(&self) -> [u64; 2] {
         match self.planted {
             Planted::OneCopy => [0, 0],
-            Planted::Nothing | Planted::NoBarrier | Planted::ReplayedCell => PAIR,
+            _ => PAIR,
         }
     }
 
     /// Power is back, everywhere.
     pub(crate) fn power_on(&mut self, fuel: &Fuel) {
         self.fuel = fuel.clone();
+        self.asked &= self.planted == Planted::AskedKept;
         self.cells.power_on(fuel);
+        self.slots.power_on(fuel);
         self.files.power_on(fuel);
         match &mut self.journal {
             JournalMedium::Nor(journal) => journal.power_on_both(fuel),
@@ -190,63 +267,33 @@ impl Device {
         }
     }
 
-    /// Power-on to jump: reads the cells, decides, notes, and loads the kernel. `None`: power has gone.
-    ///
-    /// # Errors
-    /// What would leave the device dead, or anywhere but at an old or new revision.
-    pub(crate) fn firmware(&mut self) -> Result<Option<RevisionId>, String> {
-        let wanted = self.unreplayed_wanted();
-        let note = self.unreplayed_note();
-        let pick = pick(TrialKind::Counted, wanted.as_ref().ok(), &note, false, Limits::FIELD.chain);
-        if let Some(spent) = pick.note {
-            let written = self.write_note(spent);
-            if self.fuel.is_out() {
-                return Ok(None);
-            }
-            written?;
-        }
-        let revision = match (pick.choice, wanted) {
-            (Choice::Revision(revision), _) => revision,
-            (Choice::Factory | Choice::FirstSlot, wanted) => {
-                return Err(format!("the firmware cannot read what is wanted: {wanted:?}"));
-            }
-            (Choice::Recovery, wanted) => return Err(format!("the firmware is at the end of its list: {wanted:?}")),
-        };
-        match self.files.read_unreplayed(&kernel_name(&revision)) {
-            Some(bytes) if bytes == kernel(&revision) => Ok(Some(revision)),
-            Some(_) => Err(format!("the kernel of {revision} is not whole")),
-            None => Err(format!("the firmware finds no kernel of {revision}")),
-        }
-    }
-
     pub(crate) fn unreplayed_wanted(&mut self) -> Result<Wanted, String> {
-        if self.kind == Kind::Files {
-            let bytes = self.files.read_unreplayed(WANTED).ok_or("a name without its file")?;
-            return Grub::decode_wanted(bytes).map_err(text);
+        let file = |name| self.files.read_unreplayed(name).ok_or("a name without its file");
+        match self.kind {
+            Kind::Files => Grub::decode_wanted(file(WANTED)?).map_err(text),
+            Kind::Reference => txt::wanted(file(txt::NAME)?),
+            _ => self.wanted(),
         }
-        self.wanted()
     }
 
     pub(crate) fn unreplayed_note(&mut self) -> Note {
         let mut bytes = [0; 2 * SECTOR];
         match self.kind {
             Kind::Files => self.files.read_unreplayed(SPENT).map_or(Note::Unreadable, grub::note),
+            Kind::Reference => match (self.unreplayed_wanted(), self.cells.read(NOTE, &mut bytes[..SECTOR])) {
+                (Ok(wanted), Ok(())) => txt::tried(&wanted, &bytes[..SECTOR]),
+                _ => Note::Unreadable,
+            },
+            // It writes none, and nobody looks for one.
+            Kind::OneShot => Note::Read(Spent::default()),
             Kind::Grub => match self.cells.read(NOTE, &mut bytes) {
                 Ok(()) => grub::note(&bytes),
                 Err(_) => Note::Unreadable,
             },
-            Kind::UbootNor | Kind::UbootCard => match self.cells.read(NOTE, &mut bytes[..SECTOR]) {
+            Kind::UbootNor | Kind::UbootCard | Kind::Slots => match self.cells.read(NOTE, &mut bytes[..SECTOR]) {
                 Ok(()) => raw::note(&bytes[..SECTOR], Head::Plain),
                 Err(_) => Note::Unreadable,
             },
-        }
-    }
-
-    fn write_note(&mut self, spent: Spent) -> Result<(), String> {
-        let bytes = encoded_note(self.kind, spent);
-        match self.kind {
-            Kind::Files => self.files.overwrite(SPENT, &bytes).map_err(text),
-            Kind::UbootNor | Kind::UbootCard | Kind::Grub => self.cells.write(NOTE, &bytes).map_err(text),
         }
     }
 
@@ -261,7 +308,14 @@ impl Device {
                 journal.with(|journal| journal.scrub().map_err(|error| format!("{error:?}")))
             }
         };
-        scrubbed.map(drop)
+        scrubbed.map(drop)?;
+        self.untold = None;
+        self.versions_agree()
+    }
+
+    /// What running boot is told of the end of the one before.
+    pub(crate) fn told_of_mark(&mut self) -> bool {
+        std::mem::take(&mut self.marked) && self.planted != Planted::MarkUnseen
     }
 
     /// The last thing that Linux does before an ordered reboot: unmounts, which brings everything home.
@@ -273,6 +327,29 @@ impl Device {
     pub(crate) fn stage(&mut self, revision: &RevisionId) -> Result<(), String> {
         self.files.create(&kernel_name(revision), &kernel(revision));
         self.files.fsync().map_err(text)
+    }
+
+    /// Whether the board holds the boot files of a revision.
+    pub(crate) fn holds(&mut self, revision: &RevisionId) -> bool {
+        self.kind != Kind::Slots || self.slots.held().iter().any(|held| held.as_ref() == Some(revision))
+    }
+
+    /// The names that have to go before a revision is placed. `None`: there is no place for it.
+    pub(crate) fn evicts(&mut self, revision: &RevisionId, wanted: &Wanted) -> Option<Evicts> {
+        if self.kind != Kind::Slots {
+            return Some(Evicts::default());
+        }
+        let choice = self.slots.choice(revision, &self.running, wanted)?;
+        Some(if self.planted == Planted::NoVacating { Evicts::default() } else { choice.evicts })
+    }
+
+    /// Writes the kernel where the firmware looks. Where it reads trails, staging has put it there.
+    pub(crate) fn place(&mut self, revision: &RevisionId, wanted: &Wanted) -> Result<(), String> {
+        if self.kind != Kind::Slots {
+            return Ok(());
+        }
+        let choice = self.slots.choice(revision, &self.running, wanted).ok_or("there is no slot for it any more")?;
+        self.slots.place(choice.slot, revision, &kernel(revision))
     }
 
     fn write_record(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -309,15 +386,21 @@ impl Device {
 
 fn encoded_for(kind: Kind, wanted: &Wanted) -> Vec<u8> {
     match kind {
-        Kind::UbootNor | Kind::UbootCard => encoded::<Raw<false>>(wanted),
+        Kind::UbootNor | Kind::UbootCard | Kind::Slots => encoded::<Raw<false>>(wanted),
         Kind::Grub | Kind::Files => encoded::<Grub>(wanted),
+        // Their bytes depend on what stands there.
+        Kind::Reference | Kind::OneShot => Vec::new(),
     }
 }
 
 fn encoded_note(kind: Kind, spent: Spent) -> Vec<u8> {
     let encoded = match kind {
-        Kind::UbootNor | Kind::UbootCard => raw::encode_spent(&spent, Head::Plain).map(|bytes| bytes.to_vec()),
-        Kind::Grub | Kind::Files => grub::encode_spent(&spent).map(|bytes| bytes.to_vec()),
+        Kind::UbootNor | Kind::UbootCard | Kind::Slots => {
+            raw::encode_spent(&spent, Head::Plain).map(|bytes| bytes.to_vec())
+        }
+        Kind::Grub | Kind::Files | Kind::OneShot | Kind::Reference => {
+            grub::encode_spent(&spent).map(|bytes| bytes.to_vec())
+        }
     };
     encoded.unwrap_or_else(|error| panic!("{spent:?} has no encoding: {error}"))
 }
@@ -326,15 +409,19 @@ impl Flash for Device {
     type Error = String;
 
     fn persist(&mut self, journal: &Journal) -> Result<(), String> {
-        let mut bytes = [0; journal::MAX_LEN];
-        let length = journal::encode(journal, &mut bytes).map_err(text)?;
-        self.write_record(&bytes[..length])
+        let record = self.record(journal)?;
+        self.write_record(&record)?;
+        // Acknowledged: only the latest counts.
+        self.newer.drain(..self.newer.len().saturating_sub(1));
+        Ok(())
     }
 
     fn store(&mut self, wanted: &Wanted) -> Result<(), String> {
         let (bytes, pair) = (encoded_for(self.kind, wanted), self.pair());
         match self.kind {
-            Kind::UbootNor | Kind::UbootCard => {
+            Kind::Reference => txt::store(SectorFile::new(&mut self.files, txt::NAME), wanted),
+            Kind::OneShot => txt::store(OneSector::new(&mut self.cells, 0, txt::LENGTH), wanted),
+            Kind::UbootNor | Kind::UbootCard | Kind::Slots => {
                 RawPair::<_, Raw<false>>::new(&mut self.cells, pair).replace(&bytes).map_err(text)
             }
             Kind::Grub => OneSector::new(&mut self.cells, 0, bytes.len()).replace(&bytes).map_err(text),
@@ -348,22 +435,32 @@ impl Flash for Device {
     fn sync(&mut self) -> Result<(), String> {
         match self.planted {
             Planted::NoBarrier => Ok(()),
-            Planted::Nothing | Planted::OneCopy | Planted::ReplayedCell => self.files.checkpoint().map_err(text),
+            _ => self.files.checkpoint().map_err(text),
         }
     }
 
     fn journal(&mut self) -> Result<Journal, String> {
-        let decoded = journal::decode(&self.read_record()?).map_err(text)?;
-        decoded.into_journal().ok_or_else(|| "the journal's body is from a newer version".to_owned())
+        match cairns::read(&self.read_record()?, self.cairn(&self.running))? {
+            Read::Whole(journal) => Ok(*journal),
+            Read::Head(_) => Err("the journal's body is from a newer version".to_owned()),
+        }
     }
 
     fn wanted(&mut self) -> Result<Wanted, String> {
         let mut bytes = [0; 2 * SECTOR];
         match self.kind {
-            Kind::UbootNor | Kind::UbootCard => {
+            Kind::Reference => {
+                let length = Files::read(&mut self.files, txt::NAME, &mut bytes).map_err(text)?;
+                txt::wanted(&bytes[..length])
+            }
+            Kind::UbootNor | Kind::UbootCard | Kind::Slots => {
                 let pair = self.pair();
                 let length = RawPair::<_, Raw<false>>::new(&mut self.cells, pair).read(&mut bytes).map_err(text)?;
                 Raw::<false>::decode_wanted(&bytes[..length]).map_err(text)
+            }
+            Kind::OneShot => {
+                OneSector::new(&mut self.cells, 0, txt::LENGTH).read(&mut bytes).map_err(text)?;
+                txt::wanted(&bytes)
             }
             Kind::Grub => {
                 OneSector::new(&mut self.cells, 0, 2 * SECTOR).read(&mut bytes).map_err(text)?;

@@ -2,8 +2,9 @@
 //!
 //! Two passes, as MCUboot's simulator has them: a run with unlimited power counts the operations, then one run for each
 //! operation loses power inside it, in every way the medium can. Then power is lost a second time, at each operation of
-//! the recovery. After every cut three things must hold: *something boots*, *what boots is old or new and whole*, and
-//! *with power the device settles on old or new*. Boot files are read as a bootloader reads them, without replay.
+//! the recovery. After every cut four things must hold: *something boots*, *what boots is old or new and whole*, *the
+//! cells name only what is held, and whole*, and *with power the device settles on old or new*. Boot files are read as
+//! a bootloader reads them, without replay. The `marks/…` rows end boots with a mark instead: PID 1 dies, power stays.
 //!
 //! A check that cannot fail proves nothing, so each kind of fault that the design rules out is planted once, in the
 //! `control/…` rows, and **must** be caught.
@@ -20,11 +21,16 @@
 #![expect(clippy::panic, reason = "a test program stops where its own setup is wrong")]
 #![expect(clippy::indexing_slicing, reason = "the same; and it never runs on a device")]
 
+mod cairns;
 mod controls;
 mod cuts;
 mod device;
+mod marks;
 mod places;
 mod report;
+mod slots;
+mod stories;
+mod txt;
 mod updates;
 mod world;
 
@@ -75,6 +81,7 @@ fn main() -> ExitCode {
     let mut report = Report::new(arguments.only);
     places::run(arguments.effort, &mut report);
     updates::run(arguments.effort, &mut report);
+    marks::run(arguments.effort, &mut report);
     controls::run(arguments.effort, &mut report);
     if arguments.json {
         println!("{}", report.json())

@@ -32,6 +32,11 @@ impl Stage {
         Self { name: name.into(), expect, points: 0, cuts: 0, violations: 0, traces: Vec::new() }
     }
 
+    /// The same row with another expectation.
+    pub(crate) fn expecting(self, expect: Expect) -> Self {
+        Self { expect, ..self }
+    }
+
     /// Notes what was found in one run.
     pub(crate) fn note(&mut self, found: Result<(), String>) {
         self.cuts += 1;

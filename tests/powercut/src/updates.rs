@@ -8,102 +8,24 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use formats::journal::Version;
 use init::driver::Flash;
 use sim::{Fuel, Tear};
 use statemachine::ids::RevisionId;
-use statemachine::journal::Transition;
-use statemachine::update::{Event, Machine, Plan, Running, State};
+use statemachine::update::{Machine, Running, State};
 
 use crate::Effort;
-use crate::device::{Device, Kind, Planted, known};
+use crate::device::{Device, Kind, Planted, condemned};
 use crate::places::numbered;
 use crate::report::{Expect, Report, Stage};
+use crate::stories::{STORIES, Story};
 use crate::world::{End, Script, Trace, boot, word};
-
-/// A story: what happens to a device whose default is 1, and what it may come to.
-pub(crate) struct Story {
-    pub(crate) name: &'static str,
-    facts: fn() -> Vec<Event>,
-    bad: Option<u32>,
-    /// What is the default at the end without a cut.
-    ends: u32,
-    /// What may be the default after cuts.
-    may: &'static [u32],
-    /// The shape of the journal that the device starts with.
-    version: Version,
-}
-
-/// All of them.
-pub(crate) const STORIES: [Story; 7] = [
-    Story {
-        name: "reboot-good",
-        facts: || vec![propose(2, Transition::Reboot)],
-        bad: None,
-        ends: 2,
-        may: &[1, 2],
-        version: Version::CURRENT,
-    },
-    Story {
-        name: "reboot-bad",
-        facts: || vec![propose(2, Transition::Reboot)],
-        bad: Some(2),
-        ends: 1,
-        may: &[1],
-        version: Version::CURRENT,
-    },
-    Story {
-        name: "in-place-proven",
-        facts: || vec![propose(2, Transition::InPlace), Event::RebootAsked { cause: None }, Event::Lasted],
-        bad: None,
-        ends: 2,
-        may: &[1, 2],
-        version: Version::CURRENT,
-    },
-    Story {
-        name: "in-place-bad",
-        facts: || vec![propose(2, Transition::InPlace)],
-        bad: Some(2),
-        ends: 1,
-        may: &[1],
-        version: Version::CURRENT,
-    },
-    Story {
-        name: "undo-by-order",
-        facts: || vec![propose(2, Transition::Reboot), Event::Lasted, Event::RollbackAsked],
-        bad: None,
-        ends: 1,
-        may: &[1, 2],
-        version: Version::CURRENT,
-    },
-    Story {
-        name: "two-in-a-row",
-        facts: || vec![propose(2, Transition::Reboot), propose(3, Transition::Reboot)],
-        bad: Some(3),
-        ends: 2,
-        may: &[1, 2],
-        version: Version::CURRENT,
-    },
-    Story {
-        name: "older-journal",
-        facts: || vec![propose(2, Transition::Reboot)],
-        bad: None,
-        ends: 2,
-        may: &[1, 2],
-        version: Version::V1,
-    },
-];
-
-fn propose(number: u32, by: Transition) -> Event {
-    Event::Proposed { plan: Plan { what: known(number), by }, retry: false }
-}
 
 /// Boots after which a device must be at rest: three of a trial, a rollback, and some to spare.
 const BOOTS: usize = 12;
 
 pub(crate) fn run(effort: Effort, report: &mut Report) {
     for kind in Kind::ALL {
-        for story in &STORIES {
+        for story in STORIES.iter().filter(|story| story.on.contains(&kind)) {
             let prefix = format!("{}/{}", kind.name(), story.name);
             if report.wants(&prefix) {
                 stages(kind, Planted::Nothing, story, effort, &prefix).into_iter().for_each(|stage| report.add(stage));
@@ -114,7 +36,7 @@ pub(crate) fn run(effort: Effort, report: &mut Report) {
 
 /// One row per stage of a story on a device.
 pub(crate) fn stages(kind: Kind, planted: Planted, story: &Story, effort: Effort, prefix: &str) -> Vec<Stage> {
-    let made = Device::new(kind, planted, story.version);
+    let made = Device::new(kind, planted, story);
     let (operations, trace) = match count(&made, story) {
         Ok(counted) => counted,
         Err(why) => {
@@ -133,14 +55,14 @@ pub(crate) fn stages(kind: Kind, planted: Planted, story: &Story, effort: Effort
         let row = rows.entry(name.clone()).or_insert_with(|| Stage::new(name, Expect::Clean));
         row.points += 1;
         for tear in kind.tears() {
-            cut_at(row, &made, story, cut, *tear, effort);
+            end_at(row, &made, story, cut, *tear, Ending::Power, effort);
         }
     }
     order.into_iter().filter_map(|name| rows.remove(&name)).collect()
 }
 
 /// The first pass: no cut, and the end that the story promises.
-fn count(made: &Device, story: &Story) -> Result<(u64, Trace), String> {
+pub(crate) fn count(made: &Device, story: &Story) -> Result<(u64, Trace), String> {
     let fuel = Fuel::unlimited();
     let mut device = made.clone();
     let mut trace = Trace::default();
@@ -156,29 +78,64 @@ fn script(story: &Story) -> Script {
     Script { facts: VecDeque::from((story.facts)()), bad: story.bad.map(numbered) }
 }
 
+/// How a boot is ended from outside, in the middle of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// Power goes.
+    Power,
+    /// PID 1 dies and power stays: the next boot finds a mark.
+    Mark,
+}
+
+impl Ending {
+    /// Tells the device, after power has been taken from it. A firmware cannot leave a mark.
+    fn leave(self, device: &mut Device, trace: &mut Trace) {
+        if self == Self::Mark && trace.stages.last().is_some_and(|(_, stage)| stage != FIRMWARE) {
+            device.marked = true;
+            trace.lines.push("        PID 1 died and left a mark".to_owned());
+        }
+    }
+}
+
+const FIRMWARE: &str = "firmware";
+
 /// The second pass at one operation, with one way of tearing.
-fn cut_at(row: &mut Stage, made: &Device, story: &Story, cut: u64, tear: Tear, effort: Effort) {
+pub(crate) fn end_at(
+    row: &mut Stage,
+    made: &Device,
+    story: &Story,
+    cut: u64,
+    tear: Tear,
+    ending: Ending,
+    effort: Effort,
+) {
     let mut device = made.clone();
     let mut trace = Trace::default();
     device.power_on(&Fuel::limited(cut, tear, effort.seed));
-    let head = format!("  cut at operation {cut}, {tear:?}");
+    let head = format!("  {ending:?} at operation {cut}, {tear:?}");
     let mut first = script(story);
     if let Err(why) = live(&mut device, &mut first, &mut trace) {
         row.note(Err(format!("{head}: before it, {why}\n{}", trace.lines.join("\n"))));
         return;
     }
+    ending.leave(&mut device, &mut trace);
     // Nobody offers it again: the device has to find its way alone.
     let quiet = Script { facts: VecDeque::new(), bad: first.bad };
     let fuel = Fuel::unlimited();
     row.note(recover(device.clone(), &quiet, &fuel, story, trace.clone()).map_err(|why| format!("{head}: {why}")));
     for second in (cut % effort.every..fuel.spent()).step_by(usize::try_from(effort.every).unwrap_or(1)) {
+        // After a mark the second end is of either kind.
+        let again = if (cut + second).is_multiple_of(2) { ending } else { Ending::Power };
         let mut device = device.clone();
         let mut trace = trace.clone();
         device.power_on(&Fuel::limited(second, tear, effort.seed ^ 0xCAFE));
         trace.stage(0, format!("power is back until operation {second}"));
-        let head = format!("{head}, and operation {second} of the recovery");
+        let head = format!("{head}, and {again:?} at operation {second} of the recovery");
         let found = match live(&mut device, &mut quiet.clone(), &mut trace) {
-            Ok(_) => recover(device, &quiet, &Fuel::unlimited(), story, trace),
+            Ok(_) => {
+                again.leave(&mut device, &mut trace);
+                recover(device, &quiet, &Fuel::unlimited(), story, trace)
+            }
             Err(why) => Err(format!("{why}\n{}", trace.lines.join("\n"))),
         };
         row.note(found.map_err(|why| format!("{head}: {why}")));
@@ -196,13 +153,13 @@ fn recover(mut device: Device, quiet: &Script, fuel: &Fuel, story: &Story, mut t
 /// Boots until the device is at rest or power has gone.
 fn live(device: &mut Device, script: &mut Script, trace: &mut Trace) -> Result<(End, Machine), String> {
     for _ in 0..BOOTS {
-        trace.stage(device.fuel.spent(), "firmware");
+        trace.stage(device.fuel.spent(), FIRMWARE);
         let Some(revision) = device.firmware()? else {
             return Ok((End::Cut, Machine::dark(statemachine::limits::Limits::FIELD)));
         };
         trace.lines.push(format!("        boots {revision}"));
         match boot(device, revision, script, trace)? {
-            (End::Reboot, machine) => {
+            (End::Reboot { trial }, machine) => {
                 trace.stage(device.fuel.spent(), "unmount");
                 let unmounted = device.unmount();
                 if device.fuel.is_out() {
@@ -210,6 +167,7 @@ fn live(device: &mut Device, script: &mut Script, trace: &mut Trace) -> Result<(
                 }
                 unmounted?;
                 device.power_on(&device.fuel.clone());
+                device.asked = trial;
             }
             other => return Ok(other),
         }
@@ -218,7 +176,13 @@ fn live(device: &mut Device, script: &mut Script, trace: &mut Trace) -> Result<(
 }
 
 /// Settled: the default runs, nothing is tried, everything can be read, and the firmware would start the same.
-fn settled(device: &mut Device, machine: &Machine, end: &End, story: &Story, may: &[u32]) -> Result<(), String> {
+pub(crate) fn settled(
+    device: &mut Device,
+    machine: &Machine,
+    end: &End,
+    story: &Story,
+    may: &[u32],
+) -> Result<(), String> {
     if *end != End::Rest || *machine.state() != State::Idle {
         return Err(format!("it is not at rest: {end:?}, {}", word(machine.state())));
     }
@@ -234,6 +198,10 @@ fn settled(device: &mut Device, machine: &Machine, end: &End, story: &Story, may
     if wanted.trial.is_some() {
         return Err(format!("a trial is armed at rest: {wanted:?}"));
     }
+    if !journal.header.condemned.holds(&condemned()) {
+        return Err("what was found bad long ago is forgotten".to_owned());
+    }
+    device.versions_agree()?;
     if journal.header.default.revision != wanted.default {
         return Err(format!("the journal's default is {:?}, the cell's {}", journal.header.default, wanted.default));
     }
@@ -247,16 +215,19 @@ mod tests {
     const FEW: Effort = Effort { seed: 3, every: 997 };
 
     fn violations(kind: Kind, planted: Planted, story: &str) -> u64 {
-        let story = STORIES.iter().find(|known| known.name == story).unwrap();
-        stages(kind, planted, story, FEW, "test").iter().map(|stage| stage.violations).sum()
+        stages(kind, planted, Story::named(story), FEW, "test").iter().map(|stage| stage.violations).sum()
     }
 
     #[test]
     fn every_story_comes_to_its_end_on_every_device_when_power_stays() {
         for kind in Kind::ALL {
-            for story in &STORIES {
-                let counted = count(&Device::new(kind, Planted::Nothing, story.version), story);
-                assert!(counted.is_ok_and(|(operations, _)| operations > 10), "{} on {}", story.name, kind.name());
+            for story in STORIES.iter().filter(|story| story.on.contains(&kind)) {
+                let counted = count(&Device::new(kind, Planted::Nothing, story), story);
+                let (name, kind) = (story.name, kind.name());
+                assert!(
+                    counted.as_ref().is_ok_and(|(operations, _)| *operations > 10),
+                    "{name} on {kind}: {counted:?}"
+                );
             }
         }
     }

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 
 use init::driver::{Driver, Flash, Hands};
-use statemachine::boot::TrialKind;
 use statemachine::ids::RevisionId;
 use statemachine::limits::Limits;
 use statemachine::recover::Boot;
-use statemachine::update::{Effect, Event, Evicts, Machine, Running, State};
+use statemachine::update::{Effect, Event, Machine, Running, State};
 
 use crate::device::Device;
 
@@ -25,8 +24,8 @@ pub(crate) struct Script {
 pub(crate) enum End {
     /// Power has gone.
     Cut,
-    /// A reboot was ordered.
-    Reboot,
+    /// A reboot was ordered. `trial`: a one-shot firmware is asked for the trial.
+    Reboot { trial: bool },
     /// At rest, and the script is at its end.
     Rest,
 }
@@ -62,6 +61,28 @@ struct Orders<'a> {
     queue: VecDeque<Effect>,
     trace: &'a mut Trace,
     fuel: sim::Fuel,
+    /// The boot before this one left a mark.
+    marked: bool,
+    /// The first rule that was broken.
+    broken: Option<&'static str>,
+}
+
+impl Orders<'_> {
+    /// What no state may be entered with.
+    fn judge(&mut self, machine: &Machine) {
+        let broken = match machine.state() {
+            State::Refunding(_) if self.marked => "a boot that ended with a mark is given back",
+            State::Trying(plan) | State::Testing(plan) => {
+                let condemned = &machine.journal().header.condemned;
+                match plan.what.digest {
+                    Some(digest) if condemned.holds(&digest) => "the containers of a condemned revision are started",
+                    _ => return,
+                }
+            }
+            _ => return,
+        };
+        self.broken.get_or_insert(broken);
+    }
 }
 
 impl Hands for Orders<'_> {
@@ -72,6 +93,7 @@ impl Hands for Orders<'_> {
     fn took(&mut self, event: &Event, machine: &Machine) {
         self.trace.lines.push(format!("        {}", word(event)));
         self.trace.stage(self.fuel.spent(), word(machine.state()));
+        self.judge(machine);
     }
 
     fn failed(&mut self, order: &Effect, error: &dyn std::fmt::Display) {
@@ -96,18 +118,20 @@ pub(crate) fn boot(
         return Ok((End::Cut, driver.machine().clone()));
     }
     mounted?;
+    let marked = device.marked;
+    let factory = RevisionId::factory();
     let first = Event::Booted(Boot {
-        kind: TrialKind::Counted,
+        kind: device.kind.trial(),
         running: Running::Revision(revision),
         wanted: device.wanted().ok(),
         note: device.unreplayed_note(),
-        journal: device.journal().ok(),
-        marked: false,
-        factory: Some(RevisionId::factory()),
+        journal: device.told(),
+        marked: device.told_of_mark(),
+        factory: device.holds(&factory).then_some(factory),
         default_verifies: true,
     });
     let fuel = device.fuel.clone();
-    let mut orders = Orders { queue: VecDeque::new(), trace, fuel };
+    let mut orders = Orders { queue: VecDeque::new(), trace, fuel, marked, broken: None };
     let mut next = Some(first);
     // Far more than any update takes; a machine that goes round in circles ends here.
     for _ in 0..500 {
@@ -115,10 +139,13 @@ pub(crate) fn boot(
             return Ok((End::Rest, driver.machine().clone()));
         };
         driver.take(event, device, &mut orders);
+        if let Some(broken) = orders.broken {
+            return Err(broken.to_owned());
+        }
         while next.is_none() && !device.fuel.is_out() {
             let Some(order) = orders.queue.pop_front() else { break };
-            if matches!(order, Effect::Reboot { .. }) {
-                return Ok((End::Reboot, driver.machine().clone()));
+            if let Effect::Reboot { trial } = order {
+                return Ok((End::Reboot { trial }, driver.machine().clone()));
             }
             next = answer(order, device, driver.machine(), script)?;
         }
@@ -138,12 +165,18 @@ fn answer(order: Effect, device: &mut Device, machine: &Machine, script: &Script
         Effect::Fetch(_) => Some(Event::Fetched),
         Effect::Verify(_) => Some(Event::Verified),
         Effect::Stage(revision) => match device.stage(&revision) {
-            Ok(()) => Some(Event::Staged(Evicts::default())),
+            Ok(()) => Some(match machine.wanted().and_then(|wanted| device.evicts(&revision, wanted)) {
+                Some(evicts) => Event::Staged(evicts),
+                None => Event::Failed,
+            }),
             Err(_) if device.fuel.is_out() => None,
             Err(error) => return Err(format!("the trail of {revision} was not written: {error}")),
         },
-        // These firmwares read trails: staging has put the kernel where they look.
-        Effect::Place(_) => Some(Event::Placed),
+        Effect::Place(revision) => match machine.wanted().map(|wanted| device.place(&revision, wanted)) {
+            Some(Ok(())) => Some(Event::Placed),
+            _ if device.fuel.is_out() => None,
+            why => return Err(format!("the slot of {revision} was not written: {why:?}")),
+        },
         Effect::Switch(_) => Some(Event::Switched),
         Effect::Watch => {
             let bad = matches!((machine.running(), &script.bad), (Running::Revision(runs), Some(bad)) if runs == bad);
