@@ -2,7 +2,7 @@
 //!
 //! | trial in the cell | record in the journal | runs | so |
 //! |---|---|---|---|
-//! | unreadable | any | a revision | rebuild the cell from the journal's default; stay up, no updates in this boot |
+//! | unreadable | any, or its head | a revision | rebuild the cell from the journal's default; stay up, no updates |
 //! | unreadable | unreadable | a revision | write nothing, stay up; a person may adopt what runs |
 //! | any | any | recovery | renew the list once for a default that verifies; else serve |
 //! | armed R | rolled back R | any | finish: `Disarming` |
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::{Note, TrialKind, Wanted};
 use crate::ids::RevisionId;
-use crate::journal::{Journal, Known, Reason, Record, Transition};
+use crate::journal::{Header, Journal, Known, Reason, Record, Transition};
 use crate::update::{Containers, Course, Machine, Plan, Running, State, Step};
 
 /// What PID 1 read before anything else.
@@ -40,8 +40,10 @@ pub struct Boot {
     pub wanted: Option<Wanted>,
     /// The bootloader's note.
     pub note: Note,
-    /// The journal; `None` when absent or unreadable.
+    /// The journal; `None` when absent or unreadable, or when its body is of a version that this one does not know.
     pub journal: Option<Journal>,
+    /// The journal's head, where that is all of it that can be read.
+    pub head: Option<Header>,
     /// Whether the boot before this one left a mark: panic, watchdog, death of PID 1.
     pub marked: bool,
     /// The factory revision, while the board holds it.
@@ -62,10 +64,16 @@ impl Machine {
             self.containers = Containers::Down;
         }
         let lost = boot.journal.is_none();
-        match (&boot.wanted, boot.journal.clone()) {
-            (_, Some(journal)) => self.journal = journal,
-            (Some(wanted), None) => self.journal = stand_in(wanted),
-            (None, None) => {
+        match (&boot.wanted, boot.journal.clone(), boot.head.clone()) {
+            (_, Some(journal), _) => self.journal = journal,
+            (wanted, None, Some(head)) => {
+                let default = head.default.revision.clone();
+                let wanted = wanted.clone().unwrap_or_else(|| self.blank(default));
+                self.journal = stand_in(&wanted);
+                self.journal.header = head;
+            }
+            (Some(wanted), None, None) => self.journal = stand_in(wanted),
+            (None, None, None) => {
                 self.blind = true;
                 return self.freeze();
             }
@@ -246,7 +254,7 @@ impl Machine {
     }
 }
 
-/// What stands in for a lost journal: nothing is known about the default but its name.
+/// What stands in for a lost journal, or for its body: nothing is known about the default but its name.
 fn stand_in(wanted: &Wanted) -> Journal {
     let default = Known { revision: wanted.default.clone(), digest: None };
     let mut journal = Journal::factory(default);

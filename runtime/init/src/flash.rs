@@ -14,11 +14,10 @@
 //! | nothing: both regions are erased | no journal | writes |
 //! | no region is readable | no journal | erases both, writes: the machine has decided that it is lost |
 //! | a record that is no journal | no journal | replaces it |
-//! | a body of a newer version | no journal | keeps the body, changes the head ([`rehead`]) |
+//! | a body of a newer version | its head | keeps the body, changes the head ([`rehead`]) |
 //!
 //! A region that becomes unreadable *after* it was read is not erased: that is an error, and the machine reads back. And a
-//! newer body goes only when what runs becomes the default itself. What the newer version found bad stays condemned
-//! either way.
+//! newer body goes only when what runs becomes the default itself.
 
 use std::fmt;
 
@@ -28,7 +27,7 @@ use embedded_storage_async::nor_flash::NorFlash;
 use formats::journal::{Body, Decoded, MAX_LEN, decode, encode, rehead};
 use statemachine::boot::{TrialKind, Wanted};
 use statemachine::ids::RevisionId;
-use statemachine::journal::{Header, Journal};
+use statemachine::journal::Journal;
 use statemachine::recover::Boot;
 use statemachine::update::Running;
 use store::journal::{Copies, Error};
@@ -92,7 +91,7 @@ enum Told {
     Journal,
 }
 
-/// A record and the journal that it stands for: they differ where more is known here than to the machine.
+/// A record and the journal that it stands for: before a newer body only its head does.
 #[derive(Clone, Debug)]
 struct Written {
     bytes: Vec<u8>,
@@ -107,8 +106,8 @@ pub struct DeviceFlash<F: NorFlash, E, B> {
     told: Told,
     /// What runs, if that is a revision: it alone may end the life of a newer body.
     running: Option<RevisionId>,
-    /// The head of a newer journal, which the machine was not told.
-    untold: Option<Header>,
+    /// The record was found with the body of a newer version.
+    newer: bool,
     /// What was written last and stands.
     written: Option<Written>,
     /// What was to be written and may stand.
@@ -130,7 +129,7 @@ impl<F: NorFlash, E: BootEnv, B: Files> DeviceFlash<F, E, B> {
             files,
             told: Told::Nothing,
             running: None,
-            untold: None,
+            newer: false,
             written: None,
             attempted: None,
             copies: None,
@@ -166,6 +165,7 @@ impl<F: NorFlash, E: BootEnv, B: Files> DeviceFlash<F, E, B> {
             Ok(Copies::Only(side)) => report(&format_args!("only region {side:?} of the journal is of use")),
             Err(error) => report(&error),
         }
+        let mut head = None;
         let journal = match self.read() {
             Ok(decoded) => {
                 if decoded.overtaken {
@@ -173,7 +173,8 @@ impl<F: NorFlash, E: BootEnv, B: Files> DeviceFlash<F, E, B> {
                 }
                 if let Body::Newer { version } = decoded.body {
                     report(&ErrorOf::<F, E, B>::Newer(version));
-                    self.untold = Some(decoded.header.clone());
+                    self.newer = true;
+                    head = Some(decoded.header.clone());
                 }
                 decoded.into_journal()
             }
@@ -182,21 +183,22 @@ impl<F: NorFlash, E: BootEnv, B: Files> DeviceFlash<F, E, B> {
                 None
             }
         };
-        self.told = if journal.is_some() { Told::Journal } else { Told::Absent };
+        self.told = if journal.is_some() || head.is_some() { Told::Journal } else { Told::Absent };
         let (wanted, note) = self.env.load();
         let wanted = wanted.inspect_err(|error| report(error)).ok();
         self.running = match &started.running {
             Running::Revision(revision) => Some(revision.clone()),
             Running::Recovery => None,
         };
-        let default = match (&wanted, &journal) {
+        let remembered = journal.as_ref().map(|journal| &journal.header).or(head.as_ref());
+        let default = match (&wanted, remembered) {
             (Some(wanted), _) => Some(&wanted.default),
-            (None, Some(journal)) => Some(&journal.header.default.revision),
+            (None, Some(head)) => Some(&head.default.revision),
             (None, None) => None,
         };
         let default_verifies = started.running == Running::Recovery && default.is_some_and(verifies);
         let Started { kind, running, marked, factory } = started;
-        Boot { kind, running, wanted, note, journal, marked, factory, default_verifies }
+        Boot { kind, running, wanted, note, journal, head, marked, factory, default_verifies }
     }
 
     fn record(&mut self) -> Result<Vec<u8>, ErrorOf<F, E, B>> {
@@ -211,39 +213,22 @@ impl<F: NorFlash, E: BootEnv, B: Files> DeviceFlash<F, E, B> {
     /// The bytes that a journal becomes here and now.
     fn encoded(&mut self, journal: &Journal) -> Result<Vec<u8>, ErrorOf<F, E, B>> {
         let mut bytes = [0; MAX_LEN];
-        let length = match &self.untold {
+        let itself = self.running.as_ref() == Some(&journal.header.default.revision);
+        let newer = if self.newer && !itself { self.newer_record()? } else { None };
+        let length = match newer {
+            Some(old) => rehead(&old, &journal.header, &mut bytes),
             None => encode(journal, &mut bytes),
-            Some(untold) => {
-                let header = joined(untold, &journal.header);
-                let newer = self.newer()?.filter(|_| self.running.as_ref() != Some(&header.default.revision));
-                match newer {
-                    Some(old) => rehead(&old, &header, &mut bytes),
-                    None => encode(&Journal { header, body: journal.body.clone() }, &mut bytes),
-                }
-            }
         };
         let length = length.map_err(FlashError::Format)?;
         Ok(bytes.get(..length).unwrap_or_default().to_vec())
     }
 
     /// The record, if its body is of a newer version.
-    fn newer(&mut self) -> Result<Option<Vec<u8>>, ErrorOf<F, E, B>> {
+    fn newer_record(&mut self) -> Result<Option<Vec<u8>>, ErrorOf<F, E, B>> {
         let record = self.record()?;
         let decoded = decode(&record).map_err(FlashError::Format)?;
         Ok(matches!(decoded.body, Body::Newer { .. }).then_some(record))
     }
-}
-
-/// What the machine wants in the head, with what it could not know: the digest of a default that has not changed, and
-/// what the newer version had found bad.
-fn joined(untold: &Header, new: &Header) -> Header {
-    let mut joined = new.clone();
-    if joined.default.revision == untold.default.revision && joined.default.digest.is_none() {
-        joined.default = untold.default.clone();
-    }
-    joined.condemned = untold.condemned.clone();
-    new.condemned.iter().for_each(|digest| joined.condemned.add(*digest));
-    joined
 }
 
 impl<F, E, B> Flash for DeviceFlash<F, E, B>

@@ -14,6 +14,8 @@ struct Device {
     note: Note,
     journal: Journal,
     marked: bool,
+    /// Whether this version reads the journal's body.
+    body_is_known: bool,
     /// Orders of the last step that were not durable writes.
     orders: List<Effect>,
 }
@@ -34,6 +36,7 @@ impl Device {
             note: Note::Read(Spent::default()),
             journal: Journal::factory(known("0", 0)),
             marked: false,
+            body_is_known: true,
             orders: List::new(),
         };
         device.boot();
@@ -54,7 +57,8 @@ impl Device {
             running,
             wanted: Some(self.wanted.clone()),
             note: self.note,
-            journal: Some(self.journal.clone()),
+            journal: self.body_is_known.then(|| self.journal.clone()),
+            head: (!self.body_is_known).then(|| self.journal.header.clone()),
             marked: core::mem::take(&mut self.marked),
             factory: Some(RevisionId::factory()),
             default_verifies: true,
@@ -315,4 +319,38 @@ fn the_public_phases_of_an_update_by_reboot() {
     assert_eq!(device.machine.phase(), Some(Phase::Trying));
     device.take(Event::GoalMissed);
     assert_eq!(device.machine.phase(), Some(Phase::RolledBack));
+}
+
+#[test]
+fn what_a_newer_version_has_condemned_an_older_one_refuses() {
+    let mut device = Device::factory();
+    device.propose(known("1", 1), Transition::InPlace, false);
+    device.take_all([Event::Switched, Event::GoalMissed, Event::Switched]);
+    device.body_is_known = false;
+    device.boot();
+    assert!(device.runs("0"));
+    device.take_all([Event::GoalsMet, Event::Soaked]);
+    device.propose(known("2", 1), Transition::Reboot, false);
+    assert_eq!(device.orders, [Effect::Decline(RevisionId::parse("2").unwrap(), Refusal::Condemned)]);
+}
+
+#[test]
+fn an_older_version_rebuilds_an_unreadable_cell_from_the_head_alone() {
+    let mut device = Device::factory();
+    let journal = Journal::factory(known("7", 7));
+    let boot = Boot {
+        kind: TrialKind::Counted,
+        running: Running::Revision(RevisionId::factory()),
+        wanted: None,
+        note: Note::Unreadable,
+        journal: None,
+        head: Some(journal.header),
+        marked: false,
+        factory: Some(RevisionId::factory()),
+        default_verifies: false,
+    };
+    device.machine = Machine::dark(Limits::FIELD);
+    device.take(Event::Booted(boot));
+    assert_eq!(device.wanted.default, RevisionId::parse("7").unwrap());
+    assert_eq!(*device.machine.state(), State::Frozen);
 }

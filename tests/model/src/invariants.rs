@@ -34,8 +34,9 @@ fn invariant_names_are_held(world: &World) -> bool {
 }
 
 fn invariant_journal_default_is_held(world: &World) -> bool {
-    let Some(journal) = &world.flash.journal else { return true };
-    world.boots(number(&journal.header.default.revision))
+    let journal = world.flash.journal.as_ref().map(|journal| &journal.header);
+    let Some(head) = journal.or(world.flash.head.as_ref()) else { return true };
+    world.boots(number(&head.default.revision))
 }
 
 fn invariant_whole(world: &World) -> bool {

@@ -36,6 +36,8 @@ pub(crate) enum Part {
     Wanted,
     Note,
     Journal,
+    /// All of the journal but its head: a body of another version.
+    Body,
 }
 
 /// One step.
@@ -81,7 +83,7 @@ impl Move {
             }
         }
         all.push(Self::Boot { note: NoteLuck::Torn, kernel: KernelLuck::Dies { marked: false } });
-        all.extend([Part::Wanted, Part::Note, Part::Journal].map(Self::Rot));
+        all.extend([Part::Wanted, Part::Note, Part::Journal, Part::Body].map(Self::Rot));
         all.extend([Self::WriteDone, Self::WriteFailedNew, Self::WriteFailedOld]);
         for flag in [false, true] {
             all.extend([
@@ -113,7 +115,7 @@ impl Move {
                     && match part {
                         Part::Wanted => world.flash.wanted.is_some(),
                         Part::Note => world.flash.note != statemachine::boot::Note::Unreadable,
-                        Part::Journal => world.flash.journal.is_some(),
+                        Part::Journal | Part::Body => world.flash.journal.is_some(),
                     }
             }
             (_, None) => false,
@@ -178,6 +180,7 @@ impl fmt::Display for Move {
             Self::Rot(Part::Wanted) => f.write_str("wanted becomes unreadable"),
             Self::Rot(Part::Note) => f.write_str("note becomes unreadable"),
             Self::Rot(Part::Journal) => f.write_str("journal becomes unreadable"),
+            Self::Rot(Part::Body) => f.write_str("journal becomes unreadable but for its head"),
             Self::WriteDone => f.write_str("write done"),
             Self::WriteFailedNew => f.write_str("write failed, new value read back"),
             Self::WriteFailedOld => f.write_str("write failed, old value read back"),

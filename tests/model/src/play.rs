@@ -52,6 +52,7 @@ impl Table<'_> {
                     Part::Wanted => self.world.flash.wanted = None,
                     Part::Note => self.world.flash.note = Note::Unreadable,
                     Part::Journal => self.world.flash.journal = None,
+                    Part::Body => self.world.flash.head = self.world.flash.journal.take().map(|journal| journal.header),
                 }
             }
             Move::WriteDone => {
@@ -151,6 +152,7 @@ impl Table<'_> {
                 {
                     self.world.ghost.tries = 0;
                 }
+                self.world.flash.head = None;
                 self.world.flash.journal = Some(journal);
             }
             Pending::Cells(wanted) => {

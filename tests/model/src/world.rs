@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use statemachine::boot::{Note, Spent, TrialKind, Wanted};
 use statemachine::ids::{Digest, RevisionId};
-use statemachine::journal::{Journal, Known, Record, Transition};
+use statemachine::journal::{Header, Journal, Known, Record, Transition};
 use statemachine::limits::Limits;
 use statemachine::update::{Machine, State};
 
@@ -65,6 +65,8 @@ pub(crate) struct Flash {
     pub(crate) trying: Option<u8>,
     /// The journal; `None`: unreadable.
     pub(crate) journal: Option<Journal>,
+    /// Its head, where only the body is unreadable.
+    pub(crate) head: Option<Header>,
     /// What each of two slots holds for the firmware, whole. Revisions that differ only in containers share one.
     pub(crate) slots: [Set; 2],
     /// Trails that are complete for Linux.
@@ -175,6 +177,7 @@ impl World {
                 note: Note::Read(Spent::default()),
                 trying: None,
                 journal: Some(Journal::factory(known(0))),
+                head: None,
                 slots: [only, Set::default()],
                 trails: only,
                 visible: only,

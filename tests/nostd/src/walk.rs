@@ -76,6 +76,7 @@ impl Flash {
             wanted: Some(self.wanted.clone()),
             note: Note::Read(spent),
             journal: Some(self.journal.clone()),
+            head: None,
             marked: false,
             factory: None,
             default_verifies: true,

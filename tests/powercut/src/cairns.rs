@@ -110,17 +110,6 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The head that an older Cairn writes: what it wants in it, with what it was not told. A default that has not changed
-/// keeps its digest, and what the newer Cairn found bad stays condemned.
-pub(crate) fn joined(untold: &Header, new: &Header) -> Header {
-    let mut joined = Header { condemned: untold.condemned.clone(), ..new.clone() };
-    if joined.default.revision == untold.default.revision {
-        joined.default.digest = joined.default.digest.or(untold.default.digest);
-    }
-    new.condemned.iter().for_each(|digest| joined.condemned.add(*digest));
-    joined
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,7 @@ use sim::nor::{SimNor, Writes};
 use sim::{Fuel, Tear};
 use statemachine::boot::{Note, Spent, TrialKind, Wanted};
 use statemachine::ids::{Digest, RevisionId};
-use statemachine::journal::{Header, Journal, Known};
+use statemachine::journal::{Journal, Known};
 use statemachine::update::Evicts;
 use store::journal::Error;
 
@@ -139,8 +139,6 @@ pub(crate) struct Device {
     cairns: [Cairn; 4],
     /// What the firmware has jumped into.
     running: RevisionId,
-    /// The head of a journal whose body `running` cannot read.
-    untold: Option<Header>,
     /// At the reboot a one-shot firmware was asked for the trial; power takes it along.
     pub(crate) asked: bool,
     /// The boot before this one left a mark.
@@ -196,7 +194,6 @@ impl Device {
             slots: Slots::made(kernel),
             cairns: story.cairns,
             running: numbered(1),
-            untold: None,
             asked: false,
             marked: false,
             newer: Vec::new(),
@@ -309,7 +306,6 @@ impl Device {
             }
         };
         scrubbed.map(drop)?;
-        self.untold = None;
         self.versions_agree()
     }
 

@@ -120,12 +120,14 @@ pub(crate) fn boot(
     mounted?;
     let marked = device.marked;
     let factory = RevisionId::factory();
+    let (journal, head) = device.told();
     let first = Event::Booted(Boot {
         kind: device.kind.trial(),
         running: Running::Revision(revision),
         wanted: device.wanted().ok(),
         note: device.unreplayed_note(),
-        journal: device.told(),
+        journal,
+        head,
         marked: device.told_of_mark(),
         factory: device.holds(&factory).then_some(factory),
         default_verifies: true,

@@ -179,8 +179,9 @@ fn a_newer_body_stays_until_what_runs_becomes_the_default() {
     let (boot, reports) = booted(&mut device, "8");
     assert_eq!(boot.journal, None);
     assert!(reports.iter().any(|report| report.contains("version 9")), "{reports:?}");
-    // The machine knows the default by name only, and condemns what it tries.
-    let mut told = Journal::factory(Known { revision: revision("7"), digest: None });
+    // The machine goes on from the head, and condemns what it tries.
+    let mut told = Journal::factory(known("7", 7));
+    told.header = boot.head.unwrap();
     told.header.attempts = 2;
     told.header.condemned.add(Digest([8; 32]));
     assert_eq!(device.persist(&told), Ok(()));
@@ -191,8 +192,9 @@ fn a_newer_body_stays_until_what_runs_becomes_the_default() {
     assert_eq!((decoded.header.attempts, decoded.header.default), (2, known("7", 7)));
     assert!([1, 8].iter().all(|digest| decoded.header.condemned.holds(&Digest([*digest; 32]))));
     // Now it commits itself.
-    booted(&mut device, "8");
-    let own = Journal::factory(known("8", 8));
+    let (boot, _) = booted(&mut device, "8");
+    let mut own = Journal::factory(known("8", 8));
+    own.header.condemned = boot.head.unwrap().condemned;
     assert_eq!(device.persist(&own), Ok(()));
     assert_eq!(Flash::journal(&mut device), Ok(own.clone()));
     let (boot, _) = booted(&mut again(device), "8");

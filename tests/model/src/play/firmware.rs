@@ -95,9 +95,10 @@ impl Table<'_> {
             (_, Some(wanted)) => Note::Read(Spent { nonce: wanted.nonce, boots: 0 }),
             (_, None) => Note::Unreadable,
         };
-        let default = match (&flash.wanted, &flash.journal) {
+        let head = flash.journal.as_ref().map(|journal| &journal.header).or(flash.head.as_ref());
+        let default = match (&flash.wanted, head) {
             (Some(wanted), _) => Some(number(&wanted.default)),
-            (None, Some(journal)) => Some(number(&journal.header.default.revision)),
+            (None, Some(head)) => Some(number(&head.default.revision)),
             (None, None) => None,
         };
         let boot = Boot {
@@ -106,6 +107,7 @@ impl Table<'_> {
             wanted: flash.wanted.clone(),
             note,
             journal: flash.journal.clone(),
+            head: flash.head.clone(),
             marked: flash.marked,
             factory: self.world.boots(0).then(|| name(0)),
             default_verifies: default.is_some_and(|default| self.world.boots(default)),

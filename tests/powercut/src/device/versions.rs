@@ -3,26 +3,24 @@
 //! | found | told | written |
 //! |---|---|---|
 //! | a body that it reads | all of it | the newest body that itself, the default and the previous revision read |
-//! | a newer one | no journal | another head before the same body, until what runs becomes the default itself |
+//! | a newer one | its head | another head before the same body, until what runs becomes the default itself |
 
 use formats::journal::{MAX_LEN, decode, rehead};
 use init::driver::Flash;
 use statemachine::ids::RevisionId;
-use statemachine::journal::Journal;
+use statemachine::journal::{Header, Journal};
 
 use super::{Device, Planted, text};
 use crate::cairns::{self, Cairn, Read};
 
 impl Device {
     /// The facts of the journal for PID 1, as its version reads them.
-    pub(crate) fn told(&mut self) -> Option<Journal> {
-        match cairns::read(&self.read_record().ok()?, self.cairn(&self.running)) {
-            Ok(Read::Whole(journal)) => Some(*journal),
-            Ok(Read::Head(header)) => {
-                self.untold = Some(*header);
-                None
-            }
-            Err(_) => None,
+    pub(crate) fn told(&mut self) -> (Option<Journal>, Option<Header>) {
+        let Ok(record) = self.read_record() else { return (None, None) };
+        match cairns::read(&record, self.cairn(&self.running)) {
+            Ok(Read::Whole(journal)) => (Some(*journal), None),
+            Ok(Read::Head(header)) => (None, Some(*header)),
+            Err(_) => (None, None),
         }
     }
 
@@ -78,19 +76,16 @@ impl Device {
         if !self.is_mixed() {
             return cairns::encode(journal, own).map_err(text);
         }
-        let header = match &self.untold {
-            Some(untold) => cairns::joined(untold, &journal.header),
-            None => journal.header.clone(),
-        };
+        let header = &journal.header;
         let itself = header.default.revision == self.running;
         let newer = self.read_record().ok().filter(|old| cairns::number(old) > own);
         if let (Some(old), false, true) = (newer, itself, self.planted != Planted::NewerReplaced) {
             let mut bytes = [0; MAX_LEN];
-            let length = rehead(&old, &header, &mut bytes).map_err(text)?;
+            let length = rehead(&old, header, &mut bytes).map_err(text)?;
             return Ok(bytes[..length].to_vec());
         }
         let shape = self.shape();
-        let record = cairns::encode(&Journal { header, body: journal.body.clone() }, shape).map_err(text)?;
+        let record = cairns::encode(journal, shape).map_err(text)?;
         if shape == cairns::FUTURE {
             self.newer.push(cairns::body(&record));
         } else if itself || own == cairns::FUTURE {
