@@ -98,23 +98,30 @@ impl MountEntry {
         if crate::path::relative(target).is_err() {
             return Err(wrong(target, "a path below the root of the container"));
         }
-        let options = options.split(',').filter(|option| !option.is_empty()).map(option).collect::<Result<_, _>>()?;
+        let options = options.split(',').filter(|option| !option.is_empty());
+        let options = options.filter_map(|text| option(text).transpose()).collect::<Result<_, _>>()?;
         Ok(Self { source, target: target.into(), fstype: decode(fstype)?, options })
     }
 }
 
-fn option(text: &str) -> Result<MountOption, LxcWrong> {
-    match text {
-        "create=dir" => Ok(MountOption::Create(Create::Dir)),
-        "create=file" => Ok(MountOption::Create(Create::File)),
-        "optional" => Ok(MountOption::Optional),
-        "origin=mkdir" => Ok(MountOption::OriginMkdir),
-        "relative" => Err(wrong(text, "a supported option")),
+/// One option; `None` for `defaults`, which stands where there is none. Escapes are resolved first, so that a word means
+/// the same however it is spelled.
+fn option(text: &str) -> Result<Option<MountOption>, LxcWrong> {
+    let option = unescaped(text).ok_or_else(|| wrong(text, "an option with fstab escapes"))?;
+    Ok(Some(match option.as_str() {
+        "defaults" => return Ok(None),
+        "create=dir" => MountOption::Create(Create::Dir),
+        "create=file" => MountOption::Create(Create::File),
+        "optional" => MountOption::Optional,
+        "origin=mkdir" => MountOption::OriginMkdir,
+        "relative" => return Err(wrong(text, "a supported option")),
         other if other.starts_with("create=") || other.starts_with("origin=") => {
-            Err(wrong(other, "create=dir, create=file or origin=mkdir"))
+            return Err(wrong(other, "create=dir, create=file or origin=mkdir"));
         }
-        other => Ok(MountOption::Kernel(unescaped(other).ok_or_else(|| wrong(other, "an option with fstab escapes"))?)),
-    }
+        // No kernel takes one, and it could not be written again.
+        other if other.contains(',') => return Err(wrong(text, "an option without a comma")),
+        _ => MountOption::Kernel(option),
+    }))
 }
 
 /// Resolves `\ooo`.
@@ -181,6 +188,21 @@ mod tests {
         assert_eq!((entry.create(), entry.is_optional()), (Some(Create::File), true));
         assert!(entry.kernel_options().eq(["bind", "rw"]));
         assert_eq!(entry.to_string(), text);
+    }
+
+    #[test]
+    fn an_entry_without_options_is_written_with_defaults_and_reads_back_without() {
+        for options in [",", "defaults", "\\144efaults"] {
+            let entry = MountEntry::parse(&alloc::format!("tmpfs run tmpfs {options}")).unwrap();
+            assert_eq!((entry.options.len(), entry.to_string().as_str()), (0, "tmpfs run tmpfs defaults 0 0"));
+        }
+    }
+
+    #[test]
+    fn an_escaped_option_means_what_it_says() {
+        let entry = MountEntry::parse("/a b none optiona\\154,create\\075file").unwrap();
+        assert_eq!((entry.create(), entry.is_optional()), (Some(Create::File), true));
+        assert!(MountEntry::parse("/a b none x\\054optional").is_err());
     }
 
     #[test]
