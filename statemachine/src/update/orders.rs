@@ -1,8 +1,8 @@
 //! What each arrow of the machine orders: the values it writes and the effects it sends out.
 //!
 //! Nothing here chooses between arrows by event; that is the `match` in [`update`](crate::update). The three functions
-//! [`persist`](Machine::persist), [`store`](Machine::store) and [`sync`](Machine::sync) are the only ones that put a
-//! durable value in flight, and once something has become unreadable they put none.
+//! [`persist`](Machine::persist), [`store`](Machine::store) and [`sync`](Machine::sync) put durable values in flight, and
+//! none once something has become unreadable. The renewal of the nonce is the one exception, and says why.
 
 use crate::boot::{Trial, TrialKind, Wanted};
 use crate::ids::RevisionId;
