@@ -14,6 +14,7 @@ pub mod bootenv;
 pub mod bsp_json;
 pub mod compatible;
 pub mod config;
+pub mod control;
 mod crc32;
 pub mod device_json;
 pub mod document;

@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// What a state's value names: immutable bytes by their SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ObjectId([u8; 32]);
 
 impl ObjectId {

@@ -1,0 +1,137 @@
+//! What PID 1 shows of itself: plain data for listings, never read by a decision.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use statemachine::ids::RevisionId;
+
+use crate::object::ObjectId;
+
+/// The device as a whole.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// The board, as in `compatible`.
+    pub board: String,
+    /// What runs; `None` in recovery.
+    pub revision: Option<RevisionId>,
+    /// What the next boot starts, if the boot cell can be read.
+    pub default: Option<RevisionId>,
+    /// What a rollback goes to.
+    pub previous: Option<RevisionId>,
+    /// The revision the device left the factory with.
+    pub factory: Option<RevisionId>,
+    /// Where the default stands: `DONE` (proven by a cold boot) or `UPDATED` (not yet).
+    pub standing: String,
+    /// The update under way, or the last one.
+    pub update: Option<UpdateView>,
+    /// How long this boot has lasted, in milliseconds.
+    pub uptime_ms: u64,
+    /// What a person should know: apps held back, unreadable flash, a recovery.
+    pub warnings: Vec<String>,
+}
+
+/// An update.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UpdateView {
+    /// To which revision.
+    pub revision: RevisionId,
+    /// `pending`, `trying`, `committed` or `rolled-back`.
+    pub phase: String,
+    /// What the machine waits for, as its state is called.
+    pub state: String,
+    /// Why it was given up, in words.
+    pub reason: Option<String>,
+}
+
+/// A container.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ContainerView {
+    /// Its name.
+    pub name: String,
+    /// The name of its group.
+    pub group: String,
+    /// `STARTED`, …: where it is.
+    pub status: String,
+    /// What it must reach.
+    pub status_goal: String,
+    /// `system` or `container`.
+    pub restart_policy: String,
+    /// `mgmt`, `nobody`.
+    pub roles: Vec<String>,
+    /// How it comes back; `None` if it does not.
+    pub recovery: Option<RecoveryView>,
+    /// A person has stopped it.
+    pub user_stopped: bool,
+    /// Its first process, as the device numbers it.
+    pub pid: Option<u32>,
+    /// How often it was started again in this boot.
+    pub restarts: u32,
+    /// When it is started again, in milliseconds from now.
+    pub next_retry_ms: Option<u64>,
+    /// Why it went down last, in words.
+    pub reason: Option<String>,
+}
+
+/// `auto_recovery` of a container.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecoveryView {
+    /// `always`, `on-failure`, `unless-stopped`.
+    pub policy: String,
+    /// Restarts in a row; 0 is any number.
+    pub max_retries: u32,
+    /// How many of them are used.
+    pub current_retries: u32,
+    /// Seconds for which the goal must be held.
+    pub stable_timeout: u32,
+    /// Whether it has been.
+    pub is_stable: bool,
+    /// `reboot`, `never`, or a time.
+    pub backoff_policy: String,
+}
+
+/// A group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Its name.
+    pub name: String,
+    /// What its containers must reach unless they say otherwise.
+    pub status_goal: String,
+    /// The same for a change of them.
+    pub restart_policy: String,
+    /// The worst status of its containers.
+    pub status: String,
+}
+
+/// A helper of PID 1.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DaemonView {
+    /// Its name, which is its role.
+    pub name: String,
+    /// Its process, while it runs.
+    pub pid: Option<u32>,
+    /// Whether it is started again when it ends.
+    pub respawn: bool,
+}
+
+/// An object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ObjectView {
+    /// Its name, the hash of its bytes.
+    pub id: ObjectId,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A revision that is here.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StepView {
+    /// Its name.
+    pub revision: RevisionId,
+    /// What its maker says about it.
+    pub message: String,
+    /// How far it is: `DONE`, `ERROR`, …; `None` if nobody reported.
+    pub progress: Option<String>,
+    /// When it was staged, in seconds since 1970 by the device's clock.
+    pub date: Option<u64>,
+}
