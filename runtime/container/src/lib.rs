@@ -39,4 +39,4 @@ mod sys;
 
 pub use error::SystemError;
 pub use launch::Launch;
-pub use spawn::{Spawned, spawn};
+pub use spawn::{Spawned, spawn, spawn_helper};

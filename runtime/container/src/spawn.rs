@@ -12,8 +12,10 @@
 //! The program is `/proc/self/exe`: in an initramfs there may be no other. A container cannot write to it through its
 //! own `/proc`, because PID 1 executes that very file (`ETXTBSY`).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
@@ -83,6 +85,39 @@ pub fn spawn(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<Spawned, SpawnEr
         error: report.as_fd(),
     })
     .map_err(start("start the process of"))?;
+    Ok(Spawned { pid, pidfd, log, error })
+}
+
+/// Starts a helper: this program in another role, in its cgroup, with all rights of its parent and namespaces of its
+/// parent, from which it has to step down itself. Its descriptor 3 is `channel`; its output is a log like any other.
+///
+/// A [`Failure`](crate::failure::Failure) on `error` says that the program was not executed; the pipe is the helper's
+/// descriptor 4 and stays open with it.
+///
+/// # Errors
+/// A system call failed.
+pub fn spawn_helper(role: &CStr, channel: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> Result<Spawned, SystemError> {
+    let start = |doing: &'static str| cannot(doing, Path::new(OsStr::from_bytes(role.to_bytes())));
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(cannot("open", "/dev/null"))?;
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"));
+    let ((log, output), (error, report)) = (pipe()?, pipe()?);
+    let high = |fd: BorrowedFd<'_>| {
+        rustix::io::fcntl_dupfd_cloexec(fd, sys::FIRST_FREE_FD).map_err(start("prepare a descriptor for"))
+    };
+    let (input, output, report) = (high(null.as_fd())?, high(output.as_fd())?, high(report.as_fd())?);
+    let channel = high(channel)?;
+    let (pid, pidfd) = sys::clone_and_exec(&sys::Start {
+        namespaces: 0,
+        cgroup,
+        program: c"/proc/self/exe",
+        args: &[c"cairn", role],
+        input: input.as_fd(),
+        output: output.as_fd(),
+        launch: channel.as_fd(),
+        error: report.as_fd(),
+    })
+    .map_err(start("start"))?;
     Ok(Spawned { pid, pidfd, log, error })
 }
 

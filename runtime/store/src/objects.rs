@@ -10,11 +10,12 @@
 //! A wrong hash, a full disk or a stream that breaks leaves nothing. A temporary is left only by a power cut, and
 //! [`Objects::clear_leftovers`] removes it at boot.
 //!
-//! API: [`Objects::put`], [`Objects::open_object`], [`Objects::size`], [`Objects::verify`], [`Objects::link`].
+//! API: [`Objects::put`], [`Objects::receive`], [`Objects::list`], [`Objects::open_object`], [`Objects::size`], [`Objects::verify`], [`Objects::link`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use formats::object::ObjectId;
@@ -136,7 +137,7 @@ impl Objects {
     pub fn put(&self, id: ObjectId, from: &mut impl Read, limit: u64) -> Result<Put, ObjectError> {
         match self.verify(id) {
             Ok(()) => {
-                pump(id, from, &mut io::sink(), limit)?;
+                pump(id, from, limit)?;
                 // An earlier call may have failed just here.
                 self.dir.sync()?;
                 return Ok(Put::Present);
@@ -144,22 +145,19 @@ impl Objects {
             Err(ObjectError::Missing(_) | ObjectError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
-        let (temporary, mut file) = self.temporary(id)?;
-        let done = self.fill(id, &mut file, from, limit).and_then(|bytes| {
-            self.dir.rename(&temporary, &id.to_string())?;
-            Ok(bytes)
-        });
-        match done {
-            Ok(bytes) => {
-                self.dir.sync()?;
-                Ok(Put::Stored { bytes })
-            }
-            Err(error) => {
-                // The first failure is the one to report; a file that cannot be removed now is removed at boot.
-                let _ = self.dir.unlink_if_any(&temporary);
-                Err(error)
-            }
-        }
+        let mut incoming = self.receive(id, limit)?;
+        copy(id, from, |piece| incoming.write(piece))?;
+        Ok(Put::Stored { bytes: incoming.finish()? })
+    }
+
+    /// Begins to store an object that arrives piece by piece. What is here under its name stays until it is whole.
+    ///
+    /// # Errors
+    /// There is no room for a file.
+    pub fn receive(&self, id: ObjectId, limit: u64) -> Result<Incoming, ObjectError> {
+        let dir = self.dir.again()?;
+        let (temporary, file) = self.temporary(id)?;
+        Ok(Incoming { dir, id, temporary, file, hash: Context::new(&SHA256), bytes: 0, limit })
     }
 
     fn temporary(&self, id: ObjectId) -> Result<(String, File), DirError> {
@@ -171,18 +169,6 @@ impl Objects {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    fn fill(&self, id: ObjectId, file: &mut File, from: &mut impl Read, limit: u64) -> Result<u64, ObjectError> {
-        let (found, bytes) = pump(id, from, file, limit)?;
-        if found != id {
-            return Err(ObjectError::Refused { id, found });
-        }
-        let step = |call| move |errno| os(id, bytes, failure(call, self.dir.name(&id.to_string()), errno));
-        rustix::fs::fchmod(&*file, CHECKED).map_err(step("fchmod"))?;
-        // With delayed allocation a full disk may show itself only here.
-        rustix::fs::fsync(&*file).map_err(step("fsync"))?;
-        Ok(bytes)
     }
 
     /// An object, to be read. Whether its bytes are right is for [`Objects::verify`] to say.
@@ -207,12 +193,41 @@ impl Objects {
         }
     }
 
+    /// At most so many objects and their sizes, sorted by name, after this one.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list(&self, after: Option<ObjectId>, most: usize) -> Result<Vec<(ObjectId, u64)>, ObjectError> {
+        let mut page = BTreeSet::new();
+        self.each(|id| {
+            if after.is_none_or(|after| id > after) {
+                page.insert(id);
+                if page.len() > most {
+                    page.pop_last();
+                }
+            }
+        })?;
+        // One that was swept in between is no longer here.
+        let sized = page.into_iter().map(|id| Ok((id, self.size(id)?)));
+        sized.filter_map(|row| row.map(|(id, size)| Some((id, size?))).transpose()).collect()
+    }
+
+    /// How many bytes a new object may have, as the file system counts what is left for it.
+    ///
+    /// # Errors
+    /// The file system does not tell.
+    pub fn room(&self) -> Result<u64, ObjectError> {
+        let (dir, name) = self.dir.as_fd_and_name();
+        let stat = rustix::fs::fstatvfs(dir).map_err(|errno| failure("statvfs", name.to_owned(), errno))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Reads an object to its end and compares its hash with its name.
     ///
     /// # Errors
     /// [`ObjectError::Missing`], [`ObjectError::Damaged`], or the storage failed.
     pub fn verify(&self, id: ObjectId) -> Result<(), ObjectError> {
-        let (found, _) = pump(id, &mut self.open_object(id)?, &mut io::sink(), u64::MAX)?;
+        let found = pump(id, &mut self.open_object(id)?, u64::MAX)?;
         if found == id { Ok(()) } else { Err(ObjectError::Damaged { id, found }) }
     }
 
@@ -292,6 +307,59 @@ impl Objects {
     }
 }
 
+/// An object that arrives piece by piece. Dropped before it is whole, it leaves nothing.
+pub struct Incoming {
+    dir: Dir,
+    id: ObjectId,
+    temporary: String,
+    file: File,
+    hash: Context,
+    bytes: u64,
+    limit: u64,
+}
+
+impl Incoming {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// It is longer than agreed, or there is no room; then nothing more can come of it.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), ObjectError> {
+        let bytes = within(self.id, self.bytes, piece, self.limit)?;
+        self.file.write_all(piece).map_err(|error| self.failed("write", errno_of(&error)))?;
+        self.hash.update(piece);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// All of it has come: stores it under its name, durably, if it is what it was offered as. It tells its length.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; nothing that is wrong or cut short is left, and what was here stays.
+    pub fn finish(self) -> Result<u64, ObjectError> {
+        let found = named(self.hash.clone());
+        if found != self.id {
+            return Err(ObjectError::Refused { id: self.id, found });
+        }
+        rustix::fs::fchmod(&self.file, CHECKED).map_err(|errno| self.failed("fchmod", errno))?;
+        // With delayed allocation a full disk may show itself only here.
+        rustix::fs::fsync(&self.file).map_err(|errno| self.failed("fsync", errno))?;
+        self.dir.rename(&self.temporary, &self.id.to_string())?;
+        self.dir.sync()?;
+        Ok(self.bytes)
+    }
+
+    fn failed(&self, call: &'static str, errno: Errno) -> ObjectError {
+        os(self.id, self.bytes, failure(call, self.dir.name(&self.id.to_string()), errno))
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Once it has its name there is no temporary; one that cannot be removed now is removed at boot.
+        let _ = self.dir.unlink_if_any(&self.temporary);
+    }
+}
+
 /// `<id>.tmp`, as other tools name it, or `<id>.<n>.tmp`.
 fn is_temporary(name: &str) -> bool {
     let Some(stem) = name.strip_suffix(".tmp") else { return false };
@@ -299,31 +367,48 @@ fn is_temporary(name: &str) -> bool {
     ObjectId::parse(id).is_some() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Copies a stream to its end and hashes it.
-fn pump(id: ObjectId, from: &mut impl Read, to: &mut impl Write, limit: u64) -> Result<(ObjectId, u64), ObjectError> {
+/// Reads a stream to its end and hashes it.
+fn pump(id: ObjectId, from: &mut impl Read, limit: u64) -> Result<ObjectId, ObjectError> {
     let mut hash = Context::new(&SHA256);
     let mut bytes: u64 = 0;
+    copy(id, from, |piece| {
+        bytes = within(id, bytes, piece, limit)?;
+        hash.update(piece);
+        Ok(())
+    })?;
+    Ok(named(hash))
+}
+
+/// Hands a stream on, piece by piece.
+fn copy(
+    id: ObjectId,
+    from: &mut impl Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), ObjectError>,
+) -> Result<(), ObjectError> {
     // 32 KiB: a system call costs less than hashing it, and it fits the stack of a helper thread.
     let mut buffer = [0; 32 * 1024];
     loop {
-        let piece = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => buffer.get(..length).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => take(buffer.get(..length).unwrap_or_default())?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(ObjectError::Stream { id, kind: error.kind() }),
-        };
-        if bytes.saturating_add(piece.len() as u64) > limit {
-            return Err(ObjectError::TooLarge { id, limit });
         }
-        hash.update(piece);
-        to.write_all(piece)
-            .map_err(|error| os(id, bytes, failure("write", format!("objects/{id}"), errno_of(&error))))?;
-        bytes += piece.len() as u64;
     }
+}
+
+/// How long it is with one more piece.
+fn within(id: ObjectId, bytes: u64, piece: &[u8], limit: u64) -> Result<u64, ObjectError> {
+    let bytes = bytes.saturating_add(piece.len() as u64);
+    if bytes > limit { Err(ObjectError::TooLarge { id, limit }) } else { Ok(bytes) }
+}
+
+/// The name of what was hashed.
+fn named(hash: Context) -> ObjectId {
     let mut digest = [0; 32];
     // The algorithm fixes the length: 32 on both sides.
     digest.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    Ok((ObjectId::from_digest(digest), bytes))
+    ObjectId::from_digest(digest)
 }
 
 fn os(id: ObjectId, written: u64, error: DirError) -> ObjectError {

@@ -1,5 +1,6 @@
 //! What the store takes, refuses and leaves behind.
 
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
