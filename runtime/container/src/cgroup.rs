@@ -97,16 +97,22 @@ impl Instance {
         Ok(Self { v2, v1 })
     }
 
+    /// The group of a container, whether or not it is there.
+    ///
+    /// # Errors
+    /// `container` is no plain name.
+    pub fn group(&self, container: &str) -> Result<Group, SystemError> {
+        let name = plain(container)?;
+        let v1 = self.v1.iter().map(|(controller, dir)| (controller.clone(), dir.join(name))).collect();
+        Ok(Group { v2: self.v2.join(name), v1 })
+    }
+
     /// Makes the group of a container. One that was left over is emptied first.
     ///
     /// # Errors
     /// `container` is no plain name, or a directory cannot be made or emptied.
     pub fn create(&self, container: &str) -> Result<Group, SystemError> {
-        let name = plain(container)?;
-        let group = Group {
-            v2: self.v2.join(name),
-            v1: self.v1.iter().map(|(controller, dir)| (controller.clone(), dir.join(name))).collect(),
-        };
+        let group = self.group(container)?;
         if group.v2.exists() {
             group.end(PATIENCE)?;
         }
@@ -129,8 +135,7 @@ impl Instance {
             if let (Ok(kind), Some(name)) = (child.file_type(), child.file_name().to_str())
                 && kind.is_dir()
             {
-                let v1 = self.v1.iter().map(|(controller, dir)| (controller.clone(), dir.join(name))).collect();
-                result = result.and(Group { v2: self.v2.join(name), v1 }.end(patience));
+                result = result.and(self.group(name).and_then(|group| group.end(patience)));
             }
         }
         result
@@ -258,6 +263,18 @@ impl Group {
             Some(path) => Ok(field(&read(&path)?, "oom_kill").unwrap_or(0)),
             None => Ok(0),
         }
+    }
+
+    /// Whether it is there at all.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.v2.exists()
+    }
+
+    /// Whether a v1 tree of this host has the controller.
+    #[must_use]
+    pub fn has_v1(&self, controller: &str) -> bool {
+        self.dir_of(Version::V1, controller).is_some()
     }
 
     /// Removes the group and what its container has made of it.

@@ -18,8 +18,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use mounts::{
-    Attributes, CgroupMode, Create, Dev, Mount, MountError, ProcMode, Propagation, Source, SysMode, TARGETS_MASKED,
-    TARGETS_READ_ONLY,
+    Attributes, CgroupMode, Create, DEV_NODES, Dev, Mount, MountError, ProcMode, Propagation, Source, SysMode,
+    TARGETS_MASKED, TARGETS_READ_ONLY,
 };
 pub use process::{Capabilities, Output, Process, Resource, Rlimit};
 

@@ -17,9 +17,13 @@
 //! | [`stage`] | the role of the child, up to the exec |
 //! | [`failure`] | the step of the stage that failed, and where |
 //! | [`cgroup`] | kill, freeze, limits and events of a container |
+//! | [`halt`] | the signal that asks a container to end |
 //! | [`image`] | images and volumes: mount, unmount, checks of an overlay |
 //! | [`loopdev`] | files as block devices that disappear with their last user |
+//! | [`network`] | the loopback of the device |
+//! | [`power`] | the end of a boot |
 //! | [`reaper`] | the only waiter |
+//! | [`signals`] | what PID 1 is told, as something to read |
 //!
 //! Needs Linux 5.14: `clone3` into a cgroup (5.7), `LOOP_CONFIGURE` (5.8), close-on-exec by range (5.11),
 //! `mount_setattr` (5.12), `cgroup.kill` (5.14). What is missing is an error that names the call, never a weaker
@@ -29,10 +33,14 @@
 pub mod cgroup;
 mod error;
 pub mod failure;
+pub mod halt;
 pub mod image;
 pub mod launch;
 pub mod loopdev;
+pub mod network;
+pub mod power;
 pub mod reaper;
+pub mod signals;
 pub mod spawn;
 pub mod stage;
 mod sys;

@@ -86,6 +86,10 @@ fn separate(launch: &Launch) -> Result<(), Failure> {
         // Only now: the namespace begins where the process is.
         sys::unshare_cgroup().map_err(at(Step::Namespace, "(cgroup namespace)"))?;
     }
+    if launch.namespaces.net {
+        // A network of its own begins without even a way to itself.
+        crate::network::bring_up("lo").map_err(at(Step::Namespace, "lo"))?;
+    }
     // Keys of the device (of encrypted disks, say) are found through the session of the process that loaded them.
     match sys::new_session_keyring() {
         // A kernel without keys has none to protect.

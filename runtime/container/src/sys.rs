@@ -187,6 +187,14 @@ pub(crate) fn mount_setattr(mount: impl AsFd, recursive: bool, attr: MountAttr) 
     checked(done).map(|_| ())
 }
 
+/// Sends any signal, also a real-time one, which has no name in the safe wrapper.
+pub(crate) fn pidfd_send(pidfd: impl AsFd, signal: c_int) -> Result<(), Errno> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: the null pointer asks for the default information; no other memory is passed.
+    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, ptr::null::<c_void>(), 0) };
+    checked(done).map(|_| ())
+}
+
 /// Lets the kernel judge every further system call of this thread by `filter`, a row of `struct sock_filter`.
 pub(crate) fn load_filter(filter: &[u8]) -> Result<(), Errno> {
     let instruction = |bytes: &[u8; 8]| {
@@ -287,4 +295,59 @@ fn last_error() -> Errno {
 
 fn checked(answer: c_long) -> Result<c_long, Errno> {
     if answer < 0 { Err(last_error()) } else { Ok(answer) }
+}
+
+/// `struct ifreq` as the two calls below use it: a name, and flags at the start of what follows.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; libc::IFNAMSIZ],
+    flags: u16,
+    rest: [u8; 22],
+}
+
+/// Sets flags of a network interface, beside those that it has.
+pub(crate) fn interface_set_flags(socket: BorrowedFd<'_>, name: &[u8], flags: u16) -> Result<(), Errno> {
+    let mut request = InterfaceRequest { name: [0; libc::IFNAMSIZ], flags: 0, rest: [0; 22] };
+    // One byte stays zero, as the kernel wants it.
+    if name.len() >= request.name.len() {
+        return Err(Errno::NAMETOOLONG);
+    }
+    request.name.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    // SAFETY: both calls read and write one `struct ifreq`, which is 40 bytes and lives on this stack.
+    let done = unsafe {
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) == 0 && {
+            request.flags |= flags;
+            libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) == 0
+        }
+    };
+    if done { Ok(()) } else { Err(last_error()) }
+}
+
+/// Blocks these signals in the calling thread, and in those that it starts from now on, and gives a descriptor that
+/// tells them.
+pub(crate) fn signal_descriptor(signals: &[c_int]) -> Result<OwnedFd, Errno> {
+    // SAFETY: `set` is initialised by `sigemptyset` before anything reads it. The descriptor is new and nobody else's.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        let error = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+        if error != 0 {
+            return Err(Errno::from_raw_os_error(error));
+        }
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
+        if fd < 0 { Err(last_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// `reboot(2)` with one of its commands; `arg` is read by `LINUX_REBOOT_CMD_RESTART2` only.
+pub(crate) fn reboot(command: c_int, arg: Option<&CStr>) -> Errno {
+    let arg = arg.map_or(ptr::null(), CStr::as_ptr);
+    // SAFETY: the magic numbers are those of the call; `arg` is null or a string that lives while it is read.
+    unsafe {
+        libc::syscall(libc::SYS_reboot, libc::LINUX_REBOOT_MAGIC1, libc::LINUX_REBOOT_MAGIC2, command, arg);
+    }
+    last_error()
 }

@@ -36,6 +36,18 @@ pub enum Source {
         /// Whether to make it first, as a directory (`origin=mkdir`).
         create: bool,
     },
+    /// A file or directory within a directory of the device that others may write to. A symbolic link in there ends at
+    /// that directory.
+    Within {
+        /// The directory; or a file, if `path` is empty.
+        dir: String,
+        /// Relative to it, or empty for all of it.
+        path: String,
+        /// With all that is mounted below it.
+        recursive: bool,
+        /// Whether to make it first, as a directory (`origin=mkdir`).
+        create: bool,
+    },
     /// A file or directory of the container itself (`relative`).
     Inside {
         /// Relative to the root of the container.
@@ -99,6 +111,10 @@ pub struct Dev {
     /// The size of `/dev/shm`, in bytes.
     pub shm: u64,
 }
+
+/// The device nodes of such a `/dev`: name, major, minor. All are character devices, and everybody may use them.
+pub const DEV_NODES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// `/proc`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -203,6 +219,10 @@ impl Mount {
         relative(&self.target)?;
         match &self.source {
             Source::Device { path, .. } => absolute(path),
+            Source::Within { dir, path, .. } => {
+                absolute(dir)?;
+                if path.is_empty() { Ok(()) } else { relative(path) }
+            }
             Source::Inside { path, .. } => relative(path),
             Source::Filesystem { fstype, source, options } => {
                 if fstype.is_empty() {

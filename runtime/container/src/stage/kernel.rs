@@ -8,7 +8,7 @@ use rustix::mount::MountAttrFlags;
 use super::mounts::{clone_tree, filesystem, put};
 use super::{root, target};
 use crate::failure::{Failure, Step, at};
-use crate::launch::{CgroupMode, Dev, Launch, ProcMode, SysMode};
+use crate::launch::{CgroupMode, DEV_NODES, Dev, Launch, ProcMode, SysMode};
 
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -60,10 +60,6 @@ fn part(path: &str, set: MountAttrFlags, clear: MountAttrFlags, root: &OwnedFd) 
     }
 }
 
-/// Name, major, minor. Everybody may read and write them, as on any system.
-const NODES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
@@ -80,7 +76,7 @@ fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd) -> Result<(), Failure> {
     let dir = target::find(root, "dev").map_err(at(Step::Target, "dev"))?;
     // The modes are those of the nodes; no mask of PID 1 takes a bit away.
     let mask = rustix::process::umask(Mode::empty());
-    for (name, major, minor) in NODES {
+    for (name, major, minor) in DEV_NODES {
         let (mode, device) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(major, minor));
         rustix::fs::mknodat(&dir, name, FileType::CharacterDevice, mode, device).map_err(at(Step::Dev, name))?;
     }

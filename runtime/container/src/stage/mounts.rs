@@ -1,34 +1,52 @@
 //! The entries of a launch: sources opened while only the device is in sight, targets found beneath the root.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::target;
 use crate::failure::{Failure, Step, at};
-use crate::launch::{Attributes, Mount, Propagation, Source};
+use crate::launch::{Attributes, Create, Mount, Propagation, Source};
 use crate::sys::{self, MountAttr};
 
-/// A mount that is not attached to anything yet; `None` where its source is not of the device.
+/// A mount that is not attached to anything yet; `None` where its source is of the container.
 type Tree = Option<OwnedFd>;
 
-/// Opens the sources of the device, in the order of `mounts`. An optional mount whose source is missing has none and
-/// is left out later.
+/// Opens the sources of the device and makes the new file systems, in the order of `mounts`: an overlay names
+/// directories of the device too. An optional mount without a source has none and is left out later.
 pub(super) fn open_sources(mounts: &[Mount]) -> Result<Vec<Tree>, Failure> {
     mounts.iter().map(open_source).collect()
 }
 
 fn open_source(mount: &Mount) -> Result<Tree, Failure> {
-    let Source::Device { path, recursive, create } = &mount.source else { return Ok(None) };
-    if *create {
-        std::fs::create_dir_all(path).map_err(|error| super::failed(Step::Source, path, &error))?;
-    }
-    match clone_tree(CWD, path, *recursive) {
+    let tree = match &mount.source {
+        Source::Device { path, recursive, create } => {
+            if *create {
+                std::fs::create_dir_all(path).map_err(|error| super::failed(Step::Source, path, &error))?;
+            }
+            clone_tree(CWD, path, *recursive).map_err(at(Step::Source, path))
+        }
+        Source::Within { dir, path, recursive, create } => within(dir, path, *create)
+            .and_then(|place| clone_tree(place, "", *recursive))
+            .map_err(at(Step::Source, &format!("{dir}/{path}"))),
+        Source::Inside { .. } => return Ok(None),
+        Source::Filesystem { fstype, source, options } => {
+            let options = options.iter().map(String::as_str);
+            filesystem(fstype, source, options, flags(&mount.attributes)).map_err(at(Step::Mount, &mount.target))
+        }
+    };
+    match tree {
         Ok(tree) => Ok(Some(tree)),
         Err(_) if mount.optional => Ok(None),
-        Err(errno) => Err(at(Step::Source, path)(errno)),
+        Err(failure) => Err(failure),
     }
+}
+
+/// A place within a directory, whatever links lie in there.
+fn within(dir: &str, path: &str, create: bool) -> Result<OwnedFd, Errno> {
+    let base = rustix::fs::open(dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    if path.is_empty() { Ok(base) } else { target::find_or_make(&base, path, create.then_some(Create::Dir)) }
 }
 
 /// Attaches every entry in order.
@@ -45,17 +63,19 @@ pub(super) fn attach(mounts: &[Mount], sources: Vec<Tree>, root: &OwnedFd) -> Re
 fn attach_one(mount: &Mount, source: Tree, root: &OwnedFd) -> Result<(), Failure> {
     let Mount { target, attributes, create, .. } = mount;
     let tree = match (&mount.source, source) {
-        (Source::Device { recursive, .. }, Some(tree)) => bound(tree, *recursive, attributes, target)?,
+        (Source::Device { recursive, .. } | Source::Within { recursive, .. }, Some(tree)) => {
+            bound(tree, *recursive, attributes, target)?
+        }
+        (Source::Filesystem { .. }, Some(tree)) => tree,
         // Missing, and optional, or it would have been an error.
-        (Source::Device { path, .. }, None) => return Err(Failure::new(Step::Source, path, Errno::NOENT)),
+        (Source::Device { path, .. } | Source::Within { path, .. }, None) => {
+            return Err(Failure::new(Step::Source, path, Errno::NOENT));
+        }
+        (Source::Filesystem { fstype, .. }, None) => return Err(Failure::new(Step::Source, fstype, Errno::NODEV)),
         (Source::Inside { path, recursive }, _) => {
             let place = target::find(root, path).map_err(at(Step::Source, path))?;
             let tree = clone_tree(place, "", *recursive).map_err(at(Step::Source, path))?;
             bound(tree, *recursive, attributes, target)?
-        }
-        (Source::Filesystem { fstype, source, options }, _) => {
-            let options = options.iter().map(String::as_str);
-            filesystem(fstype, source, options, flags(attributes)).map_err(at(Step::Mount, target))?
         }
     };
     let place = target::find_or_make(root, target, *create).map_err(at(Step::Target, target))?;

@@ -18,6 +18,13 @@ pub(crate) fn a_container_has_a_host_name_of_its_own(world: &World) -> Result {
     Ok(())
 }
 
+pub(crate) fn a_network_of_its_own_has_a_way_to_itself(world: &World) -> Result {
+    let log = world.output(&world.launch("ip link; ip addr show lo"))?;
+    assert!(log.contains("<LOOPBACK,UP,LOWER_UP>") && log.contains("127.0.0.1/8"), "{log}");
+    assert!(!log.contains("\n2: eth"), "{log}");
+    Ok(())
+}
+
 pub(crate) fn a_shared_namespace_is_the_device_s(world: &World) -> Result {
     let kinds = ["net", "uts", "ipc", "pid", "cgroup", "mnt"];
     let script = format!("for n in {}; do readlink /proc/self/ns/$n; done", kinds.join(" "));
@@ -113,7 +120,7 @@ pub(crate) fn masked_paths_are_empty_and_protected_ones_read_only(world: &World)
 
 pub(crate) fn capabilities_outside_the_bounding_set_are_gone(world: &World) -> Result {
     let mut launch = world.launch(
-        "grep ^Cap /proc/self/status; mknod /tmp/n c 1 3; mount -t tmpfs t /srv; hostname x; ip link set lo up; true",
+        "grep ^Cap /proc/self/status; mknod /tmp/n c 1 3; mount -t tmpfs t /srv; hostname x; ip link set lo down; true",
     );
     launch.process.capabilities.bounding = CHOWN | NET_RAW;
     let log = world.output(&launch)?;

@@ -44,6 +44,7 @@ const TESTS: &[Test] = tests! {
         a_root_without_a_writable_layer_refuses_writes,
         a_symbolic_link_of_an_image_does_not_lead_out,
         entries_are_mounted_in_order_and_as_they_say,
+        a_source_within_a_directory_does_not_lead_out_of_it,
         an_optional_mount_may_be_missing_and_no_other,
         nothing_that_is_mounted_inside_is_seen_outside,
         a_container_keeps_no_mount_of_the_device_alive,
@@ -51,6 +52,7 @@ const TESTS: &[Test] = tests! {
     }
     confinement::{
         a_container_has_a_host_name_of_its_own,
+        a_network_of_its_own_has_a_way_to_itself,
         a_shared_namespace_is_the_device_s,
         a_container_sees_its_group_as_the_root_of_all,
         dev_holds_what_programs_expect_and_nothing_else,

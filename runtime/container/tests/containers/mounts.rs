@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use container::failure::Step;
 use container::image::{self, Kind, Unmounted};
-use container::launch::Mount;
+use container::launch::{Attributes, Mount, Source};
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use statemachine::container::Outcome;
 
 use crate::images;
@@ -108,6 +109,32 @@ pub(crate) fn entries_are_mounted_in_order_and_as_they_say(world: &World) -> Res
     assert!(log.contains(" /run tmpfs rw,nosuid,nodev,noexec,relatime,size=1024k,mode=755"), "{log}");
     assert_eq!(fs::read_to_string(world.dir.join("data/new"))?, "x\n");
     assert!(world.dir.join("made/by/us").is_dir());
+    Ok(())
+}
+
+pub(crate) fn a_source_within_a_directory_does_not_lead_out_of_it(world: &World) -> Result {
+    world.file("data/own/file", "own\n")?;
+    let outside = world.file("outside/file", "outside\n")?;
+    symlink(outside.parent().ok_or("no parent")?, world.dir.join("data/out"))?;
+    symlink("/own", world.dir.join("data/in"))?;
+    let within = |path: &str, create| Mount {
+        source: Source::Within { dir: world.path("data"), path: path.into(), recursive: false, create },
+        target: "srv".into(),
+        attributes: Attributes::default(),
+        create: None,
+        optional: false,
+    };
+    let mut launch = world.launch("cat /srv/file; ls -a /srv");
+    for (path, log) in [("own", "own\n.\n..\nfile\n"), ("in", "own\n.\n..\nfile\n")] {
+        launch.mounts = vec![within(path, false)];
+        assert_eq!(world.output(&launch)?, log, "{path}");
+    }
+    launch.mounts = vec![within("out", false)];
+    let failure = world.run(&launch)?.failure.ok_or("it leads out")?;
+    assert_eq!((failure.step, failure.errno), (Step::Source, Errno::NOENT.raw_os_error()));
+    launch.mounts = vec![within("new/dir", true), within("", false)];
+    world.run(&launch)?;
+    assert!(world.dir.join("data/new/dir").is_dir());
     Ok(())
 }
 

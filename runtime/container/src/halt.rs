@@ -1,0 +1,68 @@
+//! How a container is asked to end: by the signal that its first process takes for that.
+//!
+//! | first process                           | signal        | because                                          |
+//! |-----------------------------------------|---------------|--------------------------------------------------|
+//! | blocks `SIGRTMIN+3` (it waits for it)   | `SIGRTMIN+3`  | so systemd is told to halt a container           |
+//! | handles `SIGPWR`                        | `SIGPWR`      | so other inits are, by LXC too                   |
+//! | any other                               | `SIGTERM`     | a program; without a handler it hears nothing    |
+//!
+//! The last row is the kernel's rule for the PID 1 of a namespace: what it does not handle does not reach it. Such a
+//! container ends by [`Group::kill`](crate::cgroup::Group::kill), after its grace.
+
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::SystemError;
+use crate::error::cannot;
+use crate::sys;
+
+/// 34 with every C library: the two below it belong to its threads.
+const RTMIN_3: i32 = 37;
+const PWR: i32 = 30;
+const TERM: i32 = 15;
+
+/// Asks the first process of a container to end. One that has ended was asked.
+///
+/// # Errors
+/// The kernel refuses the signal.
+pub fn ask(pid: Pid, pidfd: impl AsFd) -> Result<(), SystemError> {
+    let path = format!("/proc/{}/status", pid.as_raw_pid());
+    // Gone, or nobody can look: then the signal is one that means the same to everybody.
+    let signal = std::fs::read_to_string(&path).map_or(TERM, |status| signal(&status));
+    match sys::pidfd_send(pidfd, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(cannot("ask for an end of the process of", path)(errno)),
+    }
+}
+
+/// The signal for a process with this `/proc/PID/status`.
+fn signal(status: &str) -> i32 {
+    let set = |name: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    };
+    let has = |set: u64, signal: i32| set & (1 << (signal - 1)) != 0;
+    if has(set("SigBlk:"), RTMIN_3) {
+        RTMIN_3
+    } else if has(set("SigCgt:"), PWR) {
+        PWR
+    } else {
+        TERM
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_init_is_asked_in_its_own_language() {
+        let status =
+            |blocked: u64, caught: u64| format!("Name:\tinit\nSigBlk:\t{blocked:016x}\nSigCgt:\t{caught:016x}\n");
+        assert_eq!(signal(&status(1 << 36, 1 << 29)), RTMIN_3);
+        assert_eq!(signal(&status(0, 1 << 29)), PWR);
+        assert_eq!(signal(&status(0, 1 << 14)), TERM);
+        assert_eq!(signal("unreadable"), TERM);
+    }
+}
