@@ -101,11 +101,7 @@ impl<W: Cell, S: Cell, C: Codec> CellEnv<W, S, C> {
     }
 }
 
-impl<W: Cell, S: Cell, C: Codec> BootEnv for CellEnv<W, S, C>
-where
-    W::Error: 'static,
-    C::Error: 'static,
-{
+impl<W: Cell, S: Cell, C: Codec> BootEnv for CellEnv<W, S, C> {
     type Error = EnvError<W::Error, C::Error>;
 
     fn load(&mut self) -> (Result<Wanted, Self::Error>, Note) {
