@@ -1,0 +1,275 @@
+//! The command line, as what is wanted.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use formats::object::ObjectId;
+use formats::path::ContainerName;
+use lexopt::{Arg, Parser};
+use statemachine::ids::RevisionId;
+
+use crate::failure::Failure;
+
+/// How lists are shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// A table on a terminal, JSON elsewhere: scripts read what comes out of a pipe.
+    Fitting,
+    Table,
+    Json,
+}
+
+/// What applies to all commands.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Options {
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) message: Option<String>,
+    pub(crate) form: Form,
+    pub(crate) verbose: bool,
+}
+
+/// Where the bytes of an upload come from.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    File(PathBuf),
+    /// The standard input; its length if it is known.
+    Input(Option<u64>),
+}
+
+/// What is wanted.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Command {
+    /// All of it, or of the command with this name.
+    Help(Option<String>),
+    Device,
+    Containers,
+    /// `containers` or `daemons`, the name, the action.
+    Act(&'static str, ContainerName, &'static str),
+    Groups,
+    Daemons,
+    Signal(&'static str),
+    Run {
+        op: &'static str,
+        revision: RevisionId,
+        retry: bool,
+    },
+    /// A command with no more than a message.
+    Order(&'static str, String),
+    BuildInfo,
+    Objects,
+    GetObject(ObjectId),
+    PutObject(Source, ObjectId),
+    Steps,
+    GetStep(String),
+    PutStep(Source, RevisionId),
+    Progress(String),
+    Graph,
+    Collect,
+}
+
+/// Reads the arguments after the name of the program.
+///
+/// # Errors
+/// [`Failure::Usage`]
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Command), Failure> {
+    let mut parser = Parser::from_args(args);
+    let mut options = Options { socket: None, output: None, message: None, form: Form::Fitting, verbose: false };
+    let (mut words, mut help, mut retry) = (Vec::<OsString>::new(), false, false);
+    loop {
+        if is_size(&words)
+            && let Some(size) = parser.try_raw_args().and_then(|mut raw| raw.next_if(|arg| size(arg).is_some()))
+        {
+            words.push(size);
+            continue;
+        }
+        match parser.next().map_err(usage)? {
+            None => break,
+            Some(Arg::Short('h') | Arg::Long("help")) => help = true,
+            Some(Arg::Short('v') | Arg::Long("verbose")) => options.verbose = true,
+            Some(Arg::Short('s') | Arg::Long("socket")) => options.socket = Some(parser.value().map_err(usage)?.into()),
+            Some(Arg::Short('f') | Arg::Long("output")) => options.output = Some(parser.value().map_err(usage)?.into()),
+            Some(Arg::Short('m') | Arg::Long("message")) => {
+                options.message = Some(text(parser.value().map_err(usage)?)?)
+            }
+            Some(Arg::Long("json")) => options.form = Form::Json,
+            Some(Arg::Long("table")) => options.form = Form::Table,
+            Some(Arg::Long("retry")) => retry = true,
+            Some(Arg::Value(word)) => words.push(word),
+            Some(other) => return Err(usage(other.unexpected())),
+        }
+    }
+    if help {
+        let topic = words.into_iter().next().map(text).transpose()?;
+        return Ok((options, Command::Help(topic)));
+    }
+    let command = command(&words, retry)?;
+    if retry && !matches!(command, Command::Run { .. }) {
+        return Err(Failure::Usage("--retry belongs to cmd run".into()));
+    }
+    if options.message.is_some() && !matches!(command, Command::PutStep(..)) {
+        return Err(Failure::Usage("-m belongs to steps put".into()));
+    }
+    Ok((options, command))
+}
+
+fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
+    let texts: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or("\u{fffd}")).collect();
+    // A path may be anything; `words` has it as it was given.
+    let path = || words.get(2).map(PathBuf::from).unwrap_or_default();
+    Ok(match texts.as_slice() {
+        [] => return Err(Failure::Usage("what is wanted?".into())),
+        ["help"] => Command::Help(None),
+        ["help", topic] => Command::Help(Some((*topic).into())),
+        ["ls" | "list"] | ["containers", "ls" | "list"] => Command::Containers,
+        ["device"] => Command::Device,
+        ["containers", action, name] => Command::Act("containers", container(name)?, known_action(action)?),
+        ["groups", "ls" | "list"] => Command::Groups,
+        ["daemons", "ls" | "list"] => Command::Daemons,
+        ["daemons", action, name] => Command::Act("daemons", container(name)?, known_action(action)?),
+        ["signal", "ready"] => Command::Signal("ready"),
+        ["signal", "alive"] => Command::Signal("alive"),
+        ["cmd" | "command" | "commands", order @ ..] => self::order(order, retry)?,
+        ["rollback"] => Command::Order("ROLLBACK", String::new()),
+        ["buildinfo"] => Command::BuildInfo,
+        ["objects", "ls" | "list"] => Command::Objects,
+        ["objects", "get", id] => Command::GetObject(object(id)?),
+        ["objects", "put", from, id] => {
+            let source = match size(OsStr::new(from)) {
+                Some(size) => Source::Input(Some(size)),
+                None => Source::File(path()),
+            };
+            Command::PutObject(source, object(id)?)
+        }
+        ["steps", "ls" | "list"] => Command::Steps,
+        ["steps", "get", name] => Command::GetStep(step(name)?),
+        ["steps", "put", "-", name] => Command::PutStep(Source::Input(None), revision(name)?),
+        ["steps", "put", _, name] => Command::PutStep(Source::File(path()), revision(name)?),
+        ["steps", "show-progress", name] => Command::Progress(step(name)?),
+        ["graph", "ls" | "list"] => Command::Graph,
+        ["storage", "gc"] => Command::Collect,
+        other => return Err(Failure::Usage(format!("there is no such command: {}", other.join(" ")))),
+    })
+}
+
+fn order(words: &[&str], retry: bool) -> Result<Command, Failure> {
+    Ok(match words {
+        ["run", name] => Command::Run { op: "LOCAL_RUN", revision: revision(name)?, retry },
+        ["run-commit", name] => Command::Run { op: "LOCAL_RUN_COMMIT", revision: revision(name)?, retry },
+        ["reboot"] => Command::Order("REBOOT_DEVICE", String::new()),
+        ["reboot", message] => Command::Order("REBOOT_DEVICE", (*message).into()),
+        ["poweroff"] => Command::Order("POWEROFF_DEVICE", String::new()),
+        ["poweroff", message] => Command::Order("POWEROFF_DEVICE", (*message).into()),
+        ["run-gc"] => Command::Order("RUN_GC", String::new()),
+        other => return Err(Failure::Usage(format!("there is no such command: cmd {}", other.join(" ")))),
+    })
+}
+
+/// Whether the next word may be `-SIZE`, which looks like an option.
+fn is_size(words: &[OsString]) -> bool {
+    words == ["objects", "put"]
+}
+
+fn size(word: &OsStr) -> Option<u64> {
+    let digits = word.to_str()?.strip_prefix('-')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+fn known_action(word: &str) -> Result<&'static str, Failure> {
+    ["start", "stop", "restart"]
+        .into_iter()
+        .find(|action| *action == word)
+        .ok_or_else(|| Failure::Usage(format!("there is no {word:?}; there are ls, start, stop and restart")))
+}
+
+fn container(name: &str) -> Result<ContainerName, Failure> {
+    ContainerName::parse(name).map_err(|error| Failure::Usage(format!("{name:?}: {error}")))
+}
+
+fn object(id: &str) -> Result<ObjectId, Failure> {
+    let wrong = || Failure::Usage(format!("{id:?}: an object is named by its SHA-256 in 64 lower-case digits"));
+    ObjectId::parse(id).ok_or_else(wrong)
+}
+
+fn revision(name: &str) -> Result<RevisionId, Failure> {
+    RevisionId::parse(name).map_err(|error| Failure::Usage(format!("{name:?}: {error}")))
+}
+
+/// A revision, or the one that runs.
+fn step(name: &str) -> Result<String, Failure> {
+    if name == "current" { Ok(name.into()) } else { revision(name).map(|name| name.to_string()) }
+}
+
+fn text(word: OsString) -> Result<String, Failure> {
+    word.into_string().map_err(|word| Failure::Usage(format!("{} is not UTF-8", word.display())))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "stands in map_err")]
+fn usage(error: lexopt::Error) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<(Options, Command), Failure> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn wanted(line: &str) -> Command {
+        read(line).unwrap_or_else(|error| panic!("{line}: {error}")).1
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        for line in ["-s /x -m why steps put a locals/b -v", "steps put -v -s /x a locals/b --message why"] {
+            let (options, command) = read(line).unwrap();
+            assert_eq!(
+                (options.socket, options.message, options.verbose),
+                (Some("/x".into()), Some("why".into()), true)
+            );
+            assert_eq!(command, Command::PutStep(Source::File("a".into()), RevisionId::parse("locals/b").unwrap()));
+        }
+    }
+
+    #[test]
+    fn the_standard_input_is_a_dash_with_its_size() {
+        let id = ObjectId::of(b"x");
+        assert_eq!(wanted(&format!("objects put -12 {id}")), Command::PutObject(Source::Input(Some(12)), id));
+        assert_eq!(wanted(&format!("objects put ./-12 {id}")), Command::PutObject(Source::File("./-12".into()), id));
+        assert!(matches!(wanted("steps put - locals/x"), Command::PutStep(Source::Input(None), _)));
+        assert!(read(&format!("objects get -12 {id}")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_before_anybody_is_asked() {
+        for line in [
+            "",
+            "lsx",
+            "containers",
+            "containers explode web",
+            "containers stop ../web",
+            "objects get abc",
+            "steps get ../x",
+            "steps put a current",
+            "cmd run",
+            "cmd format",
+            "cmd reboot a b",
+            "ls --retry",
+            "ls -m x",
+            "ls -x",
+        ] {
+            assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
+        }
+    }
+
+    #[test]
+    fn old_spellings_mean_the_same() {
+        assert_eq!(wanted("list"), wanted("containers ls"));
+        assert_eq!(wanted("command reboot why"), Command::Order("REBOOT_DEVICE", "why".into()));
+        assert_eq!(wanted("steps get current"), Command::GetStep("current".into()));
+        let revision = RevisionId::parse("7").unwrap();
+        assert_eq!(wanted("cmd run 7 --retry"), Command::Run { op: "LOCAL_RUN", revision, retry: true });
+    }
+}

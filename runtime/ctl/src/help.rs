@@ -1,0 +1,85 @@
+//! What can be asked for, as text.
+
+/// Each command: its words, and what it does.
+const COMMANDS: &[(&str, &str)] = &[
+    ("ls", "the device, and its containers"),
+    ("device", "the device alone: revision, what it falls back to, the last update"),
+    ("containers ls", "the containers of the running revision"),
+    ("containers start|stop|restart NAME", "only containers whose restart policy is `container`"),
+    ("groups ls", "groups of containers and their worst status"),
+    ("signal ready", "say that this container is ready"),
+    ("cmd run REVISION [--retry]", "go to a revision that is here; --retry: although it was tried and found bad"),
+    ("cmd run-commit REVISION", "the same: a revision commits itself once its goals are met"),
+    ("cmd reboot [MESSAGE]", "end this boot and begin another"),
+    ("cmd poweroff [MESSAGE]", "end this boot"),
+    ("cmd run-gc", "remove what no revision needs"),
+    ("rollback", "go back to the revision before"),
+    ("buildinfo", "what the runtime was built from"),
+    ("objects ls", "objects that are here"),
+    ("objects get SHA256", "the bytes of one, to the standard output or to -f FILE"),
+    ("objects put FILE SHA256", "bring one; -SIZE instead of FILE reads that many bytes from the standard input"),
+    ("steps ls", "revisions that are here"),
+    ("steps get REVISION|current", "the state of one"),
+    ("steps put FILE locals/NAME", "bring the state of a new one; its objects must be here. FILE may be -"),
+    ("steps show-progress REVISION|current", "how far its update is"),
+    ("daemons ls", "containers, then helpers of the runtime"),
+    ("daemons start|stop|restart NAME", "one helper of the runtime"),
+    ("graph ls", "links between containers"),
+    ("storage gc", "remove what no revision needs, and say how much that was"),
+];
+
+const OPTIONS: &str = "\
+options:
+  -s, --socket PATH    the control socket; else the first of /run/pantavisor/pv/pv-ctrl, /pv/pv-ctrl, /pantavisor/pv-ctrl
+  -f, --output FILE    write there instead of to the standard output
+  -m, --message TEXT   what is new, for steps put
+      --table          lists as tables; that is so on a terminal
+      --json           lists as JSON; that is so everywhere else
+  -v, --verbose        tell requests and answers
+  -h, --help           this, or the help of one command
+
+exit codes:
+  0 done   1 called wrongly, or no control socket   48 no space   60 not the object it is called
+  70 no good state   75 not now, try again later   255 anything else
+";
+
+/// The help of one command, or of all.
+pub(crate) fn text(topic: Option<&str>) -> String {
+    let of_topic = |words: &&(&str, &str)| topic.is_none_or(|topic| words.0.split(' ').next() == Some(topic));
+    let mut chosen: Vec<_> = COMMANDS.iter().filter(of_topic).collect();
+    if chosen.is_empty() {
+        chosen = COMMANDS.iter().collect();
+    }
+    let mut text = String::from("usage: pvcontrol [OPTION…] COMMAND\n\n");
+    for (words, help) in chosen {
+        text += &format!("  {words:<37} {help}\n");
+    }
+    text + "\n" + OPTIONS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_a_command_is_about_that_command() {
+        let steps = text(Some("steps"));
+        assert!(steps.contains("steps put FILE locals/NAME") && !steps.contains("rollback"), "{steps}");
+        assert!(text(Some("nothing")).contains("rollback"));
+    }
+
+    #[test]
+    fn every_command_that_is_promised_is_understood() {
+        let id = "ab".repeat(32);
+        for (words, _) in COMMANDS {
+            let line = words
+                .replace("start|stop|restart", "stop")
+                .replace("REVISION|current", "current")
+                .replace("REVISION", "7")
+                .replace("SHA256", &id)
+                .replace(['[', ']'], "");
+            let read = crate::args::parse(line.split(' ').map(Into::into));
+            assert!(read.is_ok(), "{line}: {}", read.err().map_or_else(String::new, |error| error.to_string()));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `pvcontrol`: shows and steers a running device through its control socket.
+//!
+//! ```text
+//!   arguments ─args─▶ Command ─run─▶ requests ─client─▶ pv-ctrl
+//!                                  answers ─show─▶ tables, or the JSON as it came
+//! ```
+//!
+//! Promises: the commands, options and exit codes of the program that scripts know by this name. What goes into a pipe
+//! or a file is the answer of the device, byte for byte; tables are for terminals. A name that cannot exist is refused
+//! before anything is asked. Nothing a device says is an order to a terminal.
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod failure;
+mod help;
+mod run;
+mod show;
+mod table;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use failure::Failure;
+
+/// The body of the role. Takes the arguments after the name of the program.
+#[must_use]
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let is_terminal = out.is_terminal();
+    let done = args::parse(args).and_then(|(options, command)| run::run(options, command, &mut out, is_terminal));
+    let Err(failure) = done else { return ExitCode::SUCCESS };
+    // If nobody reads it, the exit code says it nevertheless.
+    let _ = writeln!(io::stderr(), "pvcontrol: {failure}");
+    if matches!(failure, Failure::Usage(_)) {
+        let _ = writeln!(io::stderr(), "pvcontrol --help tells what there is");
+    }
+    ExitCode::from(failure.exit_code())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Answers of the device as tables. Members that are missing are empty cells: an older or newer runtime may say less.
+
+use formats::json::{self, Limits, Object, Value};
+
+use crate::failure::Failure;
+use crate::table::table;
+
+/// Lists have one entry for each object of a pool.
+const LIMITS: Limits = Limits { bytes: crate::client::TEXT_MAX as usize, depth: 8, values: 1_000_000 };
+
+type Rows = Vec<Vec<String>>;
+
+fn rows(text: &str, row: impl Fn(&Object<'_>) -> Vec<String>) -> Result<Rows, Failure> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+    let entries = value.as_array().ok_or(Failure::Answer("something that is not a list"))?;
+    Ok(entries.iter().filter_map(Value::as_object).map(row).collect())
+}
+
+/// A member as a cell: the characters of a string, or the JSON.
+fn cell(object: &Object<'_>, member: &str) -> String {
+    match object.get(member) {
+        None => String::new(),
+        Some(value) if value.raw() == "null" => String::new(),
+        Some(value) => value.as_str().map_or_else(|| value.raw().into(), Into::into),
+    }
+}
+
+fn number(object: &Object<'_>, member: &str) -> Option<u64> {
+    object.get(member).and_then(Value::as_u64)
+}
+
+fn container(view: &Object<'_>) -> Vec<String> {
+    let recovery = view.get("auto_recovery").and_then(Value::as_object);
+    let left = recovery.map_or_else(String::new, |recovery| match number(recovery, "max_retries") {
+        Some(0) => "any".into(),
+        Some(most) => most.saturating_sub(number(recovery, "current_retries").unwrap_or(0)).to_string(),
+        None => String::new(),
+    });
+    let retry = number(view, "next_retry_ms").map_or_else(String::new, |ms| format!("{}s", ms.div_ceil(1000)));
+    let mut status = cell(view, "status");
+    if cell(view, "user_stopped") == "true" {
+        status += " (by hand)";
+    }
+    vec![
+        cell(view, "name"),
+        cell(view, "group"),
+        status,
+        cell(view, "status_goal"),
+        cell(view, "restarts"),
+        left,
+        retry,
+        cell(view, "reason"),
+    ]
+}
+
+pub(crate) fn containers(text: &str) -> Result<String, Failure> {
+    let heads = ["NAME", "GROUP", "STATUS", "GOAL", "RESTARTS", "RETRIES LEFT", "NEXT RETRY", "REASON"];
+    Ok(table(&heads, &rows(text, container)?))
+}
+
+pub(crate) fn groups(text: &str) -> Result<String, Failure> {
+    let row =
+        |view: &Object<'_>| ["name", "status", "status_goal", "restart_policy"].map(|name| cell(view, name)).into();
+    Ok(table(&["NAME", "STATUS", "GOAL", "RESTART POLICY"], &rows(text, row)?))
+}
+
+/// Containers, then helpers.
+pub(crate) fn processes(containers: &str, daemons: &str) -> Result<String, Failure> {
+    let container = |view: &Object<'_>| {
+        vec!["container".into(), cell(view, "name"), cell(view, "pid"), cell(view, "status"), String::new()]
+    };
+    let daemon = |view: &Object<'_>| {
+        let pid = number(view, "pid").filter(|pid| *pid > 0);
+        let status = if pid.is_some() { "STARTED" } else { "STOPPED" };
+        let pid = pid.map_or_else(String::new, |pid| pid.to_string());
+        vec!["helper".into(), cell(view, "name"), pid, status.into(), cell(view, "respawn")]
+    };
+    let mut all = rows(containers, container)?;
+    all.extend(rows(daemons, daemon)?);
+    Ok(table(&["KIND", "NAME", "PID", "STATUS", "RESPAWN"], &all))
+}
+
+pub(crate) fn objects(text: &str) -> Result<String, Failure> {
+    let row = |view: &Object<'_>| vec![cell(view, "sha256"), cell(view, "size")];
+    Ok(table(&["SHA256", "BYTES"], &rows(text, row)?))
+}
+
+pub(crate) fn steps(text: &str) -> Result<String, Failure> {
+    let row = |view: &Object<'_>| {
+        let progress = view.get("progress").and_then(Value::as_object);
+        let status = progress.map_or_else(String::new, |progress| cell(progress, "status"));
+        vec![cell(view, "name"), status, cell(view, "date"), cell(view, "commitmsg")]
+    };
+    Ok(table(&["NAME", "STATUS", "DATE", "MESSAGE"], &rows(text, row)?))
+}
+
+/// The device, a line for each thing worth knowing.
+pub(crate) fn device(text: &str) -> Result<String, Failure> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+    let view = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let revision = cell(view, "revision");
+    lines.push(("board".into(), cell(view, "board")));
+    lines.push(("revision".into(), if revision.is_empty() { "none; this is recovery".into() } else { revision }));
+    lines.push(("default".into(), format!("{} {}", cell(view, "default"), cell(view, "standing"))));
+    lines.push(("previous".into(), cell(view, "previous")));
+    lines.push(("factory".into(), cell(view, "factory")));
+    if let Some(update) = view.get("update").and_then(Value::as_object) {
+        let mut words = vec![cell(update, "revision"), cell(update, "phase")];
+        let (state, reason) = (cell(update, "state"), cell(update, "reason"));
+        if !state.is_empty() {
+            words.push(format!("({state})"));
+        }
+        if !reason.is_empty() {
+            words.push(format!("because {reason}"));
+        }
+        lines.push(("update".into(), words.join(" ")));
+    }
+    lines.push(("up".into(), number(view, "uptime_ms").map_or_else(String::new, |ms| format!("{}s", ms / 1000))));
+    for warning in view.get("warnings").and_then(Value::as_array).unwrap_or_default() {
+        lines.push(("warning".into(), warning.as_str().unwrap_or_default().into()));
+    }
+    let told = lines.into_iter().filter(|(_, value)| !value.trim().is_empty());
+    Ok(told.map(|(name, value)| format!("{name:<9} {}\n", crate::failure::plain(value.trim()))).collect())
+}
+
+/// How many bytes were set free.
+pub(crate) fn reclaimed(text: &str) -> Result<String, Failure> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+    let bytes = value.as_object().and_then(|answer| number(answer, "reclaimed"));
+    Ok(format!("{} bytes set free\n", bytes.ok_or(Failure::Answer("no number of bytes"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTAINERS: &str = concat!(
+        r#"[{"name":"web","group":"app","status":"STARTED","status_goal":"READY","restart_policy":"container","#,
+        r#""auto_recovery":{"policy":"always","max_retries":5,"current_retries":2},"user_stopped":"false","#,
+        r#""pid":77,"restarts":3,"next_retry_ms":1500,"reason":"exited with 1"},"#,
+        r#"{"name":"db","status":"STOPPED","user_stopped":"true"}]"#,
+    );
+
+    #[test]
+    fn a_container_tells_what_is_left_for_it() {
+        let text = containers(CONTAINERS).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[1].split_whitespace().collect::<Vec<_>>(),
+            ["web", "app", "STARTED", "READY", "3", "3", "2s", "exited", "with", "1"]
+        );
+        assert!(lines[2].contains("STOPPED (by hand)"), "{text}");
+        assert!(containers("{}").is_err() && containers("no").is_err());
+    }
+
+    #[test]
+    fn helpers_stand_behind_containers_and_are_called_so() {
+        let text = processes(CONTAINERS, r#"[{"name":"front","pid":9,"respawn":true},{"name":"x","pid":0}]"#).unwrap();
+        let first: Vec<&str> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(first, ["KIND", "container", "container", "helper", "helper"]);
+        assert!(text.contains("front  9    STARTED"), "{text}");
+    }
+
+    #[test]
+    fn a_device_tells_what_it_knows_and_leaves_out_what_it_does_not() {
+        let text = device(concat!(
+            r#"{"board":"host","revision":null,"default":"7","previous":null,"standing":"DONE","uptime_ms":61000,"#,
+            r#""update":{"revision":"8","phase":"rolled-back","state":"Idle","reason":"web crashed"},"warnings":["w\u001b"]}"#
+        ))
+        .unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                "board     host\nrevision  none; this is recovery\ndefault   7 DONE\n",
+                "update    8 rolled-back (Idle) because web crashed\nup        61s\nwarning   w?\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! What PID 1 shows, as the JSON that tools know. Members beyond those come last.
+
+use formats::control::{
+    ContainerView, DaemonView, DeviceView, GroupView, ObjectView, RecoveryView, StepView, UpdateView,
+};
+use formats::json::Json;
+use formats::progress::Status;
+
+/// A truth value as tools expect it in some places: a string.
+fn spelled(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+fn optional<T>(value: Option<T>, show: impl FnOnce(T) -> Json) -> Json {
+    value.map_or(Json::Null, show)
+}
+
+fn number(value: impl Into<u64>) -> Json {
+    Json::from(value.into())
+}
+
+pub(super) fn device(view: &DeviceView) -> Json {
+    let revision = |revision: &Option<_>| optional(revision.as_ref(), |name: &_| shown(name));
+    Json::object()
+        .with("board", view.board.as_str())
+        .with("revision", revision(&view.revision))
+        .with("default", revision(&view.default))
+        .with("previous", revision(&view.previous))
+        .with("factory", revision(&view.factory))
+        .with("standing", view.standing.as_str())
+        .with("update", optional(view.update.as_ref(), update))
+        .with("uptime_ms", view.uptime_ms)
+        .with("warnings", Json::Array(view.warnings.iter().map(|text| text.as_str().into()).collect()))
+}
+
+fn shown(value: &impl ToString) -> Json {
+    value.to_string().into()
+}
+
+fn update(view: &UpdateView) -> Json {
+    Json::object()
+        .with("revision", shown(&view.revision))
+        .with("phase", view.phase.as_str())
+        .with("state", view.state.as_str())
+        .with("reason", optional(view.reason.as_deref(), Json::from))
+}
+
+pub(super) fn container(view: &ContainerView) -> Json {
+    let mut json = Json::object()
+        .with("name", view.name.as_str())
+        .with("group", view.group.as_str())
+        .with("status", view.status.as_str())
+        .with("status_goal", view.status_goal.as_str())
+        .with("restart_policy", view.restart_policy.as_str())
+        .with("roles", Json::Array(view.roles.iter().map(|role| role.as_str().into()).collect()));
+    if let Some(recovery) = &view.recovery {
+        json.set("auto_recovery", auto_recovery(recovery));
+    }
+    // Nobody can stop the others.
+    if view.restart_policy == "container" {
+        json.set("user_stopped", spelled(view.user_stopped));
+    }
+    json.with("pid", optional(view.pid, number))
+        .with("restarts", number(view.restarts))
+        .with("next_retry_ms", optional(view.next_retry_ms, Json::from))
+        .with("reason", optional(view.reason.as_deref(), Json::from))
+}
+
+fn auto_recovery(view: &RecoveryView) -> Json {
+    Json::object()
+        .with("policy", view.policy.as_str())
+        .with("max_retries", number(view.max_retries))
+        .with("current_retries", number(view.current_retries))
+        .with("stable_timeout", number(view.stable_timeout))
+        .with("is_stable", spelled(view.is_stable))
+        .with("backoff_policy", view.backoff_policy.as_str())
+}
+
+pub(super) fn group(view: &GroupView) -> Json {
+    Json::object()
+        .with("name", view.name.as_str())
+        .with("status_goal", view.status_goal.as_str())
+        .with("restart_policy", view.restart_policy.as_str())
+        .with("status", view.status.as_str())
+}
+
+pub(super) fn daemon(view: &DaemonView) -> Json {
+    // Clients know a helper that is down by this number.
+    let pid = number(view.pid.unwrap_or(0));
+    Json::object().with("name", view.name.as_str()).with("pid", pid).with("respawn", view.respawn)
+}
+
+pub(super) fn object(view: &ObjectView) -> Json {
+    Json::object().with("sha256", shown(&view.id)).with("size", view.size.to_string())
+}
+
+pub(super) fn step(view: &StepView) -> Json {
+    let mut progress = Json::object();
+    if let Some(word) = &view.progress {
+        progress.set("status", word.as_str());
+        if let Some(status) = Status::parse(word) {
+            progress.set("progress", u64::from(status.progress()));
+        }
+    }
+    Json::object()
+        .with("name", shown(&view.revision))
+        .with("date", view.date.map_or_else(String::new, date))
+        .with("commitmsg", view.message.as_str())
+        .with("progress", progress)
+}
+
+/// Seconds since 1970 as `YYYY-MM-DDTHH:MM:SSZ`.
+fn date(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days since 0000-03-01: years then end with the leap day, and months have a simple sum (Hinnant, "chrono-compatible
+    // low-level date algorithms").
+    let days = days.saturating_add(719_468);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day + 2) / 153;
+    let day = day - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use statemachine::ids::RevisionId;
+
+    use super::*;
+
+    fn web() -> ContainerView {
+        ContainerView {
+            name: "web".into(),
+            group: "app".into(),
+            status: "STARTED".into(),
+            status_goal: "STARTED".into(),
+            restart_policy: "container".into(),
+            roles: vec!["mgmt".into()],
+            recovery: Some(RecoveryView {
+                policy: "on-failure".into(),
+                max_retries: 5,
+                current_retries: 0,
+                stable_timeout: 30,
+                is_stable: false,
+                backoff_policy: "reboot".into(),
+            }),
+            user_stopped: false,
+            pid: Some(77),
+            restarts: 0,
+            next_retry_ms: None,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn a_container_has_the_members_that_tools_know_and_then_others() {
+        let known = concat!(
+            r#"{"name":"web","group":"app","status":"STARTED","status_goal":"STARTED","restart_policy":"container","#,
+            r#""roles":["mgmt"],"auto_recovery":{"policy":"on-failure","max_retries":5,"current_retries":0,"#,
+            r#""stable_timeout":30,"is_stable":"false","backoff_policy":"reboot"},"user_stopped":"false""#,
+        );
+        let text = container(&web()).compact();
+        assert!(text.starts_with(known), "{text}");
+        assert_eq!(&text[known.len()..], r#","pid":77,"restarts":0,"next_retry_ms":null,"reason":null}"#);
+    }
+
+    #[test]
+    fn a_container_of_the_system_shows_neither_a_stop_nor_a_recovery_it_cannot_have() {
+        let text = container(&ContainerView { restart_policy: "system".into(), recovery: None, ..web() }).compact();
+        assert!(!text.contains("user_stopped") && !text.contains("auto_recovery"), "{text}");
+    }
+
+    #[test]
+    fn a_step_has_a_date_and_its_progress_as_an_object() {
+        let view = StepView {
+            revision: RevisionId::parse("locals/x").unwrap(),
+            message: "m".into(),
+            progress: Some("DONE".into()),
+            date: Some(951_782_400),
+        };
+        let text = step(&view).compact();
+        assert_eq!(
+            text,
+            r#"{"name":"locals/x","date":"2000-02-29T00:00:00Z","commitmsg":"m","progress":{"status":"DONE","progress":100}}"#
+        );
+        let text = step(&StepView { progress: None, date: None, ..view }).compact();
+        assert!(text.ends_with(r#""date":"","commitmsg":"m","progress":{}}"#), "{text}");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), "1970-01-01T00:00:00Z");
+        assert_eq!(date(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(date(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn sizes_of_objects_are_text_and_pids_are_numbers() {
+        let id = formats::object::ObjectId::of(b"");
+        assert!(object(&ObjectView { id, size: 7 }).compact().ends_with(r#","size":"7"}"#));
+        let none = DaemonView { name: "front".into(), pid: None, respawn: true };
+        assert_eq!(daemon(&none).compact(), r#"{"name":"front","pid":0,"respawn":true}"#);
+    }
+}
