@@ -21,6 +21,9 @@ struct Role {
 
 const ROLES: &[Role] = &[
     Role { name: "buildinfo", help: "say what this program was built from", run: buildinfo },
+    Role { name: "front", help: "speak HTTP for PID 1, without its rights; called by PID 1 only", run: front },
+    Role { name: "init", help: "be PID 1 of a device", run: init },
+    Role { name: "pvcontrol", help: "ask PID 1, and tell it what to do; `pvcontrol --help`", run: control },
     // The name is what `container::spawn` executes.
     Role { name: "stage", help: "become the first process of a container; called by PID 1 only", run: stage },
 ];
@@ -66,8 +69,20 @@ fn unknown(name: Option<OsString>) -> io::Result<ExitCode> {
 fn help(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{VERSION}: boots a device and runs all of it as one signed revision\n")?;
     writeln!(out, "usage: cairn ROLE [ARGUMENT…]   or called by the name of a role\n\nroles:")?;
-    ROLES.iter().try_for_each(|Role { name, help, .. }| writeln!(out, "  {name:<12} {help}"))?;
-    writeln!(out, "\nThe role `init` is not in this version: it cannot boot a device yet.")
+    ROLES.iter().try_for_each(|Role { name, help, .. }| writeln!(out, "  {name:<12} {help}"))
+}
+
+fn init(args: ArgsOs) -> io::Result<ExitCode> {
+    let words: Vec<String> = args.map(|word| word.to_string_lossy().into_owned()).collect();
+    Ok(init::run::main(&words))
+}
+
+fn front(_: ArgsOs) -> io::Result<ExitCode> {
+    Ok(front::main(&build()))
+}
+
+fn control(args: ArgsOs) -> io::Result<ExitCode> {
+    Ok(ctl::main(args))
 }
 
 fn stage(_: ArgsOs) -> io::Result<ExitCode> {
@@ -75,10 +90,14 @@ fn stage(_: ArgsOs) -> io::Result<ExitCode> {
 }
 
 fn buildinfo(_: ArgsOs) -> io::Result<ExitCode> {
+    io::stdout().write_all(build().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What this program was built from, a line each.
+fn build() -> String {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let linked = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
-    let mut out = io::stdout();
-    writeln!(out, "version {}\ncommit  {}", env!("CARGO_PKG_VERSION"), env!("CAIRN_COMMIT"))?;
-    writeln!(out, "target  {}\nprofile {profile}\nlinked  {linked}", env!("CAIRN_TARGET"))?;
-    Ok(ExitCode::SUCCESS)
+    let (version, commit, target) = (env!("CARGO_PKG_VERSION"), env!("CAIRN_COMMIT"), env!("CAIRN_TARGET"));
+    format!("version {version}\ncommit  {commit}\ntarget  {target}\nprofile {profile}\nlinked  {linked}\n")
 }

@@ -48,6 +48,30 @@ pub trait Flash {
     fn wanted(&mut self) -> Result<Wanted, Self::Error>;
 }
 
+impl<F: Flash + ?Sized> Flash for Box<F> {
+    type Error = F::Error;
+
+    fn persist(&mut self, journal: &Journal) -> Result<(), Self::Error> {
+        (**self).persist(journal)
+    }
+
+    fn store(&mut self, wanted: &Wanted) -> Result<(), Self::Error> {
+        (**self).store(wanted)
+    }
+
+    fn sync(&mut self) -> Result<(), Self::Error> {
+        (**self).sync()
+    }
+
+    fn journal(&mut self) -> Result<Journal, Self::Error> {
+        (**self).journal()
+    }
+
+    fn wanted(&mut self) -> Result<Wanted, Self::Error> {
+        (**self).wanted()
+    }
+}
+
 /// What the driver hands everything else to.
 pub trait Hands {
     /// Carries an order out, or starts to; its outcome comes back as an event.

@@ -1,10 +1,36 @@
 //! PID 1: where facts become events, and orders become deeds.
 //!
-//! [`driver`] is the only place where the state machine and the world meet. It decides nothing.
-//! [`mod@flash`] is what it writes to on a real device: journal, boot cells and barrier. [`supervisor`] stands between the
-//! machines of the containers and that of the update.
+//! | module | what |
+//! |---|---|
+//! | [`run`] | from the first instruction to `reboot(2)` |
+//! | [`core`] | the loop: one message at a time, and nothing in it waits |
+//! | [`driver`] | the only place where the update machine and the flash meet; it decides nothing |
+//! | [`supervisor`] | between the machines of the containers and that of the update |
+//! | [`mod@flash`], [`boards`] | what is durable: journal, boot cells, barrier; and the boards that have them |
+//! | [`plan`], [`engine`] | what a revision asks for, and the hands that do it |
+//! | [`holdings`] | from bytes to a revision that may run |
+//! | [`helpers`] | the unprivileged roles that parse what others send |
+//! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
+//! | [`early`], [`settings`], [`clock`] | what comes first |
+//! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
 #![forbid(unsafe_code)]
 
+pub mod boards;
+pub mod clock;
+pub mod core;
 pub mod driver;
+pub mod early;
+pub mod engine;
 pub mod flash;
+pub mod helpers;
+pub mod holdings;
+pub mod logs;
+pub mod pipes;
+pub mod plan;
+pub mod run;
+pub mod settings;
 pub mod supervisor;
+pub mod threads;
+pub mod trace;
+pub mod updater;
+pub mod voice;

@@ -134,6 +134,11 @@ impl Roots {
         self.objects.extend(objects_of(revision));
     }
 
+    /// Keeps objects that arrived for a state that is not here yet.
+    pub fn keep_objects(&mut self, objects: impl IntoIterator<Item = ObjectId>) {
+        self.objects.extend(objects);
+    }
+
     /// Why a revision stays; `None` if it does not.
     #[must_use]
     pub fn reason(&self, revision: &RevisionId) -> Option<Reason> {

@@ -1,0 +1,343 @@
+//! The heart of PID 1: one loop, one message at a time, and nothing in it that waits.
+//!
+//! ```text
+//!   signals, pipes, frames of `front` ─┐                       ┌─▶ thread update   facts
+//!   answers of the three threads ──────┼─▶ Message ─▶ Core ────┼─▶ thread store    objects, trails
+//!   time ──────────────────────────────┘     │    ▲            └─▶ thread mounts   containers
+//!                                            └────┘ supervisor
+//! ```
+//!
+//! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
+//! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
+//! What tools ask is in `calls`, what the machine of one container orders is in `containers`.
+
+mod calls;
+mod containers;
+mod leaving;
+mod orders;
+mod reports;
+mod uploads;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use container::failure::Failure;
+use formats::control::{Ask, Refused, Reply};
+use formats::object::ObjectId;
+use smol::LocalExecutor;
+use smol::channel::{Receiver, Sender};
+use statemachine::container::{Outcome, Span, Time};
+use statemachine::ids::RevisionId;
+use statemachine::journal::Record;
+use statemachine::recover::Boot;
+use statemachine::update::{Event, Machine, Running, State};
+
+use crate::clock::Clock;
+use crate::engine::{Engine, EngineError, Mounts};
+use crate::helpers::{FromHelper, Helpers};
+use crate::holdings::{Candidate, HoldError, Holdings};
+use crate::settings::Settings;
+use crate::supervisor::Supervisor;
+use crate::threads::Worker;
+use crate::trace::Trace;
+use crate::updater::{Taken, Updater};
+use crate::voice::Voice;
+
+use containers::Seat;
+use leaving::Leaving;
+use uploads::{Delivered, Uploads};
+
+pub use leaving::Ending;
+
+/// How many messages wait before whoever sends one waits too.
+pub const QUEUE: usize = 256;
+
+/// After this long the end of a boot is no longer counted against it.
+const LASTED: Span = Span::seconds(600);
+
+/// Everything that can happen.
+#[expect(clippy::large_enum_variant, reason = "messages are moved once, and there are few at a time")]
+pub enum Message {
+    /// Children have ended.
+    ChildEnded,
+    /// Somebody wants the device to end this boot: a signal from outside.
+    EndAsked(Ending),
+    /// The update machine has taken a fact.
+    Taken(Taken),
+    /// Long work for the update machine is done; with why it was not, if so.
+    Worked(Event, Option<String>),
+    /// A revision that was asked for, to be proposed or switched to.
+    Loaded(Purpose, Result<Arc<Candidate>, HoldError>),
+    /// The volumes of a container are mounted, or not.
+    Mounted(String, u64, Result<Mounts, EngineError>),
+    /// The process of a container was started, or not.
+    Spawned(String, u64, Result<crate::engine::Running, EngineError>),
+    /// Its own program runs, or a step before that failed.
+    Executed(String, u64, Result<Option<Failure>, String>),
+    /// No volume of a container is left, or something is.
+    Unmounted(String, u64, Result<(), EngineError>),
+    /// A helper says something.
+    Helper(FromHelper),
+    /// A piece of an upload was taken.
+    Delivered(Delivered),
+    /// The answer to a call is known.
+    Answered(u32, Result<Reply, Refused>),
+    /// A sweep is over.
+    Swept(u32, Result<u64, String>),
+}
+
+/// For what a revision was loaded.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// A tool wants it to run.
+    Propose {
+        /// The call.
+        ask: u32,
+        /// Also if it was found bad before.
+        retry: bool,
+    },
+    /// The update machine verifies it.
+    Verify,
+    /// The update machine goes to it.
+    Switch,
+}
+
+/// On whose behalf the update machine was told something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asker {
+    /// A call of a tool.
+    Call(u32),
+    /// A container whose policy wants a reboot.
+    Container(String),
+}
+
+/// What PID 1 was made of before the loop begins.
+pub struct Parts {
+    /// Settings of the device.
+    pub settings: Settings,
+    /// The clock.
+    pub clock: Clock,
+    /// Where events go.
+    pub trace: Arc<Trace>,
+    /// Where lines for people go.
+    pub log: Rc<Voice>,
+    /// The way to the update machine.
+    pub updater: Updater,
+    /// The thread of the store.
+    pub store: Worker<Holdings>,
+    /// The thread of the mounts.
+    pub mounts: Worker<Arc<Engine>>,
+    /// The engine itself, for what is prompt.
+    pub engine: Arc<Engine>,
+    /// The helpers.
+    pub helpers: Helpers,
+    /// What the firmware started, if it may run.
+    pub current: Option<Arc<Candidate>>,
+    /// Where messages go.
+    pub tell: Sender<Message>,
+    /// The tasks beside the loop.
+    pub tasks: Rc<LocalExecutor<'static>>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// PID 1 at work.
+pub struct Core {
+    settings: Settings,
+    clock: Clock,
+    trace: Arc<Trace>,
+    log: Rc<Voice>,
+    updater: Updater,
+    /// As it was after the last fact.
+    machine: Machine,
+    store: Worker<Holdings>,
+    mounts: Worker<Arc<Engine>>,
+    engine: Arc<Engine>,
+    helpers: Helpers,
+    supervisor: Supervisor,
+    /// What the containers are of.
+    current: Option<Arc<Candidate>>,
+    /// What an update is about.
+    target: Option<Arc<Candidate>>,
+    /// What an update in place can be undone to.
+    fallback: Option<Arc<Candidate>>,
+    /// What the containers will be of, once those that leave are down.
+    incoming: Option<Arc<Candidate>>,
+    table: BTreeMap<String, Seat>,
+    /// Numbers the runs of containers, so that what comes late is known to be late.
+    runs: u64,
+    /// Children that ended before anybody knew whose they were.
+    unclaimed: VecDeque<(rustix::process::Pid, Outcome)>,
+    uploads: Uploads,
+    /// Objects that arrived for a revision that is not here yet.
+    arrived: BTreeSet<ObjectId>,
+    /// Revisions that were posted in this boot and have not run.
+    posted: BTreeSet<RevisionId>,
+    /// The record that the latest report was made of.
+    reported: Option<Record>,
+    /// Why the latest long work failed.
+    why: Option<String>,
+    /// What was wrong with containers when the latest verdict was made.
+    failures: Vec<(String, String)>,
+    /// When this boot has lasted.
+    lasts: Option<Time>,
+    leaving: Option<Leaving>,
+    ending: Ending,
+    warnings: Vec<String>,
+    tell: Sender<Message>,
+    tasks: Rc<LocalExecutor<'static>>,
+}
+
+impl Core {
+    /// Puts the parts together. Nothing has happened yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let members = parts.current.as_ref().map(|current| current.plan.members()).unwrap_or_default();
+        let limits = parts.settings.limits;
+        let mut core = Self {
+            settings: parts.settings,
+            clock: parts.clock,
+            trace: parts.trace,
+            log: parts.log,
+            updater: parts.updater,
+            machine: Machine::dark(limits),
+            store: parts.store,
+            mounts: parts.mounts,
+            engine: parts.engine,
+            helpers: parts.helpers,
+            supervisor: Supervisor::new(members),
+            current: parts.current.clone(),
+            target: None,
+            fallback: None,
+            incoming: None,
+            table: BTreeMap::new(),
+            runs: 0,
+            unclaimed: VecDeque::new(),
+            uploads: Uploads::default(),
+            arrived: BTreeSet::new(),
+            posted: BTreeSet::new(),
+            reported: None,
+            why: None,
+            failures: Vec::new(),
+            lasts: Some(parts.clock.now().after(LASTED)),
+            leaving: None,
+            ending: Ending::Restart,
+            warnings: parts.warnings,
+            tell: parts.tell,
+            tasks: parts.tasks,
+        };
+        if let Some(current) = parts.current {
+            core.seat(&current);
+        }
+        core
+    }
+
+    /// Tells the update machine what this boot is, then takes one message after the other. It returns when nothing is
+    /// left to be done before the device may end this boot: in which way, and whether a trial is to be asked for.
+    pub async fn run(mut self, boot: Boot, messages: Receiver<Message>) -> (Ending, bool) {
+        self.updater.take(Event::Booted(boot), None);
+        self.helpers.start(&self.log, self.now());
+        loop {
+            if let Some(end) = self.is_over() {
+                return end;
+            }
+            let wait = self.next_deadline().map(|at| Duration::from_millis(at.until(self.now()).0));
+            let message = match wait {
+                None => messages.recv().await.ok(),
+                Some(wait) => {
+                    let timer = async {
+                        smol::Timer::after(wait).await;
+                        None
+                    };
+                    smol::future::or(async { messages.recv().await.ok() }, timer).await
+                }
+            };
+            match message {
+                Some(message) => self.take(message),
+                None => self.elapse(),
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        let deadlines = [
+            self.supervisor.deadline(),
+            self.lasts,
+            self.leaving.as_ref().map(|leaving| leaving.until),
+            self.helpers.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn elapse(&mut self) {
+        let now = self.now();
+        if self.lasts.is_some_and(|at| at <= now) {
+            self.lasts = None;
+            self.updater.take(Event::Lasted, None);
+        }
+        self.helpers.elapse(&self.log, now);
+        let outputs = self.supervisor.elapse(now);
+        self.follow(outputs);
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::ChildEnded => self.reap(),
+            Message::EndAsked(ending) => self.end_asked(ending, None),
+            Message::Taken(taken) => self.taken(taken),
+            Message::Worked(event, why) => {
+                if let Some(why) = why {
+                    self.log.error("update", &why);
+                    self.why = Some(why);
+                }
+                self.updater.take(event, None);
+            }
+            Message::Loaded(purpose, loaded) => self.loaded(purpose, loaded),
+            Message::Mounted(name, run, result) => self.mounted(&name, run, result),
+            Message::Spawned(name, run, result) => self.spawned(&name, run, result),
+            Message::Executed(name, run, failure) => self.executed(&name, run, failure),
+            Message::Unmounted(name, run, result) => self.unmounted(&name, run, result),
+            Message::Helper(FromHelper::Asked(ask)) => self.asked(ask),
+            Message::Helper(FromHelper::Listens) => self.helpers.flush(),
+            Message::Helper(FromHelper::Broken(life, why)) => self.helpers.broken(&self.log, life, &why),
+            Message::Delivered(delivered) => self.delivered(delivered),
+            Message::Answered(id, result) => self.helpers.answer(id, result),
+            Message::Swept(id, result) => self.swept(id, result),
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        let id = ask.id;
+        if let Some(result) = self.call(ask) {
+            self.helpers.answer(id, result);
+        }
+    }
+
+    /// Whether the update machine judges the goals of what runs.
+    fn is_judging(&self) -> bool {
+        matches!(
+            self.machine.state(),
+            State::Switching(_)
+                | State::Trying(_)
+                | State::Testing(_)
+                | State::Proving
+                | State::Confirming
+                | State::Undoing
+        )
+    }
+
+    /// What runs, by name.
+    fn running(&self) -> Option<&RevisionId> {
+        match self.machine.running() {
+            Running::Revision(revision) => Some(revision),
+            Running::Recovery => None,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What the machine of one container orders, carried out; and what becomes of its process.
+//!
+//! Each run of a container has a number. What is told about a run that is over is late, and dropped.
+
+use std::sync::Arc;
+
+use container::cgroup::Group;
+use container::failure::Failure;
+use formats::control::Caller;
+use rustix::fd::OwnedFd;
+use rustix::process::Pid;
+use statemachine::container::{Effect, Event, Outcome};
+use statemachine::ids::RevisionId;
+
+use super::{Asker, Core, Message};
+use crate::engine::{EngineError, Mounts, Running};
+use crate::holdings::Candidate;
+use crate::pipes;
+use crate::plan::Planned;
+
+/// Ends of children that nobody knew yet; more of them are orphans.
+const UNCLAIMED_MAX: usize = 64;
+
+/// The first process of a container.
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pidfd: OwnedFd,
+    group: Group,
+}
+
+/// A container of what runs.
+pub(super) struct Seat {
+    pub(super) planned: Arc<Planned>,
+    /// From whose trail it was mounted.
+    pub(super) revision: RevisionId,
+    of: Arc<Candidate>,
+    /// Which run this is.
+    run: u64,
+    mounts: Option<Arc<Mounts>>,
+    pub(super) process: Option<Process>,
+    /// How often it was started in this boot.
+    pub(super) starts: u32,
+    /// Why it went down last.
+    pub(super) reason: Option<String>,
+}
+
+impl Core {
+    /// Gives every container of a revision its seat. One that both have, unchanged, keeps the seat it has.
+    pub(super) fn seat(&mut self, of: &Arc<Candidate>) {
+        let mut seats = std::mem::take(&mut self.table);
+        for planned in &of.plan.containers {
+            let name = planned.name.as_str();
+            // One that is up was not asked to leave: it is the same container.
+            let kept = seats.remove(name).filter(|seat| seat.mounts.is_some());
+            let seat = kept.unwrap_or_else(|| Seat {
+                planned: Arc::new(planned.clone()),
+                revision: of.id.clone(),
+                of: Arc::clone(of),
+                run: 0,
+                mounts: None,
+                process: None,
+                starts: 0,
+                reason: None,
+            });
+            self.table.insert(name.to_owned(), seat);
+        }
+        for name in seats.keys() {
+            self.helpers.close(&Caller::Container(name.clone()));
+        }
+        for name in self.table.keys() {
+            let caller = Caller::Container(name.clone());
+            if let Err(why) = self.helpers.listen_for(&caller, &self.engine.paths().control(name)) {
+                self.log.error(name, &format_args!("no control socket: {why}"));
+            }
+        }
+    }
+
+    /// Carries out one order, or starts to.
+    pub(super) fn obey(&mut self, name: &str, effect: Effect) {
+        match effect {
+            Effect::Mount => self.mount(name),
+            Effect::Start => self.start(name),
+            Effect::Terminate => {
+                if let Some(process) = self.table.get(name).and_then(|seat| seat.process.as_ref())
+                    && let Err(error) = container::halt::ask(process.pid, &process.pidfd)
+                {
+                    self.log.warn(name, &error);
+                }
+            }
+            Effect::Kill => {
+                if let Err(error) = self.engine.kill(name) {
+                    self.log.warn(name, &error);
+                }
+            }
+            Effect::Unmount => self.unmount(name),
+            Effect::AskReboot => {
+                let cause = Some(cause(name));
+                let event = statemachine::update::Event::RebootAsked { cause };
+                self.updater.take(event, Some(Asker::Container(name.to_owned())));
+            }
+            Effect::Report(status) => {
+                self.log.info(name, &status.word());
+                self.trace.container(name, status);
+            }
+        }
+    }
+
+    fn mount(&mut self, name: &str) {
+        self.runs += 1;
+        let run = self.runs;
+        let Some(seat) = self.table.get_mut(name) else { return };
+        seat.run = run;
+        let (planned, of, tell, name) =
+            (Arc::clone(&seat.planned), Arc::clone(&seat.of), self.tell.clone(), name.to_owned());
+        self.mounts.order(move |engine| {
+            let result = engine.mount(&planned, &of.id, &of.keys);
+            let _ = tell.send_blocking(Message::Mounted(name, run, result));
+        });
+    }
+
+    pub(super) fn mounted(&mut self, name: &str, run: u64, result: Result<Mounts, EngineError>) {
+        let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
+        let event = match result {
+            Ok(mounts) => {
+                seat.mounts = Some(Arc::new(mounts));
+                Event::Mounted
+            }
+            Err(error) => {
+                seat.reason = Some(error.to_string());
+                self.log.error(name, &error);
+                Event::Failed
+            }
+        };
+        self.fact(name, event);
+    }
+
+    fn start(&mut self, name: &str) {
+        let Some(seat) = self.table.get_mut(name) else { return };
+        seat.starts = seat.starts.saturating_add(1);
+        let (run, planned, tell) = (seat.run, Arc::clone(&seat.planned), self.tell.clone());
+        let Some(mounts) = seat.mounts.clone() else { return self.fact(name, Event::Failed) };
+        let name = name.to_owned();
+        self.mounts.order(move |engine| {
+            let result = engine.start(&planned, &mounts);
+            let _ = tell.send_blocking(Message::Spawned(name, run, result));
+        });
+    }
+
+    pub(super) fn spawned(&mut self, name: &str, run: u64, result: Result<Running, EngineError>) {
+        let tasks = (self.tasks.clone(), self.tell.clone());
+        let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
+        match result {
+            Ok(Running { pid, pidfd, log, error, group }) => {
+                seat.process = Some(Process { pid, pidfd, group });
+                pipes::read_failure(&tasks.0, tasks.1, name, run, error);
+                pipes::keep_log(&tasks.0, log, self.log.console_of(&seat.revision, name));
+                if let Some(at) = self.unclaimed.iter().position(|(ended, _)| *ended == pid)
+                    && let Some((_, outcome)) = self.unclaimed.remove(at)
+                {
+                    self.ended(name, outcome);
+                }
+            }
+            Err(error) => {
+                seat.reason = Some(error.to_string());
+                self.log.error(name, &error);
+                self.fact(name, Event::Failed);
+            }
+        }
+    }
+
+    pub(super) fn executed(&mut self, name: &str, run: u64, failure: Result<Option<Failure>, String>) {
+        let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
+        // After a failure the process is about to end, and that end is the answer.
+        let failure = match failure {
+            Ok(None) => return self.fact(name, Event::Started),
+            Ok(Some(failure)) => failure.to_string(),
+            Err(bad) => bad,
+        };
+        self.log.error(name, &failure);
+        seat.reason = Some(failure);
+    }
+
+    fn unmount(&mut self, name: &str) {
+        let Some(seat) = self.table.get_mut(name) else { return };
+        seat.mounts = None;
+        let (run, tell, name) = (seat.run, self.tell.clone(), name.to_owned());
+        self.mounts.order(move |engine| {
+            let result = engine.unmount(&name);
+            let _ = tell.send_blocking(Message::Unmounted(name, run, result));
+        });
+    }
+
+    pub(super) fn unmounted(&mut self, name: &str, run: u64, result: Result<(), EngineError>) {
+        if self.table.get(name).is_none_or(|seat| seat.run != run) {
+            return;
+        }
+        let event = match result {
+            Ok(()) => Event::Unmounted,
+            Err(error) => {
+                self.log.error(name, &error);
+                Event::Failed
+            }
+        };
+        self.fact(name, event);
+    }
+
+    /// Takes every child that has ended.
+    pub(super) fn reap(&mut self) {
+        loop {
+            match container::reaper::next() {
+                Ok(Some((pid, outcome))) => self.child_ended(pid, outcome),
+                Ok(None) => return,
+                Err(errno) => {
+                    self.log.error("reaper", &errno);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn child_ended(&mut self, pid: Pid, outcome: Outcome) {
+        let (log, now) = (&self.log, self.clock.now());
+        if self.helpers.ended(log, pid, outcome, now) {
+            return;
+        }
+        let of = |seat: &Seat| seat.process.as_ref().is_some_and(|process| process.pid == pid);
+        match self.table.iter().find(|(_, seat)| of(seat)).map(|(name, _)| name.clone()) {
+            Some(name) => self.ended(&name, outcome),
+            // A container whose start was not told yet, or an orphan.
+            None => {
+                if self.unclaimed.len() >= UNCLAIMED_MAX {
+                    self.unclaimed.pop_front();
+                }
+                self.unclaimed.push_back((pid, outcome));
+            }
+        }
+    }
+
+    /// The first process of a container has ended.
+    fn ended(&mut self, name: &str, outcome: Outcome) {
+        let Some(seat) = self.table.get_mut(name) else { return };
+        let Some(process) = seat.process.take() else { return };
+        let kills = process.group.memory_kills().unwrap_or(0);
+        let outcome = container::reaper::with_memory_kills(outcome, kills);
+        let words = in_words(outcome);
+        // Why a step before its own program failed says more than the code it failed with.
+        let is_stage = outcome == Outcome::Code(container::failure::EXIT_CODE);
+        if !(is_stage && seat.reason.is_some()) {
+            seat.reason = Some(words.clone());
+        }
+        self.log.info(name, &words);
+        self.fact(name, Event::Exited(outcome));
+    }
+
+    /// Tells the supervisor a fact about a container, and does what follows.
+    pub(super) fn fact(&mut self, name: &str, event: Event) {
+        let outputs = self.supervisor.take(name, event, self.now());
+        self.follow(outputs);
+    }
+}
+
+/// How a process ended, for people.
+fn in_words(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Code(code) => format!("exited with code {code}"),
+        Outcome::Signal(signal) => format!("was ended by signal {signal}"),
+        Outcome::OutOfMemory => "was ended because its memory was used up".to_owned(),
+    }
+}
+
+/// A number for the reboots that a container asks for, the same in every boot.
+fn cause(name: &str) -> u32 {
+    let id = formats::object::sha256(name.as_bytes());
+    let [a, b, c, d, ..] = id;
+    u32::from_le_bytes([a, b, c, d])
+}

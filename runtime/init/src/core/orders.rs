@@ -1,0 +1,266 @@
+//! What the update machine orders, carried out.
+
+use std::sync::Arc;
+
+use formats::control::{Refused, Reply, Status};
+use statemachine::container::Span;
+use statemachine::ids::RevisionId;
+use statemachine::journal::{Record, Transition};
+use statemachine::transition::{Decision, decide};
+use statemachine::update::{Effect, Event, Evicts, Plan, Refusal};
+use store::trails::Depth;
+
+use super::{Asker, Core, Message, Purpose};
+use crate::holdings::{Candidate, HoldError, Holdings};
+use crate::plan;
+use crate::supervisor::{Fact, Output};
+use crate::trace::{reason_word, refusal_word, revision_of, state_word};
+use crate::updater::Taken;
+
+impl Core {
+    /// The update machine has taken a fact: does what it orders, and tells whoever asked.
+    pub(super) fn taken(&mut self, taken: Taken) {
+        let Taken { asked, orders, machine, failures } = taken;
+        let (was, judged) = (state_word(self.machine.state()), self.is_judging());
+        self.machine = *machine;
+        for failure in failures {
+            self.log.error("flash", &failure);
+        }
+        if state_word(self.machine.state()) != was {
+            self.log.info("update", &format_args!("{was} -> {}", state_word(self.machine.state())));
+        }
+        let refusal = orders.iter().find_map(|order| match order {
+            Effect::Decline(_, why) | Effect::Refuse(why) => Some(*why),
+            _ => None,
+        });
+        for order in orders {
+            self.carry_out(order);
+        }
+        if judged && !self.is_judging() {
+            self.supervisor.rest();
+        }
+        self.report();
+        match (asked, refusal) {
+            (Some(Asker::Call(id)), None) => self.helpers.answer(id, Ok(Reply::Done)),
+            (Some(Asker::Call(id)), Some(why)) => {
+                let refused = self.refused(why);
+                self.helpers.answer(id, Err(refused));
+            }
+            (Some(Asker::Container(name)), Some(_)) => {
+                let outputs = self.supervisor.take(&name, statemachine::container::Event::RebootRefused, self.now());
+                self.follow(outputs);
+            }
+            _ => {}
+        }
+    }
+
+    fn carry_out(&mut self, order: Effect) {
+        let now = self.now();
+        match order {
+            // The driver has written these.
+            Effect::Persist | Effect::Store | Effect::Sync => {}
+            Effect::Fetch(id) => self.work(move |holdings| {
+                let revision = holdings.admit(&holdings.trails.load(&id)?)?;
+                holdings.needs(&revision)?;
+                Ok(Event::Fetched)
+            }),
+            Effect::Verify(id) => self.load(Purpose::Verify, id, true),
+            Effect::Stage(id) => {
+                let base = self.machine.wanted().map(|wanted| wanted.default.clone());
+                self.work(move |holdings| {
+                    let bytes = holdings.trails.load(&id)?;
+                    holdings.receive(&id, &bytes, base.as_ref())?;
+                    Ok(Event::Staged(Evicts::default()))
+                });
+            }
+            // Where firmware reads trails, staging has put everything in its place.
+            Effect::Place(id) => self.work(move |holdings| {
+                holdings.trails.load(&id)?;
+                Ok(Event::Placed)
+            }),
+            Effect::Switch(id) => {
+                let known = [&self.target, &self.fallback, &self.current];
+                let known = known.into_iter().flatten().find(|candidate| candidate.id == id).cloned();
+                match known {
+                    Some(candidate) => self.switch(candidate),
+                    None => self.load(Purpose::Switch, id, false),
+                }
+            }
+            Effect::Start(care) => {
+                self.log.info("update", &format_args!("containers start: {care:?}"));
+                let outputs = self.supervisor.begin(care, now);
+                self.follow(outputs);
+            }
+            Effect::Watch => {
+                let outputs = self.supervisor.watch(now);
+                self.follow(outputs);
+                if self.current.is_none() {
+                    // Nothing was planned, so nothing can reach a goal: that is no revision without containers.
+                    self.updater.take(Event::Crashed, None);
+                }
+            }
+            Effect::Soak => {
+                let delay = u64::try_from(self.settings.commit_delay.as_millis()).unwrap_or(u64::MAX);
+                let outputs = self.supervisor.soak(Span(delay), now);
+                self.follow(outputs);
+            }
+            Effect::Decline(id, why) => {
+                self.log.warn("update", &format_args!("revision {id} is declined: {}", refusal_word(why)));
+                self.declined(&id, why);
+                self.target = None;
+            }
+            Effect::Refuse(why) => self.log.warn("update", &format_args!("refused: {}", refusal_word(why))),
+            Effect::Reboot { trial } => self.leave(trial),
+        }
+    }
+
+    /// Long work for the update machine, on the thread of the store.
+    fn work(&mut self, job: impl FnOnce(&mut Holdings) -> Result<Event, HoldError> + Send + 'static) {
+        let tell = self.tell.clone();
+        self.why = None;
+        self.store.order(move |holdings| {
+            let message = match job(holdings) {
+                Ok(event) => Message::Worked(event, None),
+                Err(error) => Message::Worked(Event::Failed, Some(error.to_string())),
+            };
+            let _ = tell.send_blocking(message);
+        });
+    }
+
+    /// Loads a revision, with a look at every byte of it if that is asked for.
+    pub(super) fn load(&self, purpose: Purpose, id: RevisionId, whole: bool) {
+        let tell = self.tell.clone();
+        self.store.order(move |holdings| {
+            let loaded = holdings.candidate(&id).and_then(|candidate| {
+                if whole {
+                    holdings.check(&candidate, Depth::Hashes)?;
+                }
+                Ok(Arc::new(candidate))
+            });
+            let _ = tell.send_blocking(Message::Loaded(purpose, loaded));
+        });
+    }
+
+    pub(super) fn loaded(&mut self, purpose: Purpose, loaded: Result<Arc<Candidate>, HoldError>) {
+        match (purpose, loaded) {
+            (Purpose::Propose { ask, .. }, Err(error)) => self.helpers.answer(ask, Err(error.refused())),
+            (Purpose::Propose { ask, retry }, Ok(candidate)) => {
+                let plan = Plan { what: candidate.known(), by: self.way_to(&candidate) };
+                self.updater.take(Event::Proposed { plan, retry }, Some(Asker::Call(ask)));
+            }
+            (Purpose::Verify, Ok(candidate)) => {
+                self.target = Some(candidate);
+                self.updater.take(Event::Verified, None);
+            }
+            (Purpose::Switch, Ok(candidate)) => self.switch(candidate),
+            (Purpose::Verify | Purpose::Switch, Err(error)) => {
+                self.log.error("update", &error);
+                self.why = Some(error.to_string());
+                self.updater.take(Event::Failed, None);
+            }
+        }
+    }
+
+    /// How one gets from what runs to a revision.
+    fn way_to(&self, candidate: &Candidate) -> Transition {
+        match &self.current {
+            // Nothing runs that something could be switched in for.
+            None => Transition::Reboot,
+            Some(current) => decide(&current.plan.rows(), &candidate.plan.rows()).by(),
+        }
+    }
+
+    /// Goes to the containers of another revision.
+    fn switch(&mut self, to: Arc<Candidate>) {
+        let Some(from) = self.current.clone() else {
+            self.updater.take(Event::Failed, None);
+            return;
+        };
+        let (old, new) = (from.plan.rows(), to.plan.rows());
+        let switch = match decide(&old, &new) {
+            Decision::InPlace(change) => plan::switch(change, &from.plan, &to.plan),
+            Decision::Reboot(because) => {
+                self.log.error("update", &format_args!("no way in place to {}: {because:?}", to.id));
+                self.updater.take(Event::Failed, None);
+                return;
+            }
+        };
+        let names = |list: &[String]| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+        let starts: Vec<_> = switch.start.iter().map(|member| member.name.clone()).collect();
+        let (stop, start) = (names(&switch.stop), names(&starts));
+        self.log.info("update", &format_args!("to {} in place: stop {stop}; start {start}", to.id));
+        self.fallback = Some(from);
+        self.incoming = Some(to);
+        let outputs = self.supervisor.switch(switch, self.now());
+        self.follow(outputs);
+    }
+
+    /// Does what the supervisor asks for, in order.
+    pub(super) fn follow(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Container(name, effect) => self.obey(&name, effect),
+                Output::Update(fact) => {
+                    if fact == Fact::Switched {
+                        self.exchange();
+                    }
+                    self.updater.take(fact.into(), None);
+                }
+            }
+        }
+    }
+
+    /// The old containers are down: from here on names mean those of the new revision.
+    fn exchange(&mut self) {
+        if let Some(incoming) = self.incoming.take() {
+            self.seat(&incoming);
+            self.posted.remove(&incoming.id);
+            self.current = Some(incoming);
+        }
+    }
+
+    /// A refusal of the update machine, for a person.
+    pub(super) fn refused(&self, why: Refusal) -> Refused {
+        let default = self.machine.wanted().map_or_else(String::new, |wanted| wanted.default.to_string());
+        let (status, message) = match why {
+            Refusal::Busy => return self.busy(),
+            Refusal::Condemned => (Status::Conflict, self.condemned()),
+            Refusal::Already => (Status::Conflict, format!("revision {default} is what runs already")),
+            Refusal::NeedsReboot => (Status::Conflict, "nothing runs; this revision can only be booted into".into()),
+            Refusal::NothingPrevious => {
+                (Status::Conflict, "there is no previous revision to go back to on this device".into())
+            }
+            Refusal::Unreadable => {
+                (Status::Internal, "boot cells or journal cannot be read back; reboot the device first".into())
+            }
+            Refusal::Cancelled => (Status::Conflict, "the update was withdrawn".into()),
+            Refusal::NotFetched | Refusal::NotVerified | Refusal::NotStaged | Refusal::NotPlaced => {
+                let why = self.why.clone().unwrap_or_else(|| refusal_word(why).to_owned());
+                (Status::Unprocessable, why)
+            }
+            Refusal::NotDurable => (Status::Internal, "the decision could not be made durable; nothing changed".into()),
+            Refusal::RebootsSpent => (Status::Conflict, "this container has used up its reboots".into()),
+        };
+        Refused::new(status, message)
+    }
+
+    /// The device is busy, and with what.
+    pub(super) fn busy(&self) -> Refused {
+        let message = match revision_of(self.machine.state()) {
+            Some(revision) => format!("an update to {revision} is under way; ask again when it has ended"),
+            None => "the device is not at rest; ask again in a moment".to_owned(),
+        };
+        let patience = u16::try_from(self.settings.commit_delay.as_secs().saturating_add(5)).unwrap_or(600);
+        Refused { retry_after: Some(patience), ..Refused::new(Status::Unavailable, message) }
+    }
+
+    fn condemned(&self) -> String {
+        let reason = match &self.machine.journal().body.record {
+            Record::RolledBack(revision, reason) => {
+                format!("; the latest to be given up was {revision}: {}", reason_word(*reason))
+            }
+            _ => String::new(),
+        };
+        format!("this content was tried before and found bad{reason}. Post another, or ask for a retry")
+    }
+}

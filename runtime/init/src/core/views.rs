@@ -1,0 +1,143 @@
+//! What tools see of PID 1.
+
+use formats::control::{ContainerView, DeviceView, GroupView, RecoveryView, UpdateView};
+use formats::device_json::Device;
+use statemachine::container::{Backoff, RecoveryPolicy, RestartPolicy, Status};
+use statemachine::ids::RevisionId;
+use statemachine::journal::Record;
+
+use super::Core;
+use crate::trace::{phase_word, revision_of, state_word};
+
+impl Core {
+    pub(super) fn device_view(&self) -> DeviceView {
+        let wanted = self.machine.wanted();
+        let journal = self.machine.journal();
+        DeviceView {
+            board: self.settings.fit.to_string(),
+            revision: self.running().cloned(),
+            default: wanted.map(|wanted| wanted.default.clone()),
+            previous: wanted.and_then(|wanted| wanted.previous.clone()),
+            factory: wanted.and_then(|wanted| wanted.factory.clone()),
+            standing: if journal.body.proven { "DONE" } else { "UPDATED" }.to_owned(),
+            update: self.update_view(),
+            uptime_ms: self.now().0,
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    fn update_view(&self) -> Option<UpdateView> {
+        let phase = phase_word(self.machine.phase()?).to_owned();
+        let state = state_word(self.machine.state()).to_owned();
+        if let Some(revision) = revision_of(self.machine.state()).and_then(|name| RevisionId::parse(name).ok()) {
+            return Some(UpdateView { revision, phase, state, reason: None });
+        }
+        let (revision, reason) = match &self.machine.journal().body.record {
+            Record::Committed(revision) | Record::Updated(revision) => (revision.clone(), None),
+            Record::Trying { what, .. } => (what.revision.clone(), None),
+            Record::RolledBack(revision, reason) => (revision.clone(), Some(self.explained(*reason))),
+        };
+        Some(UpdateView { revision, phase, state, reason })
+    }
+
+    pub(super) fn container_views(&self) -> Vec<ContainerView> {
+        let now = self.now();
+        let views = self.supervisor.containers().filter_map(|(member, container)| {
+            let seat = self.table.get(&member.name)?;
+            let recovery = &member.policy.recovery;
+            Some(ContainerView {
+                name: member.name.clone(),
+                group: seat.planned.group.clone(),
+                status: container.status().word().to_owned(),
+                status_goal: goal(member.policy.goal).to_owned(),
+                restart_policy: restart(member.policy.restart).to_owned(),
+                roles: if seat.planned.manager { vec!["mgmt".to_owned()] } else { Vec::new() },
+                recovery: (recovery.policy != RecoveryPolicy::No).then(|| RecoveryView {
+                    policy: policy(recovery.policy).to_owned(),
+                    max_retries: recovery.max_retries,
+                    current_retries: container.retries(),
+                    stable_timeout: u32::try_from(recovery.stable_timeout.0 / 1_000).unwrap_or(u32::MAX),
+                    is_stable: container.is_stable(),
+                    backoff_policy: backoff(recovery.backoff_policy),
+                }),
+                user_stopped: container.is_user_stopped(),
+                pid: seat.process.as_ref().map(|process| process.pid.as_raw_nonzero().get().unsigned_abs()),
+                restarts: seat.starts.saturating_sub(1),
+                next_retry_ms: container.next_retry().map(|at| at.until(now).0),
+                reason: if self.supervisor.holds_back(member) {
+                    Some("held back: boots of this device keep ending early".to_owned())
+                } else {
+                    seat.reason.clone()
+                },
+            })
+        });
+        views.collect()
+    }
+
+    pub(super) fn group_views(&self) -> Vec<GroupView> {
+        let Some(current) = &self.current else { return Vec::new() };
+        // It was read before it ran.
+        let Ok(device) = Device::of(&current.revision, &mut Vec::new()) else { return Vec::new() };
+        let groups = device.groups.iter().enumerate();
+        let views = groups.map(|(index, group)| {
+            let members = self.supervisor.containers().filter(|(member, _)| member.group == index);
+            let status = members.map(|(_, container)| container.status()).max_by_key(|status| worse(*status));
+            GroupView {
+                name: group.name.clone(),
+                status_goal: group.status_goal.as_str().to_owned(),
+                restart_policy: group.restart_policy.as_str().to_owned(),
+                status: status.map_or("READY", Status::word).to_owned(),
+            }
+        });
+        views.collect()
+    }
+}
+
+/// How bad a status is for a group.
+fn worse(status: Status) -> u8 {
+    match status {
+        Status::Ready => 0,
+        Status::Started => 1,
+        Status::Mounted => 2,
+        Status::Stopped => 3,
+        Status::Starting => 4,
+        Status::Installed => 5,
+        Status::Blocked => 6,
+        Status::Stopping => 7,
+        Status::Recovering => 8,
+        Status::Failed => 9,
+    }
+}
+
+fn goal(goal: statemachine::container::Goal) -> &'static str {
+    use statemachine::container::Goal;
+    match goal {
+        Goal::Mounted => "MOUNTED",
+        Goal::Started => "STARTED",
+        Goal::Ready => "READY",
+    }
+}
+
+fn restart(policy: RestartPolicy) -> &'static str {
+    match policy {
+        RestartPolicy::System => "system",
+        RestartPolicy::Container => "container",
+    }
+}
+
+fn policy(policy: RecoveryPolicy) -> &'static str {
+    match policy {
+        RecoveryPolicy::No => "no",
+        RecoveryPolicy::Always => "always",
+        RecoveryPolicy::OnFailure => "on-failure",
+        RecoveryPolicy::UnlessStopped => "unless-stopped",
+    }
+}
+
+fn backoff(policy: Backoff) -> String {
+    match policy {
+        Backoff::Reboot => "reboot".to_owned(),
+        Backoff::Never => "never".to_owned(),
+        Backoff::After(span) => format!("{}s", span.0 / 1_000),
+    }
+}

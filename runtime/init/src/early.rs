@@ -1,0 +1,164 @@
+//! The first steps of PID 1: what the kernel leaves to it before anything else works.
+//!
+//! ```text
+//!   /proc  /sys  /dev  /dev/pts  /dev/shm     the kernel's own file systems
+//!   /sys/fs/cgroup                            cgroup2, and where a host has them beside it, the v1 limits
+//!   /run  /tmp                                tmpfs
+//!   lo                                        up
+//!   cgroup `init`                             PID 1 itself, so that the groups beside it can have limits
+//! ```
+//!
+//! What is mounted already stays as it is. A step that fails names itself: a device without one of these is no device.
+
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+
+/// A step that did not work.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EarlyError {
+    /// What was attempted.
+    pub doing: &'static str,
+    /// The answer.
+    pub why: String,
+}
+
+impl std::fmt::Display for EarlyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot {}: {}", self.doing, self.why)
+    }
+}
+
+fn cannot<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> EarlyError {
+    move |error| EarlyError { doing, why: error.to_string() }
+}
+
+/// A file system of the kernel.
+struct Kernel {
+    kind: &'static str,
+    dir: &'static str,
+    flags: MountFlags,
+    options: &'static std::ffi::CStr,
+    doing: &'static str,
+}
+
+const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+const MOUNTS: [Kernel; 7] = [
+    Kernel { kind: "proc", dir: "/proc", flags: SAFE, options: c"", doing: "mount /proc" },
+    Kernel { kind: "sysfs", dir: "/sys", flags: SAFE, options: c"", doing: "mount /sys" },
+    Kernel {
+        kind: "devtmpfs",
+        dir: "/dev",
+        flags: MountFlags::NOSUID.union(MountFlags::NOEXEC),
+        options: c"mode=0755",
+        doing: "mount /dev",
+    },
+    Kernel {
+        kind: "devpts",
+        dir: "/dev/pts",
+        flags: MountFlags::NOSUID.union(MountFlags::NOEXEC),
+        options: c"newinstance,ptmxmode=0666,mode=0620",
+        doing: "mount /dev/pts",
+    },
+    Kernel {
+        kind: "tmpfs",
+        dir: "/dev/shm",
+        flags: MountFlags::NOSUID.union(MountFlags::NODEV),
+        options: c"mode=1777",
+        doing: "mount /dev/shm",
+    },
+    Kernel {
+        kind: "tmpfs",
+        dir: "/run",
+        flags: MountFlags::NOSUID.union(MountFlags::NODEV),
+        options: c"mode=0755",
+        doing: "mount /run",
+    },
+    Kernel {
+        kind: "tmpfs",
+        dir: "/tmp",
+        flags: MountFlags::NOSUID.union(MountFlags::NODEV),
+        options: c"mode=1777",
+        doing: "mount /tmp",
+    },
+];
+
+/// The v1 controllers that limit a container on a host where v2 does not have them. Device rules are files in v1 only.
+const LEGACY: [&str; 3] = ["memory", "pids", "devices"];
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Takes all of them.
+///
+/// # Errors
+/// [`EarlyError`] names the first that did not work.
+pub fn prepare() -> Result<(), EarlyError> {
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let _ = umask;
+    // Mounts of containers must not come back to a host that shares its own.
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(cannot("make the mounts private"))?;
+    for kernel in &MOUNTS {
+        let dir = Path::new(kernel.dir);
+        std::fs::create_dir_all(dir).map_err(cannot(kernel.doing))?;
+        if !is_mount(dir) {
+            mount(kernel.kind, dir, kernel.kind, kernel.flags, kernel.options).map_err(cannot(kernel.doing))?;
+        }
+    }
+    cgroups()?;
+    loopback().map_err(cannot("bring up the interface lo"))
+}
+
+fn is_mount(dir: &Path) -> bool {
+    let device = |dir: &Path| rustix::fs::stat(dir).map(|stat| (stat.st_dev, stat.st_ino));
+    match (device(dir), dir.parent().map(device)) {
+        (Ok(own), Some(Ok(parent))) => own.0 != parent.0,
+        _ => false,
+    }
+}
+
+fn cgroups() -> Result<(), EarlyError> {
+    let root = Path::new(CGROUPS);
+    let options = c"nsdelegate,memory_recursiveprot";
+    let doing = "mount the cgroup2 tree";
+    if is_cgroup2(root) {
+        return own_group(root);
+    }
+    // A namespace that is not the first may not set options of the whole tree.
+    match mount("cgroup2", root, "cgroup2", SAFE, options) {
+        Err(Errno::PERM | Errno::INVAL) => mount("cgroup2", root, "cgroup2", SAFE, c"").map_err(cannot(doing))?,
+        other => other.map_err(cannot(doing))?,
+    }
+    own_group(root)?;
+    let has = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    for controller in LEGACY.into_iter().filter(|name| !has.split_ascii_whitespace().any(|one| one == *name)) {
+        let dir = Path::new("/run/cgroup").join(controller);
+        let options = std::ffi::CString::new(controller).map_err(cannot("name a controller"))?;
+        std::fs::create_dir_all(&dir).map_err(cannot("make a place for a controller"))?;
+        // Where neither tree has it, the limit that needs it says so.
+        let _ = mount("cgroup", &dir, "cgroup", SAFE, options.as_c_str());
+    }
+    Ok(())
+}
+
+fn is_cgroup2(dir: &Path) -> bool {
+    dir.join("cgroup.procs").exists()
+}
+
+/// A group with processes of its own hands no controllers down, except at the very root.
+fn own_group(root: &Path) -> Result<(), EarlyError> {
+    let own = root.join("init");
+    match std::fs::create_dir(&own) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(cannot("make the cgroup of PID 1")(error));
+        }
+        _ => {}
+    }
+    std::fs::write(own.join("cgroup.procs"), "0").map_err(cannot("move PID 1 into its cgroup"))
+}
+
+fn loopback() -> Result<(), Errno> {
+    container::network::bring_up("lo")
+}

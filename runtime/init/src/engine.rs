@@ -1,0 +1,309 @@
+//! The hands of PID 1 for containers: what a [plan](crate::plan) says is mounted, started, ended and unmounted.
+//!
+//! ```text
+//!   RUN/volumes/web/root.squashfs     the image, through a loop device      RUN/control/web   ──▶ /pantavisor, read-only
+//!                  /lxc-overlay       tmpfs, or a directory of:
+//!   STORAGE/disks/perm/web/VOLUME     permanent
+//!           disks/rev/KEY/web/VOLUME  of the last revision that changed the container
+//!           pv/volume-disk/DISK/perm/web/VOLUME
+//!           trails/REVISION/_config/web    the top layer of the root
+//! ```
+//!
+//! Every call blocks, and may be made from any thread; calls for one container are made one after the other. Each can
+//! be repeated: it looks at what is there and remembers nothing, so it also ends what an earlier life of PID 1 has left.
+//! What fails half-way is undone before the error is returned.
+
+mod error;
+mod launch;
+mod mounts;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use container::cgroup::{Group, Instance, Version};
+use container::{Spawned, halt, image, spawn};
+use formats::path::ContainerName;
+use formats::volume::Persistence;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::process::Pid;
+use statemachine::ids::RevisionId;
+use store::volumes::VolumeKeys;
+
+pub use error::EngineError;
+
+use crate::plan::{DeviceAccess, Planned, Program, Setting, Volume, What};
+
+/// How long what was killed may take to be gone: longer than the kernel takes to end a process that does no I/O,
+/// shorter than a watchdog.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where things lie on this device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Paths {
+    /// The storage partition.
+    pub storage: PathBuf,
+    /// The runtime directory, empty at boot.
+    pub run: PathBuf,
+}
+
+impl Paths {
+    /// The usual places below a root, which is `/` on a device.
+    #[must_use]
+    pub fn under(root: &Path) -> Self {
+        Self { storage: root.join("storage"), run: root.join("run/pantavisor/pv") }
+    }
+
+    /// The directory that a container sees as `/pantavisor`.
+    #[must_use]
+    pub fn control(&self, container: &str) -> PathBuf {
+        self.run.join("control").join(container)
+    }
+
+    /// Where the volumes of a container are mounted.
+    #[must_use]
+    pub fn volumes(&self, container: &str) -> PathBuf {
+        self.run.join("volumes").join(container)
+    }
+
+    /// The directory of a revision.
+    #[must_use]
+    pub fn trail(&self, id: &RevisionId) -> PathBuf {
+        self.storage.join("trails").join(id.as_str())
+    }
+
+    /// What a path of a configuration means here.
+    fn real(&self, path: &str) -> PathBuf {
+        let below = |dir: &str| crate::plan::below(path, dir).filter(|_| path != "/");
+        match (below("/volumes"), below("/storage")) {
+            (Some(rest), _) => self.run.join("volumes").join(rest),
+            (_, Some(rest)) => self.storage.join(rest),
+            _ => PathBuf::from(path),
+        }
+    }
+}
+
+impl Paths {
+    /// A directory of a volume that the kernel will look up once more: there may be no link on the way to it, for whoever
+    /// writes to the volume could have it lead anywhere on the device.
+    fn plain(&self, path: &str, create: bool) -> Result<PathBuf, EngineError> {
+        let real = self.real(path);
+        let volumes = self.run.join("volumes");
+        let rest = real.strip_prefix(&volumes).map_err(|_| EngineError::Path(real.clone()))?;
+        mounts::plain(&volumes, rest, create)?;
+        Ok(real)
+    }
+}
+
+/// The volumes of a container, mounted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mounts {
+    /// The layer of the revision's own files, if it has any.
+    overlay: Option<PathBuf>,
+}
+
+/// A container on its way: see [`Spawned`].
+#[derive(Debug)]
+pub struct Running {
+    /// Its first process.
+    pub pid: Pid,
+    /// The same, for signals and for being told its end.
+    pub pidfd: OwnedFd,
+    /// What it writes to its outputs.
+    pub log: OwnedFd,
+    /// End of file when its program runs, else a [`Failure`](container::failure::Failure).
+    pub error: OwnedFd,
+    /// All of its processes.
+    pub group: Group,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    paths: Paths,
+    instance: Instance,
+}
+
+impl Engine {
+    /// An engine for the containers of one device.
+    #[must_use]
+    pub fn new(paths: Paths, instance: Instance) -> Self {
+        Self { paths, instance }
+    }
+
+    /// Where things lie.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Ends what an earlier life has left: groups, and volumes below the runtime directory. For the start of PID 1.
+    ///
+    /// # Errors
+    /// Something stays; the rest is gone.
+    pub fn sweep(&self) -> Result<(), EngineError> {
+        let groups = self.instance.sweep(PATIENCE).map_err(EngineError::from);
+        mounts::clear(&self.paths.run.join("volumes")).and(groups)
+    }
+
+    /// Mounts all volumes of a container of the revision `id`. What was mounted for it before is unmounted first.
+    ///
+    /// # Errors
+    /// [`EngineError`] names the volume or the path. Nothing of the container is mounted then.
+    pub fn mount(&self, planned: &Planned, id: &RevisionId, keys: &VolumeKeys) -> Result<Mounts, EngineError> {
+        let name = planned.name.as_str();
+        self.unmount(name)?;
+        let done = planned.volumes.iter().try_for_each(|volume| self.mount_one(&planned.name, volume, id, keys));
+        if let Err(error) = done {
+            // The first error is the one that explains; what this leaves is told by the next call.
+            let _ = mounts::clear(&self.paths.volumes(name));
+            return Err(error);
+        }
+        let overlay = planned.overlay.then(|| self.paths.trail(id).join("_config").join(name));
+        Ok(Mounts { overlay })
+    }
+
+    fn mount_one(
+        &self,
+        owner: &ContainerName,
+        volume: &Volume,
+        id: &RevisionId,
+        keys: &VolumeKeys,
+    ) -> Result<(), EngineError> {
+        let Volume { name, what } = volume;
+        let place = self.paths.volumes(owner.as_str()).join(name);
+        let file = self.paths.trail(id).join(owner.as_str()).join(name);
+        match what {
+            What::Image(kind) => {
+                mounts::make_dir(&place)?;
+                Ok(image::mount(&file, *kind, &place)?)
+            }
+            What::Copy => mounts::copy(&file, &place),
+            What::Tree => mounts::bind(&file, &place, true),
+            What::Storage { persistence, disk } => {
+                let base = match disk {
+                    Some(disk) => self.paths.storage.join("pv/volume-disk").join(disk),
+                    None => self.paths.storage.join("disks"),
+                };
+                let dir = match persistence {
+                    Persistence::Boot => return mounts::tmpfs(&place),
+                    Persistence::Permanent => base.join("perm"),
+                    // A trail that knows no keys was made by other tools: there the revision is the key.
+                    Persistence::Revision => base.join("rev").join(keys.get(owner).unwrap_or(id).as_str()),
+                };
+                let dir = dir.join(owner.as_str()).join(name);
+                mounts::make_dir(&dir)?;
+                mounts::bind(&dir, &place, false)
+            }
+        }
+    }
+
+    /// Starts the program of a container whose volumes are mounted.
+    ///
+    /// # Errors
+    /// [`EngineError::NoProgram`], or what could not be prepared. No process and no group is left then.
+    pub fn start(&self, planned: &Planned, mounts: &Mounts) -> Result<Running, EngineError> {
+        let name = planned.name.as_str();
+        let program = planned.program.as_ref().ok_or_else(|| EngineError::NoProgram(name.to_owned()))?;
+        let group = self.instance.create(name)?;
+        match self.start_in(&group, planned, program, mounts) {
+            Ok(Spawned { pid, pidfd, log, error }) => Ok(Running { pid, pidfd, log, error, group }),
+            Err(error) => {
+                let _ = group.end(PATIENCE);
+                Err(error)
+            }
+        }
+    }
+
+    fn start_in(
+        &self,
+        group: &Group,
+        planned: &Planned,
+        program: &Program,
+        mounts: &Mounts,
+    ) -> Result<Spawned, EngineError> {
+        for one in &program.settings {
+            let set = match &one.setting {
+                Setting::Limit(limit) => group.limit(*limit),
+                Setting::File(version, file, value) => group.set(*version, file, value),
+            };
+            set.map_err(|why| EngineError::Setting { key: one.key.clone(), why })?;
+        }
+        restrict(group, &program.devices, program.launch.dev.is_some())?;
+        for dir in &program.dirs {
+            self.paths.plain(dir, true)?;
+        }
+        mounts::make_dir(&self.paths.control(planned.name.as_str()))?;
+        let launch = launch::complete(program, &self.paths, planned.name.as_str(), mounts.overlay.as_deref(), group)?;
+        if let Some(writable) = &launch.root.writable {
+            image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
+        }
+        Ok(spawn(&launch, group.open()?.as_fd())?)
+    }
+
+    /// Asks the first process of a container to end. One that has ended was asked.
+    ///
+    /// # Errors
+    /// The kernel refuses the signal.
+    pub fn terminate(&self, running: &Running) -> Result<(), EngineError> {
+        Ok(halt::ask(running.pid, &running.pidfd)?)
+    }
+
+    /// Kills every process of a container. Where there is none, nothing is to be done.
+    ///
+    /// # Errors
+    /// The group is there and cannot be killed.
+    pub fn kill(&self, name: &str) -> Result<(), EngineError> {
+        let group = self.instance.group(name)?;
+        match group.kill() {
+            Err(_) if !group.exists() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Unmounts all volumes of a container, after ending and removing its group. What is busy is detached.
+    ///
+    /// # Errors
+    /// A process or a mount stays.
+    pub fn unmount(&self, name: &str) -> Result<(), EngineError> {
+        self.instance.group(name)?.end(PATIENCE)?;
+        mounts::clear(&self.paths.volumes(name))
+    }
+}
+
+/// Gives the group the device nodes that the configuration leaves it. With a `/dev` of its own, its nodes are made in
+/// there, by the stage: it may make those, which is not to say that anybody may open them.
+fn restrict(group: &Group, devices: &DeviceAccess, own_dev: bool) -> Result<(), EngineError> {
+    let DeviceAccess::Rules(rules) = devices else { return Ok(()) };
+    if !group.has_v1("devices") {
+        return Err(EngineError::NoDeviceRules);
+    }
+    let set = |allow: bool, rule: &str| {
+        let file = if allow { "devices.allow" } else { "devices.deny" };
+        group
+            .set(Version::V1, file, rule)
+            .map_err(|why| EngineError::Setting { key: format!("lxc.cgroup.{file} = {rule}"), why })
+    };
+    rules.iter().try_for_each(|(allow, rule)| set(*allow, &rule.to_string()))?;
+    let nodes = container::launch::DEV_NODES.iter().filter(|_| own_dev);
+    nodes.copied().try_for_each(|(_, major, minor)| set(true, &format!("c {major}:{minor} m")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_a_configuration_is_found_where_it_lies_here() {
+        let paths = Paths::under(Path::new("/tmp/x"));
+        for (path, real) in [
+            ("/volumes/web/a/b", "/tmp/x/run/pantavisor/pv/volumes/web/a/b"),
+            ("/storage", "/tmp/x/storage/"),
+            ("/storage/x", "/tmp/x/storage/x"),
+            ("/storages", "/storages"),
+            ("/", "/"),
+            ("/dev/", "/dev/"),
+        ] {
+            assert_eq!(paths.real(path).to_str(), Some(real));
+        }
+    }
+}

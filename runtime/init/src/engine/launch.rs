@@ -1,0 +1,101 @@
+//! The last words of a launch: where this device has what a configuration names.
+
+use std::path::Path;
+
+use container::Launch;
+use container::cgroup::Group;
+use container::launch::{Create, Mount, Source};
+
+use super::{EngineError, Paths, mounts};
+use crate::plan::Program;
+
+/// Where a container finds its socket.
+const CONTROL: &str = "pantavisor";
+
+/// Of templates: every container wants it, and not every device has one.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The launch of a program, with the paths of this device.
+pub(super) fn complete(
+    program: &Program,
+    paths: &Paths,
+    name: &str,
+    overlay: Option<&Path>,
+    group: &Group,
+) -> Result<Launch, EngineError> {
+    let mut launch = program.launch.clone();
+    let real = |path: &mut String| {
+        *path = text(&paths.real(path))?;
+        Ok::<_, EngineError>(())
+    };
+    let layer = |path: &mut String| {
+        *path = text(&paths.plain(path, false)?)?;
+        Ok::<_, EngineError>(())
+    };
+    launch.root.layers.iter_mut().try_for_each(layer)?;
+    if let Some(overlay) = overlay {
+        launch.root.layers.insert(0, text(overlay)?);
+    }
+    match &mut launch.root.writable {
+        Some(writable) => {
+            layer(&mut writable.upper)?;
+            layer(&mut writable.work)?;
+        }
+        // Nothing can be made in there any more.
+        None => launch.root.layers.push(places(paths)?),
+    }
+    for mount in &mut launch.mounts {
+        match &mut mount.source {
+            Source::Device { path, .. } if path == RESOLV_CONF => *path = resolv_conf(paths)?,
+            Source::Device { path, .. } => real(path)?,
+            Source::Within { dir, .. } => real(dir)?,
+            Source::Inside { .. } => {}
+            Source::Filesystem { options, .. } => {
+                options.iter_mut().try_for_each(|option| layers(option, paths))?;
+            }
+        }
+    }
+    // Last, so that nothing of the configuration covers it. Sockets answer on a read-only mount, too.
+    launch.mounts.push(Mount {
+        source: Source::Device { path: text(&paths.control(name))?, recursive: false, create: false },
+        target: CONTROL.to_owned(),
+        attributes: crate::plan::READ_ONLY,
+        create: Some(Create::Dir),
+        optional: false,
+    });
+    launch.cgroups = group.joined().map(text).collect::<Result<_, _>>()?;
+    Ok(launch)
+}
+
+/// A layer of places to mount on, below all others.
+fn places(paths: &Paths) -> Result<String, EngineError> {
+    let base = paths.run.join("places");
+    for place in [CONTROL, "dev", "proc", "sys"] {
+        mounts::make_dir(&base.join(place))?;
+    }
+    text(&base)
+}
+
+/// Directories in an option of an overlay.
+fn layers(option: &mut String, paths: &Paths) -> Result<(), EngineError> {
+    if let Some((name @ ("lowerdir" | "upperdir" | "workdir"), list)) = option.split_once('=') {
+        let list: Vec<_> = list.split(':').map(|path| text(&paths.plain(path, false)?)).collect::<Result<_, _>>()?;
+        *option = format!("{name}={}", list.join(":"));
+    }
+    Ok(())
+}
+
+/// The device's, or an empty one where it has none: a container that looks up no names shall start all the same.
+fn resolv_conf(paths: &Paths) -> Result<String, EngineError> {
+    if Path::new(RESOLV_CONF).exists() {
+        return Ok(RESOLV_CONF.to_owned());
+    }
+    let path = paths.run.join("resolv.conf");
+    mounts::make_dir(&paths.run)?;
+    std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(EngineError::file("make", &path))?;
+    text(&path)
+}
+
+fn text(path: &Path) -> Result<String, EngineError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| EngineError::Path(path.to_owned()))
+}

@@ -1,0 +1,295 @@
+//! What the device holds: objects and trails, and the one way from bytes to a revision that may run.
+//!
+//! ```text
+//!   bytes ─▶ parsed ─▶ signed well ─▶ made for this product ─▶ planned ─▶ Candidate
+//! ```
+//!
+//! Everything here blocks and belongs to the thread of the store. Every boot, every receipt and every staging takes the
+//! whole way: nothing is remembered as "verified before".
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use formats::compatible::{self, Misfit, Unstated};
+use formats::control::{Refused, Status};
+use formats::device_json::Device;
+use formats::document::DocumentError;
+use formats::object::ObjectId;
+use formats::state::{Revision, StateError};
+use formats::trust::Trust;
+use formats::verify::{Mode, Policy, Untrusted, Verified, VerifyError, verify};
+use statemachine::ids::RevisionId;
+use statemachine::journal::Known;
+use store::dir::{Dir, DirError};
+use store::objects::{ObjectError, Objects};
+use store::sweep::{Roots, SweepError, Swept, sweep};
+use store::trails::{Depth, TrailError, Trails};
+use store::volumes::VolumeKeys;
+
+use crate::plan::{self, Plan, PlanError};
+use crate::settings::{Settings, TRUST};
+
+/// A revision that may run: verified, made for this product, planned to the last container.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Its name here.
+    pub id: RevisionId,
+    /// Its state.
+    pub revision: Verified<Revision>,
+    /// Its containers.
+    pub plan: Plan,
+    /// Where its `revision` volumes lie.
+    pub keys: VolumeKeys,
+}
+
+impl Candidate {
+    /// By name and content.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        Known { revision: self.id.clone(), digest: Some(self.revision.digest()) }
+    }
+}
+
+/// Why a revision may not run here, or something could not be kept.
+#[derive(Debug)]
+pub enum HoldError {
+    /// It is no state.
+    State(StateError),
+    /// A manifest.
+    Document(DocumentError),
+    /// A signature.
+    Verify(VerifyError),
+    /// It is for something else.
+    Misfit(Misfit),
+    /// A container cannot be planned.
+    Plan(PlanError),
+    /// Objects that it needs are not here.
+    Objects {
+        /// The first of them, with the path that needs it.
+        first: (String, ObjectId),
+        /// How many in all.
+        count: usize,
+    },
+    /// A trail.
+    Trail(TrailError),
+    /// An object.
+    Object(ObjectError),
+    /// The keys that are trusted.
+    Trust(String),
+    /// The storage.
+    Dir(DirError),
+}
+
+impl fmt::Display for HoldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(error) => write!(f, "the state cannot be read: {error}"),
+            Self::Document(error) => error.fmt(f),
+            Self::Verify(error) => error.fmt(f),
+            Self::Misfit(error) => error.fmt(f),
+            Self::Plan(error) => error.fmt(f),
+            Self::Objects { first: (key, id), count } => {
+                write!(f, "{key} is object {id}, which is not on this device")?;
+                if *count > 1 {
+                    write!(f, ", and so with {} more", count - 1)?;
+                }
+                f.write_str("; send the objects before the state")
+            }
+            Self::Trail(error) => error.fmt(f),
+            Self::Object(error) => error.fmt(f),
+            Self::Trust(why) => write!(f, "the trusted keys cannot be used: {why}"),
+            Self::Dir(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HoldError {}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),* $(,)?) => {
+        $(impl From<$error> for HoldError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        })*
+    };
+}
+
+from! {
+    StateError => State, DocumentError => Document, VerifyError => Verify, Misfit => Misfit, PlanError => Plan,
+    TrailError => Trail, ObjectError => Object, DirError => Dir,
+}
+
+impl HoldError {
+    /// The same, for whoever asked.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        let status = match self {
+            Self::State(_)
+            | Self::Document(_)
+            | Self::Verify(_)
+            | Self::Misfit(_)
+            | Self::Plan(_)
+            | Self::Objects { .. }
+            | Self::Object(ObjectError::Refused { .. } | ObjectError::TooLarge { .. }) => Status::Unprocessable,
+            Self::Trail(TrailError::Missing(_)) | Self::Object(ObjectError::Missing(_)) => Status::NotFound,
+            Self::Trail(TrailError::Taken(_)) => Status::Conflict,
+            Self::Trail(TrailError::Dir(DirError::NoSpace { .. }))
+            | Self::Dir(DirError::NoSpace { .. })
+            | Self::Object(ObjectError::NoSpace { .. }) => Status::NoSpace,
+            Self::Trail(_) | Self::Object(_) | Self::Trust(_) | Self::Dir(_) => Status::Internal,
+        };
+        Refused::new(status, self.to_string())
+    }
+}
+
+/// Objects and trails, with the rules for what may become of them.
+pub struct Holdings {
+    /// The objects.
+    pub objects: Objects,
+    /// The trails.
+    pub trails: Trails,
+    trust: Trust,
+    policy: Policy,
+    settings: Settings,
+    planning: plan::Settings,
+}
+
+/// The oldest moment that certificates are judged by, where no clock was ever set: the day this was built for the first
+/// time. A wrong clock must not make a good signature bad before that.
+const EPOCH: Duration = Duration::from_secs(1_763_000_000);
+
+impl Holdings {
+    /// Opens the storage of a device and clears what power cuts have left of work in progress.
+    ///
+    /// # Errors
+    /// [`HoldError`]: the storage cannot be used, or the trusted keys cannot be read.
+    pub fn open(storage: &Path, settings: Settings) -> Result<Self, HoldError> {
+        let dir = Dir::open(storage)?;
+        let (objects, trails) = (Objects::open(&dir)?, Trails::open(&dir)?);
+        objects.clear_leftovers()?;
+        trails.clear_leftovers()?;
+        let trust = if settings.signatures == Mode::Disabled { Trust::default() } else { trust(Path::new(TRUST))? };
+        let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
+        let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
+        let planning = plan::Settings { kernel, ..plan::Settings::default() };
+        Ok(Self { objects, trails, trust, policy, settings, planning })
+    }
+
+    /// From bytes to a verified revision for this product.
+    ///
+    /// # Errors
+    /// [`HoldError`] says which step it did not pass.
+    pub fn admit(&self, bytes: &[u8]) -> Result<Verified<Revision>, HoldError> {
+        let revision = Untrusted::new(Revision::parse(bytes)?);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().max(EPOCH);
+        let verified = verify(revision, self.policy, &self.trust.at(now))?;
+        let device = Device::of(&verified, &mut Vec::new())?;
+        // States of other tools state nothing; only who asks for nothing strict takes those.
+        let unstated = if self.policy.mode == Mode::Strict { Unstated::Refuse } else { Unstated::Accept };
+        compatible::check(device.compatible.as_deref(), &self.settings.fit, unstated)?;
+        Ok(verified)
+    }
+
+    /// A revision of which all objects must be here, planned to the last container. Its text comes from the network or
+    /// from a trail, its files from the store.
+    ///
+    /// # Errors
+    /// [`HoldError`]
+    pub fn plan(&self, revision: &Revision) -> Result<Plan, HoldError> {
+        self.needs(revision)?;
+        Ok(Plan::of(revision, &self.planning, |key| self.file(revision, key))?)
+    }
+
+    /// The revision of this name, if it may run.
+    ///
+    /// # Errors
+    /// [`HoldError`]
+    pub fn candidate(&self, id: &RevisionId) -> Result<Candidate, HoldError> {
+        let revision = self.admit(&self.trails.load(id)?)?;
+        let plan = self.plan(&revision)?;
+        let keys = self.trails.volume_keys(id, &revision)?;
+        Ok(Candidate { id: id.clone(), revision, plan, keys })
+    }
+
+    /// Takes a revision in: all that a boot of it would check is checked, then its trail is written.
+    ///
+    /// # Errors
+    /// [`HoldError`]; nothing is left of it.
+    pub fn receive(&self, id: &RevisionId, bytes: &[u8], base: Option<&RevisionId>) -> Result<(), HoldError> {
+        let revision = self.admit(bytes)?;
+        self.plan(&revision)?;
+        self.trails.stage(&revision, id, base, &self.objects)?;
+        Ok(())
+    }
+
+    /// Puts back what is missing of a trail and compares every object with its name.
+    ///
+    /// # Errors
+    /// [`HoldError`] names what cannot be put back.
+    pub fn check(&self, candidate: &Candidate, depth: Depth) -> Result<Vec<String>, HoldError> {
+        Ok(self.trails.check(&candidate.revision, &candidate.id, &self.objects, depth)?)
+    }
+
+    /// Removes what no root names.
+    ///
+    /// # Errors
+    /// [`SweepError`]: nothing was removed.
+    pub fn sweep(&self, roots: &Roots) -> Result<Swept, SweepError> {
+        sweep(&self.trails, &self.objects, roots)
+    }
+
+    /// Whether every object of a revision is here.
+    ///
+    /// # Errors
+    /// [`HoldError::Objects`]
+    pub fn needs(&self, revision: &Revision) -> Result<(), HoldError> {
+        let mut missing = Vec::new();
+        for (key, id) in revision.objects() {
+            if self.objects.size(id)?.is_none() {
+                missing.push((key.to_owned(), id));
+            }
+        }
+        let count = missing.len();
+        match missing.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(HoldError::Objects { first, count }),
+        }
+    }
+
+    /// A small file of a revision: a configuration that the plan reads.
+    fn file(&self, revision: &Revision, key: &str) -> Option<Vec<u8>> {
+        use std::io::Read as _;
+        let entry = revision.get(key)?;
+        let Some(id) = entry.object_id() else { return Some(entry.raw.as_bytes().to_vec()) };
+        let mut bytes = Vec::new();
+        // One byte more than any configuration may have, so that a longer one is seen to be longer.
+        let limit = formats::lxc::BYTES_MAX as u64 + 1;
+        self.objects.open_object(id).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+        // What is planned from must be what was signed: the whole file is in memory, so its name is checked here.
+        (ObjectId::of(&bytes) == id).then_some(bytes)
+    }
+}
+
+/// Certificates and public keys: every `.pem` of the directory.
+fn trust(dir: &Path) -> Result<Trust, HoldError> {
+    let wrong = |what: &dyn fmt::Display| HoldError::Trust(format!("{}: {what}", dir.display()));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|error| wrong(&error))? {
+        let path = entry.map_err(|error| wrong(&error))?.path();
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut trust = Trust::default();
+    for path in paths {
+        let pem = std::fs::read(&path).map_err(|error| wrong(&format_args!("{}: {error}", path.display())))?;
+        let text = String::from_utf8_lossy(&pem);
+        let added =
+            if text.contains("BEGIN PUBLIC KEY") { trust.add_public_keys(&pem) } else { trust.add_certificates(&pem) };
+        added.map_err(|error| wrong(&format_args!("{}: {error}", path.display())))?;
+    }
+    Ok(trust)
+}

@@ -1,0 +1,64 @@
+//! Tasks beside the loop: each reads one descriptor and says what it read.
+//!
+//! A log is written here and not on a thread: a write to a file goes to memory, and a container that waits for room in
+//! its pipe waits for itself alone. What cannot be written is dropped by the log, never kept.
+
+use container::failure::{FRAME_MAX, Failure};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use smol::channel::Sender;
+use smol::{Async, LocalExecutor};
+
+use crate::core::Message;
+use crate::logs::Log;
+
+/// What is read at once from a log.
+const PIECE: usize = 16 * 1024;
+
+/// Tells what the stage of a container came to: its end of file says that the container's own program runs.
+pub fn read_failure(tasks: &LocalExecutor<'_>, tell: Sender<Message>, name: &str, run: u64, error: OwnedFd) {
+    let name = name.to_owned();
+    let task = tasks.spawn(async move {
+        let mut frame = Vec::new();
+        let mut piece = [0; FRAME_MAX];
+        let pipe = Async::new(error);
+        while let Ok(pipe) = &pipe
+            && let Ok(length @ 1..) = read(pipe, &mut piece).await
+            && frame.len() < FRAME_MAX
+        {
+            frame.extend_from_slice(piece.get(..length).unwrap_or_default());
+        }
+        // A frame that cannot be read is a failure whose process is about to end, as any other.
+        let failure = Failure::decode(&frame).map_err(|bad| bad.to_string());
+        let _ = tell.send(Message::Executed(name, run, failure)).await;
+    });
+    task.detach();
+}
+
+/// Keeps what a container writes, until nobody is left who could.
+pub fn keep_log(tasks: &LocalExecutor<'_>, pipe: OwnedFd, mut log: Log) {
+    let task = tasks.spawn(async move {
+        let Ok(pipe) = Async::new(pipe) else { return };
+        let mut piece = vec![0; PIECE];
+        while let Ok(length) = read(&pipe, &mut piece).await {
+            if length == 0 {
+                break;
+            }
+            log.append(piece.get(..length).unwrap_or_default());
+            // One that floods its log must not keep the others from their turn.
+            smol::future::yield_now().await;
+        }
+    });
+    task.detach();
+}
+
+/// Reads once there is something.
+async fn read(fd: &Async<OwnedFd>, into: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::read(fd, &mut *into) {
+            Err(Errno::AGAIN) => fd.readable().await.map_err(|_| Errno::IO)?,
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}

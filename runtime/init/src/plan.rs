@@ -1,0 +1,292 @@
+//! From a verified revision to everything that its containers need, before anything of it is touched.
+//!
+//! ```text
+//!   state ── resolve ──▶ groups, policies ──▶ Member      for the supervisor
+//!     │                                  └──▶ Row         for the transition: what stops, what starts
+//!     └── run.json ────▶ volumes ───────────▶ Volume      for the engine: what is mounted
+//!     └── lxc.container.conf ───────────────▶ Program     for the engine: what is started, and how confined
+//! ```
+//!
+//! A pure function: the same revision gives the same plan, and a revision without a plan cannot be started at all. Each
+//! line of a configuration is honoured, or it is an error that names it. A line that only concerns the program which
+//! Cairn stands in for (its terminals, its own log) has no effect. Paths are those that configurations use
+//! (`/volumes/NAME/VOLUME`); where these lie on a device is the [engine](crate::engine)'s.
+
+mod confine;
+mod error;
+mod program;
+mod volumes;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use formats::document::Warning;
+use formats::lxc::Config;
+use formats::object::sha256;
+use formats::path::ContainerName;
+use formats::resolve::{self, Resolved, resolve};
+use formats::run_json::{AbsentRoles, Manifest};
+use formats::state::{Class, Owner, Revision};
+use statemachine::container::policy::STOP_GRACE;
+use statemachine::container::{Backoff, Factor, Goal, Policy, Recovery, RecoveryPolicy, RestartPolicy, Span};
+use statemachine::ids::Digest;
+use statemachine::transition::{self, Change, InPlace, Row};
+
+pub(crate) use confine::READ_ONLY;
+pub use error::{PlanError, Refusal, Where};
+pub(crate) use program::below;
+pub use program::{DeviceAccess, GroupSetting, Program, Setting};
+pub use volumes::{Volume, What};
+
+use crate::supervisor::{Member, Switch};
+
+/// What a device is configured for, where a revision does not say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// What a container without roles may do.
+    pub absent_roles: AbsentRoles,
+    /// How long the containers of a group may take to their goals.
+    pub group_timeout: Span,
+    /// How long a container may take to stop.
+    pub grace: Span,
+    /// The release of the running kernel, whose modules containers see. `None`: they see none.
+    pub kernel: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            absent_roles: AbsentRoles::default(),
+            // As the default groups have it.
+            group_timeout: Span::seconds(30),
+            grace: STOP_GRACE,
+            kernel: None,
+        }
+    }
+}
+
+/// A revision, ready to run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The names of the groups, in the order of starting.
+    pub groups: Vec<String>,
+    /// The containers, group by group, in a group as the state has them.
+    pub containers: Vec<Planned>,
+    /// What a person should hear about.
+    pub warnings: Vec<String>,
+    files: Vec<File>,
+}
+
+/// A container, ready to run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    /// Its name.
+    pub name: ContainerName,
+    /// The name of its group.
+    pub group: String,
+    /// For the supervisor.
+    pub member: Member,
+    /// Whether it may manage the device.
+    pub manager: bool,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// What is mounted for it, in order.
+    pub volumes: Vec<Volume>,
+    /// Whether the revision lays files over its root.
+    pub overlay: bool,
+    /// What is started; `None` where only its volumes are wanted.
+    pub program: Option<Program>,
+    /// Other containers whose volumes it uses.
+    pub uses: BTreeSet<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct File {
+    path: String,
+    /// `None` is the base.
+    owner: Option<ContainerName>,
+    policy: RestartPolicy,
+    digest: Digest,
+}
+
+impl Plan {
+    /// Plans a revision. `read` gives the bytes of a file of it, by its key in the state.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the document and the line or member.
+    pub fn of(
+        revision: &Revision,
+        settings: &Settings,
+        mut read: impl FnMut(&str) -> Option<Vec<u8>>,
+    ) -> Result<Self, PlanError> {
+        let Resolved { device, containers, warnings } = resolve(revision)?;
+        let mut warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
+        if !device.remount.is_empty() {
+            return Err(PlanError::refused("device.json", Where::Member("remount".into()), Refusal::Remount));
+        }
+        let mut volumes = BTreeMap::new();
+        for container in &containers {
+            volumes.insert(container.manifest.name.clone(), volumes::of(&container.manifest, &device)?);
+        }
+        let mut planned = Vec::new();
+        for container in containers {
+            let name = container.manifest.name.clone();
+            // `resolve` has found the group of each.
+            let Some(group) = device.groups.get(container.group) else { continue };
+            let policy = policy(&container, group.timeout, settings);
+            error::unsupported(&container.manifest, &mut warnings)?;
+            let found = match (&container.manifest.config, policy.goal) {
+                (Some(file), Goal::Started | Goal::Ready) => {
+                    let document = format!("{name}/{file}");
+                    let text = read(&document).ok_or_else(|| PlanError::Unreadable(document.clone()))?;
+                    let config = Config::parse(&text)
+                        .map_err(|why| PlanError::Config { document: document.clone(), why: Box::new(why) })?;
+                    let sight = program::Sight {
+                        document: &document,
+                        manifest: &container.manifest,
+                        group: &group.name,
+                        volumes: &volumes,
+                        settings,
+                    };
+                    Some(program::of(&config, &sight, &mut warnings)?)
+                }
+                _ => None,
+            };
+            let overlay = formats::config::overlay(revision, &name).next().is_some();
+            let (program, uses) = found.map_or((None, BTreeSet::new()), |(program, uses)| (Some(program), uses));
+            planned.push(Planned {
+                group: group.name.clone(),
+                member: Member { name: name.to_string(), group: container.group, policy },
+                manager: container.manifest.is_manager(settings.absent_roles),
+                volumes: volumes.get(&name).cloned().unwrap_or_default(),
+                overlay,
+                manifest: container.manifest,
+                name,
+                program,
+                uses,
+            });
+        }
+        planned.sort_by_key(|container: &Planned| container.member.group);
+        let files = files(revision, &planned);
+        let groups = device.groups.into_iter().map(|group| group.name).collect();
+        Ok(Self { groups, containers: planned, warnings, files })
+    }
+
+    /// A container by its name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Planned> {
+        self.containers.iter().find(|container| container.name.as_str() == name)
+    }
+
+    /// All containers, for the supervisor.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.containers.iter().map(|container| container.member.clone()).collect()
+    }
+
+    /// All files, as [`transition::decide`] wants them.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        self.files.iter().map(File::row).collect()
+    }
+}
+
+impl File {
+    fn row(&self) -> Row<'_> {
+        let owner = self.owner.as_ref();
+        let owner = owner.map_or(transition::Owner::Base, |name| transition::Owner::Container(name.as_str()));
+        Row { path: &self.path, owner, policy: self.policy, digest: self.digest }
+    }
+}
+
+/// What the supervisor does for a change in place. A container whose files stay is started anew all the same if its plan
+/// is another (a new container can take its place in a default group), or if it uses volumes of one that goes or comes:
+/// what it has mounted is no longer what its configuration names.
+#[must_use]
+pub fn switch(change: InPlace<'_>, old: &Plan, new: &Plan) -> Switch {
+    let (mut stop, mut start) = (BTreeSet::new(), BTreeSet::new());
+    for change in change.changes() {
+        let (stops, starts) = match change {
+            Change::Stop(name) => (Some(name), None),
+            Change::Start(name) => (None, Some(name)),
+            Change::Replace(name) => (Some(name), Some(name)),
+            Change::Keep(name) if old.get(name) != new.get(name) => (Some(name), Some(name)),
+            Change::Keep(_) => (None, None),
+        };
+        stop.extend(stops.map(str::to_owned));
+        start.extend(starts.map(str::to_owned));
+    }
+    loop {
+        let touched = |name: &String| stop.contains(name) || start.contains(name);
+        let next = new.containers.iter().find(|one| !touched(&one.member.name) && one.uses.iter().any(touched));
+        let Some(name) = next.map(|one| one.member.name.clone()) else { break };
+        stop.insert(name.clone());
+        start.insert(name);
+    }
+    let start = new.members().into_iter().filter(|member| start.contains(&member.name)).collect();
+    Switch { stop: stop.into_iter().collect(), start }
+}
+
+/// The machine's words for what the documents say. One `match` for each: both sides grow together.
+fn policy(container: &resolve::Container, timeout: Option<u32>, settings: &Settings) -> Policy {
+    use formats::group;
+    let seconds = |seconds: u32| Span::seconds(seconds.into());
+    let recovery = container.auto_recovery;
+    Policy {
+        goal: match container.status_goal {
+            group::Goal::Mounted => Goal::Mounted,
+            group::Goal::Started => Goal::Started,
+            group::Goal::Ready => Goal::Ready,
+        },
+        timeout: timeout.map_or(settings.group_timeout, seconds),
+        restart: match container.restart_policy {
+            group::RestartPolicy::System => RestartPolicy::System,
+            group::RestartPolicy::Container => RestartPolicy::Container,
+        },
+        recovery: Recovery {
+            policy: match recovery.policy {
+                group::RecoveryPolicy::No => RecoveryPolicy::No,
+                group::RecoveryPolicy::Always => RecoveryPolicy::Always,
+                group::RecoveryPolicy::OnFailure => RecoveryPolicy::OnFailure,
+                group::RecoveryPolicy::UnlessStopped => RecoveryPolicy::UnlessStopped,
+            },
+            max_retries: recovery.max_retries,
+            retry_delay: seconds(recovery.retry_delay),
+            backoff_factor: Factor(recovery.backoff_factor),
+            reset_window: seconds(recovery.reset_window),
+            stable_timeout: seconds(recovery.stable_timeout),
+            backoff_policy: match recovery.backoff {
+                group::Backoff::Reboot => Backoff::Reboot,
+                group::Backoff::Never => Backoff::Never,
+                group::Backoff::Wait(wait) => Backoff::After(seconds(wait)),
+            },
+        },
+        grace: settings.grace,
+    }
+}
+
+/// Every file with its owner, sorted by path.
+fn files(revision: &Revision, planned: &[Planned]) -> Vec<File> {
+    let policies: BTreeMap<&ContainerName, RestartPolicy> =
+        planned.iter().map(|container| (&container.name, container.member.policy.restart)).collect();
+    let mut files: Vec<File> = revision
+        .entries()
+        .filter(|entry| !matches!(entry.class, Class::Spec | Class::Ignored))
+        .map(|entry| {
+            let owner = match revision.owner(entry.key) {
+                Owner::Container(name) => Some(name.clone()),
+                Owner::System => None,
+            };
+            let digest = match entry.class {
+                Class::Object(id) => Digest(*id.as_bytes()),
+                _ => Digest(sha256(entry.raw.as_bytes())),
+            };
+            let policy = owner.as_ref().and_then(|name| policies.get(name).copied());
+            File { path: entry.key.to_owned(), policy: policy.unwrap_or(RestartPolicy::System), owner, digest }
+        })
+        .collect();
+    files.sort_by(|left, right| left.path.cmp(&right.path));
+    files
+}

@@ -1,0 +1,142 @@
+//! What a container shares with the device, and what it may do to it.
+//!
+//! | the configuration says                       | it has                                                      |
+//! |----------------------------------------------|-------------------------------------------------------------|
+//! | no `lxc.namespace.keep`                      | namespaces of its own for all but users                     |
+//! | `lxc.namespace.keep = …`                     | the device's of these                                       |
+//! | `lxc.net.0.type = none`, or `keep` has `net` | the device's network                                        |
+//! | `empty`, or nothing about a network          | a network of its own with nothing in it but loopback        |
+//! | `proc`, `proc:mixed`                         | `/proc` without what tells of the device or changes it      |
+//! | `sys`, `sys:mixed`, `sys:ro`                 | `/sys` likewise                                             |
+//! | `proc:rw`, `sys:rw`                          | these as they are: somebody has signed for it               |
+//! | neither `lxc.cap.keep` nor `lxc.cap.drop`    | all capabilities, as with LXC, and a warning                |
+
+use container::launch::{
+    Attributes, Capabilities, CgroupMode, Namespaces, ProcMode, Propagation, SysMode, TARGETS_MASKED, TARGETS_READ_ONLY,
+};
+use formats::lxc::{Capability, Namespace};
+
+use super::error::Refusal;
+
+/// For what a container may read and neither change nor use as a device.
+pub(crate) const READ_ONLY: Attributes = Attributes {
+    read_only: true,
+    nosuid: true,
+    nodev: true,
+    noexec: true,
+    noatime: false,
+    propagation: Propagation::Private,
+};
+
+/// What a configuration says about the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Network {
+    /// That of the device.
+    Shared,
+    /// Loopback.
+    Empty,
+}
+
+/// What was said.
+#[derive(Default)]
+pub(super) struct Confinement {
+    pub(super) keep: Option<Vec<Namespace>>,
+    pub(super) network: Option<Network>,
+    pub(super) hostname: Option<String>,
+    pub(super) proc: Option<ProcMode>,
+    pub(super) sys: Option<SysMode>,
+    pub(super) cgroup: Option<CgroupMode>,
+    pub(super) drop: Vec<Capability>,
+    pub(super) retain: Option<Vec<Capability>>,
+    pub(super) no_new_privs: bool,
+}
+
+/// What it comes to.
+pub(super) struct Confined {
+    pub(super) hostname: Option<String>,
+    pub(super) namespaces: Namespaces,
+    pub(super) proc: Option<ProcMode>,
+    pub(super) sys: Option<SysMode>,
+    pub(super) cgroup: Option<CgroupMode>,
+    pub(super) masked: Vec<String>,
+    pub(super) read_only: Vec<String>,
+    pub(super) capabilities: Capabilities,
+    pub(super) no_new_privs: bool,
+    pub(super) warnings: Vec<&'static str>,
+}
+
+impl Confinement {
+    /// Completes what was said. `name` is the container's, `host` what its manifest wants to be called.
+    pub(super) fn settle(&self, name: &str, host: Option<&str>, uid: u32) -> Result<Confined, Refusal> {
+        let mut warnings = Vec::new();
+        let keeps = |one| self.keep.as_ref().is_some_and(|list| list.contains(&one));
+        if self.keep.is_some() && !keeps(Namespace::User) {
+            warnings.push("lxc.namespace.keep: users are those of the device even though `user` is not in the list");
+        }
+        if keeps(Namespace::Net) && self.network == Some(Network::Empty) {
+            let why = "lxc.net.0.type = empty and lxc.namespace.keep = net exclude each other; remove one";
+            return Err(Refusal::Contradiction(why));
+        }
+        let namespaces = Namespaces {
+            pid: !keeps(Namespace::Pid),
+            net: !keeps(Namespace::Net) && self.network != Some(Network::Shared),
+            uts: !keeps(Namespace::Uts),
+            ipc: !keeps(Namespace::Ipc),
+            cgroup: !keeps(Namespace::Cgroup),
+        };
+        let hostname = match (&self.hostname, namespaces.uts) {
+            (Some(_), false) => {
+                let why = "lxc.uts.name and lxc.namespace.keep = uts exclude each other; remove one";
+                return Err(Refusal::Contradiction(why));
+            }
+            (None, false) => None,
+            (said, true) => Some(host.or(said.as_deref()).unwrap_or(name).to_owned()),
+        };
+        let (masked, read_only) = self.hidden();
+        Ok(Confined {
+            hostname,
+            namespaces,
+            proc: self.proc,
+            sys: self.sys,
+            cgroup: self.cgroup,
+            masked,
+            read_only,
+            capabilities: self.capabilities(uid, &mut warnings)?,
+            no_new_privs: self.no_new_privs,
+            warnings,
+        })
+    }
+
+    /// What is masked, and what is read-only.
+    fn hidden(&self) -> (Vec<String>, Vec<String>) {
+        let (proc, sys) = (self.proc == Some(ProcMode::Mixed), self.sys.is_some_and(|mode| mode != SysMode::Writable));
+        let hides = |path: &&&str| if path.starts_with("/proc") { proc } else { sys };
+        // Mixed means these two already, and leaves the network's part of the first writable.
+        let mixed = |path: &&&str| matches!(**path, "/proc/sys" | "/proc/sysrq-trigger");
+        let texts = |list: Vec<&&str>| list.into_iter().map(|path| (*path).to_owned()).collect();
+        (
+            texts(TARGETS_MASKED.iter().filter(hides).collect()),
+            texts(TARGETS_READ_ONLY.iter().filter(hides).filter(|path| !mixed(path)).collect()),
+        )
+    }
+
+    fn capabilities(&self, uid: u32, warnings: &mut Vec<&'static str>) -> Result<Capabilities, Refusal> {
+        let bits = |list: &[Capability]| list.iter().fold(0_u64, |all, one| all | 1 << one.number());
+        match (&self.retain, self.drop.as_slice()) {
+            (Some(_), [_, ..]) => {
+                Err(Refusal::Contradiction("lxc.cap.keep and lxc.cap.drop exclude each other; say only what it keeps"))
+            }
+            (Some(keep), []) => {
+                let bounding = bits(keep);
+                // A user other than 0 would have nothing of what is kept for it.
+                Ok(Capabilities { bounding, ambient: if uid == 0 { 0 } else { bounding } })
+            }
+            (None, drop) => {
+                if drop.is_empty() {
+                    warnings.push("it keeps every capability; say with lxc.cap.keep which it needs");
+                }
+                Ok(Capabilities { bounding: !bits(drop), ambient: 0 })
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Why a revision has no plan: the document, the place in it, and what to do.
+
+use std::fmt;
+
+use container::launch::{LaunchError, MountError};
+use formats::document::DocumentError;
+use formats::lxc::LxcError;
+use formats::run_json::Manifest;
+
+/// Why a revision cannot be run by this version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PlanError {
+    /// A manifest is wrong.
+    Document(Box<DocumentError>),
+    /// A configuration is wrong.
+    Config {
+        /// Its key in the state.
+        document: String,
+        /// What is wrong.
+        why: Box<LxcError>,
+    },
+    /// The bytes of this file of the revision are not there.
+    Unreadable(String),
+    /// It is well formed and cannot be followed.
+    Refused {
+        /// The key in the state.
+        document: String,
+        /// The line or member.
+        place: Where,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// A place in a document.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Where {
+    /// A member of JSON, with dots between levels.
+    Member(String),
+    /// A line of a configuration.
+    Line {
+        /// From 1.
+        number: u32,
+        /// Its key.
+        key: String,
+    },
+    /// The whole of it.
+    Whole,
+}
+
+/// What cannot be followed. What would leave a container less confined than its maker has signed is refused, too.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// Images that are checked block by block.
+    Verity,
+    /// An image with a file system that is not mounted.
+    FileSystem(String),
+    /// A disk of this type.
+    Disk(String),
+    /// Storage of this persistence on a disk of its own.
+    DiskPersistence(&'static str),
+    /// Mount options by policy.
+    Remount,
+    /// A pool of addresses.
+    Pool,
+    /// Drivers that must be loaded first.
+    Drivers,
+    /// Services of other containers.
+    Services,
+    /// A network other than `none` and `empty`.
+    Network(String),
+    /// A hook.
+    Hook,
+    /// Paths that another container exports.
+    Exports,
+    /// Two lines that exclude each other.
+    Contradiction(&'static str),
+    /// A path below `/volumes` that nothing of this revision is mounted at.
+    NoVolume(String),
+    /// A layer of an overlay that is no volume.
+    Layer(String),
+    /// A writable layer that is not within storage of the container itself.
+    Upper(String),
+    /// No root.
+    NoRoot,
+    /// Two volumes of which one has, or lies within, the place of the other.
+    Taken(String),
+    /// A number of bytes that is none.
+    Bytes(String),
+    /// A mount that cannot be made.
+    Mount(MountError),
+    /// What comes out cannot be started.
+    Launch(LaunchError),
+}
+
+impl PlanError {
+    pub(super) fn refused(document: impl Into<String>, place: Where, why: Refusal) -> Self {
+        Self::Refused { document: document.into(), place, why }
+    }
+
+    pub(super) fn member(manifest: &Manifest, member: impl Into<String>, why: Refusal) -> Self {
+        Self::refused(format!("{}/run.json", manifest.name), Where::Member(member.into()), why)
+    }
+}
+
+/// Refuses what a manifest needs and nothing provides, and tells what has no effect.
+pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Result<(), PlanError> {
+    let refuse = |member: &str, why| Err(PlanError::member(manifest, member, why));
+    if !manifest.remount.is_empty() {
+        return refuse("remount", Refusal::Remount);
+    }
+    if !manifest.drivers.required.is_empty() {
+        return refuse("drivers.required", Refusal::Drivers);
+    }
+    if !manifest.services.required.is_empty() {
+        return refuse("services.required", Refusal::Services);
+    }
+    if let Some(network) = &manifest.network {
+        if network.pool.is_some() {
+            return refuse("network.pool", Refusal::Pool);
+        }
+        if network.ip.is_some() || network.mac.is_some() {
+            return refuse("network", Refusal::Network("an address without a pool".into()));
+        }
+    }
+    let without_effect = [
+        ("drivers.optional", !manifest.drivers.optional.is_empty(), "this version loads no drivers"),
+        ("drivers.manual", !manifest.drivers.manual.is_empty(), "this version loads no drivers"),
+        ("services.optional", !manifest.services.optional.is_empty(), "this version links no services"),
+        ("exports", !manifest.exports.is_empty(), "this version exports no paths"),
+        ("logs", !manifest.logs.is_empty(), "only the console is logged"),
+        ("dev-log", manifest.dev_log == Some(true), "there is no /dev/log to show"),
+    ];
+    for (member, _, why) in without_effect.iter().filter(|(_, is_there, _)| *is_there) {
+        warnings.push(format!("{}/run.json: {member}: has no effect: {why}", manifest.name));
+    }
+    Ok(())
+}
+
+impl From<DocumentError> for PlanError {
+    fn from(error: DocumentError) -> Self {
+        Self::Document(Box::new(error))
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(error) => error.fmt(f),
+            Self::Config { document, why } => write!(f, "{document}: {why}"),
+            Self::Unreadable(document) => write!(f, "{document}: is not in the trail; stage the revision anew"),
+            Self::Refused { document, place, why } => match place {
+                Where::Member(member) => write!(f, "{document}: {member}: {why}"),
+                Where::Line { number: 0, key } => write!(f, "{document}: {key}: {why}"),
+                Where::Line { number, key } => write!(f, "{document}: line {number}: {key}: {why}"),
+                Where::Whole => write!(f, "{document}: {why}"),
+            },
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verity => {
+                f.write_str("this version cannot check images with dm-verity, and will not mount them unchecked")
+            }
+            Self::FileSystem(kind) => write!(f, "images of type {kind:?} are not mounted; use squashfs, erofs or ext4"),
+            Self::Disk(kind) => write!(f, "disks of type {kind} are not supported by this version"),
+            Self::DiskPersistence(word) => write!(f, "persistence {word:?} is only supported without a disk"),
+            Self::Remount => f.write_str("mount options by policy are not supported by this version"),
+            Self::Pool => f.write_str("network pools are not supported by this version; use the network of the device"),
+            Self::Drivers => f.write_str("this version loads no drivers"),
+            Self::Services => f.write_str("this version links no services between containers"),
+            Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),
+            Self::Hook => f.write_str("hooks are programs of another runtime; remove the line"),
+            Self::Exports => f.write_str("this version exports no paths between containers"),
+            Self::Contradiction(what) => f.write_str(what),
+            Self::NoVolume(path) => write!(f, "{path} is no volume of a container of this revision"),
+            Self::Layer(path) => write!(f, "{path}: a layer is a volume or in one, below /volumes"),
+            Self::Upper(path) => write!(f, "{path} must lie within storage of this container"),
+            Self::NoRoot => f.write_str("there is neither lxc.rootfs.path nor a root-volume"),
+            Self::Taken(name) => write!(f, "{name} would cover another volume, or lie within one"),
+            Self::Bytes(value) => write!(f, "{value:?} is no number of bytes like 10485760, 10M or 1G"),
+            Self::Mount(why) => why.fmt(f),
+            Self::Launch(why) => why.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! From the lines of an LXC configuration to a launch.
+//!
+//! ```text
+//!   lxc.rootfs.path = overlayfs:/volumes/web/root.squashfs:/volumes/web/lxc-overlay/upper
+//!                               └ a layer                  └ upper; its work directory is beside it
+//!   layers of the root, the top one first:  [files of `_config/web`]  lower 1  lower 2 …
+//! ```
+//!
+//! What a configuration does not say is as LXC has it, so that configurations of existing devices mean the same here:
+//! everything has a namespace of its own but users, all capabilities stay, `/dev` is made anew. What LXC leaves open
+//! besides is hidden: see [`confine`](super::confine). The first program is `/sbin/init`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use container::cgroup::{Limit, Version};
+use container::launch::{Create, Dev, Launch, Mount, Output, Process, Root, Source, Writable};
+use formats::lxc::{self, AutoMount, CgroupVersion, Config, DeviceRule, Item, MountEntry, MountOption};
+use formats::path::ContainerName;
+use formats::run_json::Manifest;
+
+use super::Settings;
+use super::confine::{Confinement, Network};
+use super::error::{PlanError, Refusal, Where};
+use super::volumes::{Volume, What};
+
+/// What is started in a container. Its paths are those of configurations.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    /// All but what is known only at run time: where volumes lie, v1 groups, the layer of `_config`, `/pantavisor`.
+    pub launch: Launch,
+    /// What the whole container may use up.
+    pub settings: Vec<GroupSetting>,
+    /// Which device nodes it may use.
+    pub devices: DeviceAccess,
+    /// Directories within its storage that an overlay needs.
+    pub dirs: Vec<String>,
+}
+
+/// One line about the cgroup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupSetting {
+    /// Its key, for the error if no tree of the device has it.
+    pub key: String,
+    /// What is set.
+    pub setting: Setting,
+}
+
+/// What is set of a cgroup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Setting {
+    /// A limit that both generations have.
+    Limit(Limit),
+    /// A file of one of them.
+    File(Version, String, String),
+}
+
+/// Which device nodes the processes of a container may use, by the kernel's word.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum DeviceAccess {
+    /// All.
+    #[default]
+    All,
+    /// What these rules leave, in order; `true` allows. The first denies everything or something.
+    Rules(Vec<(bool, DeviceRule)>),
+}
+
+/// All that a configuration is read with.
+pub(super) struct Sight<'a> {
+    pub(super) document: &'a str,
+    pub(super) manifest: &'a Manifest,
+    pub(super) group: &'a str,
+    /// The volumes of every container of the revision.
+    pub(super) volumes: &'a BTreeMap<ContainerName, Vec<Volume>>,
+    pub(super) settings: &'a Settings,
+}
+
+/// What has been read so far.
+struct Draft {
+    rootfs: Option<lxc::Rootfs>,
+    argv: Vec<String>,
+    cwd: String,
+    uid: u32,
+    gid: u32,
+    env: Vec<(String, String)>,
+    autodev: bool,
+    ptys: u32,
+    output: Output,
+    mounts: Vec<Mount>,
+    settings: Vec<GroupSetting>,
+    devices: DeviceAccess,
+    dirs: Vec<String>,
+    uses: BTreeSet<String>,
+    confinement: Confinement,
+}
+
+/// What LXC has where nothing is said.
+const PTYS: u32 = 1024;
+/// What other container engines give to `/dev/shm`, in bytes. It is memory only once it is used.
+const SHM: u64 = 64 << 20;
+/// What the kernel and shells give to a first process that is told nothing.
+const ENV: [(&str, &str); 3] =
+    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("TERM", "linux")];
+
+pub(super) fn of(
+    config: &Config,
+    sight: &Sight<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Program, BTreeSet<String>), PlanError> {
+    let mut draft = Draft::new();
+    for (name, value) in ENV {
+        draft.set(name, value);
+    }
+    draft.set("container", &format!("pv-{}", sight.group));
+    for line in &config.lines {
+        draft.take(&line.item, sight, warnings).map_err(|why| sight.refused(line, why))?;
+    }
+    for (name, value) in &sight.manifest.env {
+        draft.set(name, value);
+    }
+    draft.firmware(sight);
+    let whole = |why| PlanError::refused(sight.document, Where::Whole, why);
+    let root = draft.root(sight).map_err(whole)?;
+    let host = sight.manifest.network.as_ref().and_then(|network| network.hostname.as_deref());
+    let confined = draft.confinement.settle(sight.manifest.name.as_str(), host, draft.uid).map_err(whole)?;
+    warnings.extend(confined.warnings.iter().map(|warning| format!("{}: {warning}", sight.document)));
+    let launch = Launch {
+        hostname: confined.hostname,
+        namespaces: confined.namespaces,
+        cgroups: vec![],
+        root,
+        dev: draft.autodev.then_some(Dev { ptys: draft.ptys, shm: SHM }),
+        proc: confined.proc,
+        sys: confined.sys,
+        cgroup: confined.cgroup,
+        mounts: draft.mounts,
+        masked: confined.masked,
+        read_only: confined.read_only,
+        process: Process {
+            argv: draft.argv,
+            env: draft.env,
+            cwd: draft.cwd,
+            uid: draft.uid,
+            gid: draft.gid,
+            groups: vec![],
+            capabilities: confined.capabilities,
+            no_new_privs: confined.no_new_privs,
+            limits: vec![],
+            seccomp: None,
+            oom_score_adj: 0,
+            output: draft.output,
+        },
+    };
+    // What only the stage would find out would be found out too late.
+    launch.encode().map_err(|why| whole(Refusal::Launch(why)))?;
+    let program = Program { launch, settings: draft.settings, devices: draft.devices, dirs: draft.dirs };
+    Ok((program, draft.uses))
+}
+
+impl Draft {
+    fn new() -> Self {
+        Self {
+            rootfs: None,
+            argv: vec!["/sbin/init".to_owned()],
+            cwd: "/".to_owned(),
+            uid: 0,
+            gid: 0,
+            env: vec![],
+            autodev: true,
+            ptys: PTYS,
+            output: Output::Log,
+            mounts: vec![],
+            settings: vec![],
+            devices: DeviceAccess::All,
+            dirs: vec![],
+            uses: BTreeSet::new(),
+            confinement: Confinement::default(),
+        }
+    }
+
+    /// Takes in one line. Where a key may stand once, the last one counts, as with LXC.
+    fn take(&mut self, item: &Item, sight: &Sight<'_>, warnings: &mut Vec<String>) -> Result<(), Refusal> {
+        match item {
+            // Terminals that only a monitor between PID 1 and the container could lend; and how much that would log.
+            Item::TtyMax(_) | Item::TtyMin(_) | Item::LogLevel(_) => {}
+            Item::LogFile(_) => {
+                warnings.push(format!("{}: {item}: has no effect: nothing would write it", sight.document))
+            }
+            Item::PtyMax(count) => self.ptys = *count,
+            Item::Devices { version: _, allow, rule } => self.devices.take(*allow, *rule),
+            Item::Cgroup { version, file, value } => self.settings.extend(setting(*version, file, value)?),
+            Item::Rootfs(rootfs) => self.rootfs = Some(rootfs.clone()),
+            Item::InitCmd(command) => self.argv = command.words().to_vec(),
+            Item::InitCwd(dir) => self.cwd.clone_from(dir),
+            Item::InitUid(uid) => self.uid = *uid,
+            Item::InitGid(gid) => self.gid = *gid,
+            Item::Environment { name, value } => self.set(name, value),
+            Item::NamespaceKeep(list) => self.confinement.keep = Some(list.clone()),
+            Item::NoConsole => self.output = Output::Discard,
+            Item::MountAuto(list) => list.iter().for_each(|one| self.auto(*one)),
+            Item::Autodev(on) => self.autodev = *on,
+            Item::Mount(entry) => self.mount(entry, sight, warnings)?,
+            Item::CapDrop(list) => self.confinement.drop.extend(list),
+            Item::CapKeep(list) => self.confinement.retain.get_or_insert_default().extend(list),
+            Item::NoNewPrivs(on) => self.confinement.no_new_privs = *on,
+            Item::Net { index: _, item } => self.net(item)?,
+            Item::UtsName(name) => self.confinement.hostname = Some(name.clone()),
+            Item::HookMount(_) => return Err(Refusal::Hook),
+        }
+        Ok(())
+    }
+
+    /// Sets a variable, over what was said before.
+    fn set(&mut self, name: &str, value: &str) {
+        self.env.retain(|(other, _)| other != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn auto(&mut self, what: AutoMount) {
+        use container::launch::{CgroupMode, ProcMode, SysMode};
+        let confinement = &mut self.confinement;
+        match what {
+            AutoMount::Proc | AutoMount::ProcMixed => confinement.proc = Some(ProcMode::Mixed),
+            AutoMount::ProcRw => confinement.proc = Some(ProcMode::Writable),
+            AutoMount::Sys | AutoMount::SysMixed => confinement.sys = Some(SysMode::Mixed),
+            AutoMount::SysRo => confinement.sys = Some(SysMode::ReadOnly),
+            AutoMount::SysRw => confinement.sys = Some(SysMode::Writable),
+            AutoMount::CgroupRo => confinement.cgroup = Some(CgroupMode::ReadOnly),
+            AutoMount::Cgroup | AutoMount::CgroupMixed | AutoMount::CgroupRw => {
+                confinement.cgroup = Some(CgroupMode::Writable);
+            }
+        }
+    }
+
+    fn net(&mut self, item: &lxc::NetItem) -> Result<(), Refusal> {
+        use lxc::{LinkKind, NetItem};
+        match item {
+            NetItem::Kind(LinkKind::None) => self.confinement.network = Some(Network::Shared),
+            NetItem::Kind(LinkKind::Empty) => self.confinement.network = Some(Network::Empty),
+            // The loopback, which is all that `empty` has, is up without being asked.
+            NetItem::Up => {}
+            other => return Err(Refusal::Network(other.to_string())),
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, entry: &MountEntry, sight: &Sight<'_>, warnings: &mut Vec<String>) -> Result<(), Refusal> {
+        let options = entry.options.iter().map(|option| match option {
+            MountOption::Create(lxc::Create::Dir) => "create=dir",
+            MountOption::Create(lxc::Create::File) => "create=file",
+            MountOption::Optional => "optional",
+            MountOption::OriginMkdir => "origin=mkdir",
+            MountOption::Kernel(text) => text,
+        });
+        let mut mount =
+            Mount::from_fstab(&entry.source, &entry.target, &entry.fstype, options).map_err(Refusal::Mount)?;
+        match &mut mount.source {
+            Source::Device { path, .. } if below(path, "/exports").is_some() => {
+                if !mount.optional {
+                    return Err(Refusal::Exports);
+                }
+                warnings.push(format!("{}: {path}: is left out: this version exports no paths", sight.document));
+                return Ok(());
+            }
+            Source::Device { path, recursive, create } => match sight.find(path) {
+                // Who writes to a volume shall not choose what of the device is mounted.
+                Ok(Some((owner, volume, rest))) => {
+                    self.uses.extend(sight.other(owner));
+                    let (dir, path) = (format!("/volumes/{owner}/{}", volume.name), rest.to_owned());
+                    mount.source = Source::Within { dir, path, recursive: *recursive, create: *create };
+                }
+                Err(_) if mount.optional => {}
+                found => found.map(drop)?,
+            },
+            Source::Filesystem { options, .. } => self.overlay(options, sight)?,
+            Source::Within { .. } | Source::Inside { .. } => {}
+        }
+        self.mounts.push(mount);
+        Ok(())
+    }
+
+    /// The directories that an overlay has: volumes, or the container's own storage where it writes.
+    fn overlay(&mut self, options: &[String], sight: &Sight<'_>) -> Result<(), Refusal> {
+        for option in options {
+            match option.split_once('=') {
+                Some(("lowerdir", list)) => {
+                    for path in list.split(':') {
+                        self.uses.extend(sight.layer(path)?);
+                    }
+                }
+                Some(("upperdir" | "workdir", dir)) => self.dirs.push(sight.own_storage(dir)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The device's firmware and modules, where it has them and the container did not decline.
+    fn firmware(&mut self, sight: &Sight<'_>) {
+        if !sight.manifest.automodfw {
+            return;
+        }
+        let modules = sight.settings.kernel.as_ref().map(|release| format!("/lib/modules/{release}"));
+        for path in std::iter::once("/lib/firmware".to_owned()).chain(modules) {
+            self.mounts.push(Mount {
+                target: path.trim_start_matches('/').to_owned(),
+                source: Source::Device { path, recursive: false, create: false },
+                attributes: super::confine::READ_ONLY,
+                create: Some(Create::Dir),
+                optional: true,
+            });
+        }
+    }
+
+    fn root(&mut self, sight: &Sight<'_>) -> Result<Root, Refusal> {
+        let own = &sight.manifest.name;
+        // Nodes of an image work only for a container that brings its own `/dev`.
+        let devices = !self.autodev;
+        let Some(rootfs) = self.rootfs.take() else {
+            let image = sight.manifest.root_volume.as_ref().ok_or(Refusal::NoRoot)?;
+            return Ok(Root { layers: vec![format!("/volumes/{own}/{}", image.file)], writable: None, devices });
+        };
+        for lower in &rootfs.lowers {
+            self.uses.extend(sight.layer(lower)?);
+        }
+        let upper = sight.own_storage(&rootfs.upper)?;
+        let (parent, _) = upper.rsplit_once('/').ok_or_else(|| Refusal::Upper(upper.clone()))?;
+        let work = sight.own_storage(&format!("{parent}/work"))?;
+        if work == upper {
+            return Err(Refusal::Upper(upper));
+        }
+        self.dirs.extend([upper.clone(), work.clone()]);
+        Ok(Root { layers: rootfs.lowers, writable: Some(Writable { upper, work }), devices })
+    }
+}
+
+impl Sight<'_> {
+    fn refused(&self, line: &lxc::Line, why: Refusal) -> PlanError {
+        let text = line.item.to_string();
+        let key = text.split_once(" = ").map_or(text.as_str(), |(key, _)| key).to_owned();
+        PlanError::refused(self.document, Where::Line { number: line.number, key }, why)
+    }
+
+    /// The container whose volume a layer is, if it is another one.
+    fn layer(&self, path: &str) -> Result<Option<String>, Refusal> {
+        let (owner, _, _) = self.find(path)?.ok_or_else(|| Refusal::Layer(path.to_owned()))?;
+        Ok(self.other(owner))
+    }
+
+    fn other(&self, owner: &ContainerName) -> Option<String> {
+        (*owner != self.manifest.name).then(|| owner.to_string())
+    }
+
+    /// A directory within the container's own storage.
+    fn own_storage(&self, path: &str) -> Result<String, Refusal> {
+        match self.find(path)? {
+            Some((owner, Volume { what: What::Storage { .. }, .. }, rest))
+                if *owner == self.manifest.name && !rest.is_empty() =>
+            {
+                Ok(path.to_owned())
+            }
+            _ => Err(Refusal::Upper(path.to_owned())),
+        }
+    }
+
+    /// Owner, volume and what follows it; `None` for a path that is not below `/volumes`.
+    fn find<'p>(&self, path: &'p str) -> Result<Option<(&ContainerName, &Volume, &'p str)>, Refusal> {
+        let Some(rest) = below(path, "/volumes") else { return Ok(None) };
+        let found = self.volumes.iter().find_map(|(owner, volumes)| {
+            let rest = below(rest, owner.as_str())?;
+            volumes.iter().find_map(|volume| Some((owner, volume, below(rest, &volume.name)?)))
+        });
+        found.map(Some).ok_or_else(|| Refusal::NoVolume(path.to_owned()))
+    }
+}
+
+/// What is left of a path below a directory, without the slash; empty for the directory itself.
+pub(crate) fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(dir)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+}
+
+impl DeviceAccess {
+    fn take(&mut self, allow: bool, rule: DeviceRule) {
+        match (allow, rule, &mut *self) {
+            (true, DeviceRule::All, _) => *self = Self::All,
+            (false, DeviceRule::All, _) => *self = Self::Rules(vec![(false, rule)]),
+            // More than everything there is not.
+            (true, _, Self::All) => {}
+            (false, _, Self::All) => *self = Self::Rules(vec![(false, rule)]),
+            (_, _, Self::Rules(rules)) => rules.push((allow, rule)),
+        }
+    }
+}
+
+/// A line about the cgroup; `None` if it limits nothing.
+fn setting(version: CgroupVersion, file: &str, value: &str) -> Result<Option<GroupSetting>, Refusal> {
+    let key = format!("lxc.{version}.{file}");
+    let limit = match (version, file) {
+        (CgroupVersion::V1, "memory.limit_in_bytes") | (CgroupVersion::V2, "memory.max") => Limit::Memory,
+        (_, "pids.max") => Limit::Tasks,
+        (version, _) => {
+            let version = match version {
+                CgroupVersion::V1 => Version::V1,
+                CgroupVersion::V2 => Version::V2,
+            };
+            let setting = Setting::File(version, file.to_owned(), value.to_owned());
+            return Ok(Some(GroupSetting { key, setting }));
+        }
+    };
+    if value == "max" || value == "-1" {
+        return Ok(None);
+    }
+    let bytes = bytes(value).ok_or_else(|| Refusal::Bytes(value.to_owned()))?;
+    Ok(Some(GroupSetting { key, setting: Setting::Limit(limit(bytes)) }))
+}
+
+/// A number with the kernel's suffixes: `10M`.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let shift = match unit {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_the_suffixes_of_the_kernel() {
+        assert_eq!(["0", "10M", "4k", "1G"].map(bytes), [Some(0), Some(10 << 20), Some(4096), Some(1 << 30)]);
+        assert_eq!(["", "M", "1T", "1 M", "-1", "99999999999G"].map(bytes), [None; 6]);
+    }
+
+    #[test]
+    fn a_path_is_below_a_directory_by_whole_names() {
+        assert_eq!(below("/volumes/web/x", "/volumes"), Some("web/x"));
+        assert_eq!(below("/volumes", "/volumes"), Some(""));
+        assert_eq!(below("/volumes2/x", "/volumes"), None);
+    }
+
+    #[test]
+    fn device_rules_count_from_the_last_that_is_about_everything() {
+        let null = DeviceRule::Nodes {
+            kind: lxc::DeviceKind::Character,
+            major: Some(1),
+            minor: Some(3),
+            access: lxc::Access { read: true, write: true, mknod: true },
+        };
+        let read = |rules: &[(bool, DeviceRule)]| {
+            let mut devices = DeviceAccess::All;
+            rules.iter().for_each(|(allow, rule)| devices.take(*allow, *rule));
+            devices
+        };
+        assert_eq!(read(&[(true, DeviceRule::All)]), DeviceAccess::All);
+        assert_eq!(read(&[(true, null)]), DeviceAccess::All);
+        let strict = [(false, DeviceRule::All), (true, null)];
+        assert_eq!(read(&strict), DeviceAccess::Rules(strict.to_vec()));
+        assert_eq!(read(&[strict[0], strict[1], (true, DeviceRule::All)]), DeviceAccess::All);
+    }
+}

@@ -1,0 +1,439 @@
+//! Plans of whole states, with the configurations that tools write.
+
+use std::collections::BTreeMap;
+
+use container::cgroup::{Limit, Version};
+use container::launch::{CgroupMode, Namespaces, Output, ProcMode, Source, SysMode};
+use statemachine::transition::{Decision, decide};
+
+use super::*;
+
+const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// What a template writes for the container NAME with an image that says nothing.
+fn template(name: &str) -> String {
+    format!(
+        "lxc.tty.max = 8\n\
+         lxc.pty.max = 1024\n\
+         lxc.cgroup.devices.allow = a\n\
+         lxc.rootfs.path = overlayfs:/volumes/{name}/root.squashfs:/volumes/{name}/lxc-overlay/upper\n\
+         lxc.init.cmd = /sbin/init\n\
+         lxc.namespace.keep = user  net  ipc\n\
+         lxc.mount.auto = proc  sys:rw  cgroup\n\
+         lxc.mount.entry = /etc/resolv.conf etc/resolv.conf none bind,rw,create=file 0 0\n\
+         lxc.mount.entry = tmpfs run tmpfs rw,nodev,relatime,create=dir,mode=755 0 0\n"
+    )
+}
+
+/// A state under construction.
+struct State {
+    entries: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
+}
+
+impl State {
+    fn new() -> Self {
+        let spec = ("#spec".to_owned(), "\"pantavisor-service-system@1\"".to_owned());
+        Self { entries: BTreeMap::from([spec]), files: BTreeMap::new() }
+    }
+
+    fn with(mut self, key: &str, value: &str) -> Self {
+        self.entries.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    fn object(self, key: &str) -> Self {
+        self.with(key, &format!("{ID:?}"))
+    }
+
+    /// A container as tools make it, with further members of its manifest, and its configuration.
+    fn container(mut self, name: &str, members: &str, config: &str) -> Self {
+        let key = format!("{name}/lxc.container.conf");
+        self.files.insert(key.clone(), config.to_owned());
+        let storage = r#""storage":{"lxc-overlay":{"persistence":"boot"},"docker--data":{"persistence":"permanent"}}"#;
+        let own = r#""type":"lxc","config":"lxc.container.conf","root-volume":"root.squashfs","volumes":[]"#;
+        let manifest = format!(r#"{{"name":"{name}",{own},{storage}{members}}}"#);
+        self.object(&format!("{name}/root.squashfs")).object(&key).with(&format!("{name}/run.json"), &manifest)
+    }
+
+    fn revision(&self) -> Revision {
+        let entries: Vec<_> = self.entries.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
+        Revision::parse(format!("{{{}}}", entries.join(",")).as_bytes()).unwrap()
+    }
+
+    fn plan_with(&self, settings: &Settings) -> Result<Plan, PlanError> {
+        Plan::of(&self.revision(), settings, |key| self.files.get(key).map(|text| text.clone().into_bytes()))
+    }
+
+    fn plan(&self) -> Plan {
+        self.plan_with(&Settings::default()).unwrap()
+    }
+}
+
+/// The program of a container whose configuration is the template and further lines.
+fn program(members: &str, lines: &str) -> Result<Program, String> {
+    let state = State::new().container("web", members, &(template("web") + lines));
+    let plan = state.plan_with(&Settings::default()).map_err(|error| error.to_string())?;
+    Ok(plan.get("web").unwrap().program.clone().unwrap())
+}
+
+fn refused(members: &str, lines: &str) -> String {
+    program(members, lines).unwrap_err()
+}
+
+#[test]
+fn a_container_of_a_template_is_planned_as_its_lines_say() {
+    let state = State::new().container("web", r#","group":"app","automodfw":"no""#, &template("web"));
+    let plan = state.object("_config/web/etc/x").plan();
+    let web = plan.get("web").unwrap();
+    assert_eq!((web.group.as_str(), web.manager, web.overlay), ("app", false, true));
+    let names: Vec<_> = web.volumes.iter().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names, ["root.squashfs", "lxc-overlay", "docker--data"]);
+    let program = web.program.as_ref().unwrap();
+    let launch = &program.launch;
+    assert_eq!(launch.root.layers, ["/volumes/web/root.squashfs"]);
+    assert_eq!(launch.root.writable.as_ref().unwrap().work, "/volumes/web/lxc-overlay/work");
+    assert_eq!(program.dirs, ["/volumes/web/lxc-overlay/upper", "/volumes/web/lxc-overlay/work"]);
+    assert_eq!(launch.namespaces, Namespaces { net: false, ipc: false, ..Namespaces::OWN });
+    assert_eq!(launch.hostname.as_deref(), Some("web"));
+    let kernel = (launch.proc, launch.sys, launch.cgroup);
+    assert_eq!(kernel, (Some(ProcMode::Mixed), Some(SysMode::Writable), Some(CgroupMode::Writable)));
+    assert_eq!(launch.dev.unwrap().ptys, 1024);
+    let targets: Vec<_> = launch.mounts.iter().map(|mount| mount.target.as_str()).collect();
+    assert_eq!(targets, ["etc/resolv.conf", "run"]);
+    assert_eq!(launch.process.argv, ["/sbin/init"]);
+    assert_eq!((&program.devices, launch.process.output), (&DeviceAccess::All, Output::Log));
+    assert!(launch.masked.contains(&"/proc/kcore".to_owned()) && !launch.masked.contains(&"/sys/firmware".to_owned()));
+    assert!(launch.process.env.contains(&("container".into(), "pv-app".into())));
+}
+
+#[test]
+fn the_same_revision_has_the_same_plan() {
+    let state = State::new().container("b", "", &template("b")).container("a", "", &template("a"));
+    assert_eq!(state.plan(), state.plan());
+}
+
+#[test]
+fn containers_come_in_the_order_of_their_groups() {
+    let state = State::new()
+        .container("a", r#","group":"app""#, &template("a"))
+        .container("b", r#","group":"root""#, &template("b"))
+        .container("c", r#","group":"platform""#, &template("c"));
+    let members = state.plan().members();
+    assert_eq!(members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
+    assert!(members.is_sorted_by_key(|member| member.group));
+}
+
+#[test]
+fn the_policy_of_a_container_is_its_group_s_in_the_machine_s_words() {
+    let members = r#","group":"app","status_goal":"READY""#;
+    let policy = State::new().container("web", members, &template("web")).plan().members()[0].policy;
+    assert_eq!((policy.goal, policy.restart, policy.grace), (Goal::Ready, RestartPolicy::Container, STOP_GRACE));
+    assert_eq!((policy.timeout, policy.recovery.stable_timeout), (Span::seconds(30), Span::seconds(30)));
+    assert_eq!((policy.recovery.policy, policy.recovery.max_retries), (RecoveryPolicy::OnFailure, 5));
+    assert_eq!((policy.recovery.backoff_factor, policy.recovery.backoff_policy), (Factor(2000), Backoff::Reboot));
+}
+
+#[test]
+fn a_group_without_a_timeout_has_that_of_the_device() {
+    let device = r#"{"groups":[{"name":"only"}]}"#;
+    let state = State::new().container("web", "", &template("web")).with("device.json", device);
+    let settings = Settings { group_timeout: Span::seconds(7), ..Settings::default() };
+    assert_eq!(state.plan_with(&settings).unwrap().members()[0].policy.timeout, Span::seconds(7));
+}
+
+#[test]
+fn a_container_that_is_only_mounted_has_nothing_to_start() {
+    let plan = State::new()
+        .object("data/x.squashfs")
+        .with("data/run.json", r#"{"name":"data","group":"data","root-volume":"x.squashfs"}"#)
+        .plan();
+    let data = plan.get("data").unwrap();
+    assert_eq!((data.program.as_ref(), data.volumes.len(), data.member.policy.goal), (None, 1, Goal::Mounted));
+}
+
+#[test]
+fn every_line_finds_its_place_in_the_launch() {
+    let launch = program(
+        r#","automodfw":"no","env":{"B":"manifest"}"#,
+        "lxc.init.cmd = /ep.sh \"nginx\"\"-g\"\"daemon off;\"\nlxc.init.cwd = /srv\nlxc.init.uid = 33\nlxc.init.gid = 34\n\
+         lxc.environment = PATH=/bin\nlxc.environment = A=1\nlxc.environment = B=config\nlxc.console.path = none\n\
+         lxc.autodev = 0\nlxc.mount.auto = proc:rw sys:ro cgroup:ro\nlxc.cap.keep = net_admin chown\n\
+         lxc.no_new_privs = 1\nlxc.uts.name = host\nlxc.pty.max = 3\n",
+    )
+    .unwrap()
+    .launch;
+    let process = &launch.process;
+    assert_eq!(process.argv, ["/ep.sh", "nginx", "-g", "daemon off;"]);
+    assert_eq!((process.cwd.as_str(), process.uid, process.gid, process.no_new_privs), ("/srv", 33, 34, true));
+    let get = |name: &str| process.env.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+    assert_eq!([get("PATH"), get("A"), get("B")], [Some("/bin"), Some("1"), Some("manifest")]);
+    assert_eq!(process.env.iter().filter(|(name, _)| name == "B").count(), 1);
+    assert_eq!(process.output, Output::Discard);
+    assert_eq!((process.capabilities.bounding, process.capabilities.ambient), (1 << 12 | 1, 1 << 12 | 1));
+    assert_eq!((launch.dev, launch.root.devices, launch.hostname.as_deref()), (None, true, Some("host")));
+    assert_eq!((launch.proc, launch.sys), (Some(ProcMode::Writable), Some(SysMode::ReadOnly)));
+    assert_eq!(launch.cgroup, Some(CgroupMode::ReadOnly));
+    assert!(launch.masked.iter().chain(&launch.read_only).all(|path| path.starts_with("/sys")), "{launch:?}");
+}
+
+#[test]
+fn capabilities_are_those_that_are_left_or_kept() {
+    let bounding = |lines: &str| program("", lines).unwrap().launch.process.capabilities.bounding;
+    assert_eq!(bounding(""), u64::MAX);
+    assert_eq!(bounding("lxc.cap.drop = sys_admin\nlxc.cap.drop = chown\n"), !(1 << 21 | 1));
+    assert_eq!(bounding("lxc.cap.keep = none\n"), 0);
+    let error = refused("", "lxc.cap.keep = chown\nlxc.cap.drop = kill\n");
+    assert!(error.contains("web/lxc.container.conf: lxc.cap.keep and lxc.cap.drop exclude"), "{error}");
+}
+
+#[test]
+fn a_container_that_keeps_every_capability_is_told_of() {
+    let warnings = |lines: &str| State::new().container("web", "", &(template("web") + lines)).plan().warnings;
+    assert!(warnings("").iter().any(|warning| warning.contains("keeps every capability")));
+    assert_eq!(warnings("lxc.cap.keep = chown\n"), [""; 0]);
+}
+
+#[test]
+fn the_network_is_shared_only_where_the_configuration_says_so() {
+    let own = |lines: &str| program("", lines).unwrap().launch.namespaces.net;
+    assert!(!own(""));
+    assert!(own("lxc.namespace.keep = user ipc\n"));
+    assert!(!own("lxc.namespace.keep = user ipc\nlxc.net.0.type = none\n"));
+    assert!(own("lxc.namespace.keep = user ipc\nlxc.net.0.type = empty\nlxc.net.0.flags = up\n"));
+    let silent = template("web").replace("lxc.namespace.keep = user  net  ipc\n", "");
+    let plan = State::new().container("web", "", &silent).plan();
+    assert_eq!(plan.containers[0].program.as_ref().unwrap().launch.namespaces, Namespaces::OWN);
+}
+
+#[test]
+fn limits_go_to_the_group_whatever_generation_they_are_written_for() {
+    let lines = "lxc.cgroup.memory.limit_in_bytes = 10M\nlxc.cgroup2.pids.max = 64\nlxc.cgroup2.memory.max = max\n\
+                 lxc.cgroup.cpu.shares = 512\n";
+    let settings: Vec<_> = program("", lines).unwrap().settings.into_iter().map(|one| one.setting).collect();
+    let shares = Setting::File(Version::V1, "cpu.shares".into(), "512".into());
+    assert_eq!(settings, [Setting::Limit(Limit::Memory(10 << 20)), Setting::Limit(Limit::Tasks(64)), shares]);
+    assert!(refused("", "lxc.cgroup.pids.max = many\n").contains("line 10: lxc.cgroup.pids.max: \"many\""));
+}
+
+#[test]
+fn device_rules_are_kept_in_their_order() {
+    let lines = "lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:3 rwm\n";
+    let DeviceAccess::Rules(rules) = program("", lines).unwrap().devices else { panic!("no rules") };
+    let rules: Vec<_> = rules.iter().map(|(allow, rule)| (*allow, rule.to_string())).collect();
+    assert_eq!(rules, [(false, "a".into()), (true, "c 1:3 rwm".into())]);
+}
+
+#[test]
+fn volumes_of_other_containers_are_layers_and_sources_and_make_a_dependency() {
+    let config = template("web")
+        .replace("overlayfs:/volumes/web/", "overlayfs:/volumes/web/root.squashfs:/volumes/base/")
+        + "lxc.mount.entry = /volumes/db/docker--data/sub srv none bind,ro,create=dir 0 0\n";
+    let state = State::new().container("base", "", &template("base")).container("db", "", &template("db")).container(
+        "web",
+        r#","automodfw":"no""#,
+        &config,
+    );
+    let plan = state.plan();
+    let web = plan.get("web").unwrap();
+    assert_eq!(web.uses.iter().map(String::as_str).collect::<Vec<_>>(), ["base", "db"]);
+    let launch = &web.program.as_ref().unwrap().launch;
+    assert_eq!(launch.root.layers, ["/volumes/web/root.squashfs", "/volumes/base/root.squashfs"]);
+    let source = &launch.mounts.last().unwrap().source;
+    assert!(
+        matches!(source, Source::Within { dir, path, .. } if dir == "/volumes/db/docker--data" && path == "sub"),
+        "{source:?}"
+    );
+}
+
+#[test]
+fn an_overlay_of_its_own_storage_has_its_directories_made() {
+    let entry = "lxc.mount.entry = /volumes/web/x srv overlay lowerdir=/volumes/web/root.squashfs/srv,\
+                 upperdir=/volumes/web/docker--data/upper,workdir=/volumes/web/docker--data/work,create=dir 0 0\n";
+    let dirs = program("", entry).unwrap().dirs;
+    assert_eq!(&dirs[..2], ["/volumes/web/docker--data/upper", "/volumes/web/docker--data/work"]);
+    let foreign = entry.replace("docker--data", "nothing");
+    assert!(refused("", &foreign).contains("/volumes/web/nothing/upper"));
+}
+
+#[test]
+fn what_cannot_be_followed_is_refused_with_its_place() {
+    for (members, lines, why) in [
+        ("", "lxc.hook.mount = /lib/x.sh\n", "web/lxc.container.conf: line 10: lxc.hook.mount: hooks are"),
+        ("", "lxc.net.0.type = veth\n", "line 10: lxc.net.0.type: type = veth: this version has only"),
+        ("", "lxc.net.0.ipv4.address = 10.0.3.7/24\n", "lxc.net.0.ipv4.address"),
+        ("", "lxc.unknown = 1\n", "web/lxc.container.conf: line 10: lxc.unknown: this key is not supported"),
+        ("", "lxc.mount.entry = /volumes/no/x y none bind 0 0\n", "lxc.mount.entry: /volumes/no/x is no volume"),
+        ("", "lxc.mount.entry = /exports/a/b y none bind 0 0\n", "exports no paths"),
+        ("", "lxc.mount.entry = /a y none bind,size=1 0 0\n", "\"size=1\" is no option of this kind of mount"),
+        ("", "lxc.mount.entry = a y none bind 0 0\n", "\"a\" must lead from the root"),
+        ("", "lxc.rootfs.path = overlayfs:/:/volumes/web/lxc-overlay/upper\n", "/: a layer is a volume"),
+        (
+            "",
+            "lxc.rootfs.path = overlayfs:/volumes/web/root.squashfs:/volumes/web/lxc-overlay\n",
+            "must lie within storage",
+        ),
+        ("", "lxc.rootfs.path = overlayfs:/volumes/web/root.squashfs:/storage/x/upper\n", "must lie within storage"),
+        (
+            "",
+            "lxc.rootfs.path = overlayfs:/volumes/web/root.squashfs:/volumes/web/lxc-overlay/work\n",
+            "must lie within",
+        ),
+        ("", "lxc.namespace.keep = user net\nlxc.net.0.type = empty\n", "exclude each other"),
+        ("", "lxc.namespace.keep = user uts\nlxc.uts.name = x\n", "exclude each other"),
+        ("", "lxc.namespace.keep = user cgroup\n", "a writable cgroup tree needs a cgroup namespace"),
+        (r#","drivers":{"required":["wifi"]}"#, "", "web/run.json: drivers.required: this version loads no drivers"),
+        (r#","services":{"required":[{"name":"a","target":"b"}]}"#, "", "web/run.json: services.required"),
+        (r#","network":{"ip":"10.0.3.2"}"#, "", "web/run.json: network"),
+        (r#","remount":{"default":[{"/x":"nosuid"}]}"#, "", "web/run.json: remount"),
+    ] {
+        let error = refused(members, lines);
+        assert!(error.contains(why), "{lines}{members}: {error}");
+    }
+}
+
+#[test]
+fn a_volume_that_cannot_be_mounted_is_refused_with_its_place() {
+    let plan = |members: &str, more: &str| {
+        let manifest = format!(r#"{{"name":"a","group":"data",{members}}}"#);
+        let state = State::new().object("a/x.ext3").object("a/s/x.squashfs").object("a/x.squashfs");
+        let state = state.with("a/_dm/x.squashfs.json", "{}").with("a/run.json", &manifest);
+        let state = if more.is_empty() { state } else { state.with("disks.json", more) };
+        state
+            .plan_with(&Settings::default())
+            .map(|plan| plan.containers[0].volumes.clone())
+            .map_err(|error| error.to_string())
+    };
+    let crypt = r#"[{"name":"d","type":"dm-crypt-versatile","path":"a,1,b","default":"yes"}]"#;
+    for (members, disks, why) in [
+        (r#""root-volume":"dm:x.squashfs""#, "", "a/run.json: root-volume: this version cannot check images"),
+        (r#""volumes":["x.ext3"]"#, "", "a/run.json: volumes: images of type \"ext3\""),
+        (
+            r#""volumes":["s/x.squashfs"],"storage":{"s":{"persistence":"boot"}}"#,
+            "",
+            "storage.s: s would cover another",
+        ),
+        (
+            r#""storage":{"s":{"persistence":"permanent","disk":"d"}}"#,
+            crypt,
+            "storage.s: disks of type dm-crypt-versatile",
+        ),
+        (r#""storage":{"s":{"persistence":"permanent"}}"#, crypt, "storage.s: disks of type dm-crypt-versatile"),
+        (
+            r#""storage":{"s":{"persistence":"revision","disk":"d"}}"#,
+            r#"[{"name":"d","type":"volume-disk"}]"#,
+            "persistence \"revision\" is only",
+        ),
+    ] {
+        let error = plan(members, disks).unwrap_err();
+        assert!(error.contains(why), "{members}: {error}");
+    }
+    let volume = r#"[{"name":"d","aliases":["e"],"type":"volume-disk"}]"#;
+    let volumes = plan(r#""storage":{"s":{"persistence":"permanent","disk":"e"}}"#, volume).unwrap();
+    assert!(matches!(&volumes[0].what, What::Storage { disk: Some(disk), .. } if disk == "d"), "{volumes:?}");
+    // What lives in memory does not go to a disk that nobody named.
+    assert!(plan(r#""storage":{"s":{"persistence":"boot"}}"#, crypt).is_ok());
+}
+
+#[test]
+fn an_optional_mount_without_a_source_is_no_error() {
+    let lines = "lxc.mount.entry = /exports/a/b y none bind,optional 0 0\n\
+                 lxc.mount.entry = /volumes/x/web z none bind,rw,create=dir,optional,noexec 0 0\n";
+    let mounts = program(r#","automodfw":"no""#, lines).unwrap().launch.mounts;
+    assert_eq!(mounts.iter().map(|mount| mount.target.as_str()).collect::<Vec<_>>(), ["etc/resolv.conf", "run", "z"]);
+}
+
+#[test]
+fn firmware_and_modules_appear_unless_declined() {
+    let targets = |members: &str| -> Vec<String> {
+        let state = State::new().container("web", members, &template("web"));
+        let plan = state.plan_with(&Settings { kernel: Some("6.1".into()), ..Settings::default() }).unwrap();
+        plan.containers[0]
+            .program
+            .as_ref()
+            .unwrap()
+            .launch
+            .mounts
+            .iter()
+            .skip(2)
+            .map(|one| one.target.clone())
+            .collect()
+    };
+    assert_eq!(targets(""), ["lib/firmware", "lib/modules/6.1"]);
+    assert_eq!(targets(r#","automodfw":"no""#), [""; 0]);
+}
+
+#[test]
+fn without_a_root_of_its_own_the_image_is_the_root_and_read_only() {
+    let plan = State::new().container("web", "", "lxc.init.cmd = /x\n").plan();
+    let root = &plan.containers[0].program.as_ref().unwrap().launch.root;
+    assert_eq!((root.layers.as_slice(), &root.writable), (&["/volumes/web/root.squashfs".to_owned()][..], &None));
+}
+
+#[test]
+fn a_manager_is_whom_the_revision_or_the_device_makes_one() {
+    let manager = |members: &str, absent_roles| {
+        let state = State::new().container("web", members, &template("web"));
+        state.plan_with(&Settings { absent_roles, ..Settings::default() }).unwrap().containers[0].manager
+    };
+    assert!(manager(r#","roles":["mgmt"]"#, AbsentRoles::ReadinessOnly));
+    assert!(!manager("", AbsentRoles::ReadinessOnly));
+    assert!(manager("", AbsentRoles::Mgmt));
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named() {
+    let state = State::new().container("web", "", &template("web"));
+    let error = Plan::of(&state.revision(), &Settings::default(), |_| None).unwrap_err();
+    assert_eq!(error, PlanError::Unreadable("web/lxc.container.conf".into()));
+}
+
+#[test]
+fn rows_are_sorted_and_know_their_owners() {
+    let app = r#","group":"app""#;
+    let plan =
+        State::new().container("web", app, &template("web")).object("_config/web/x").object("bsp/kernel.img").plan();
+    let rows = plan.rows();
+    assert!(rows.is_sorted_by_key(|row| row.path));
+    let owner = |path: &str| rows.iter().find(|row| row.path == path).unwrap().owner;
+    assert_eq!(owner("_config/web/x"), transition::Owner::Container("web"));
+    assert_eq!(owner("bsp/kernel.img"), transition::Owner::Base);
+    assert!(!rows.iter().any(|row| row.path == "#spec"));
+}
+
+#[test]
+fn a_change_in_place_takes_along_who_uses_what_changed() {
+    let app = r#","group":"app""#;
+    let config = template("web") + "lxc.mount.entry = /volumes/db/docker--data srv none bind 0 0\n";
+    let state = |content: &str| {
+        State::new()
+            .container("db", app, &template("db"))
+            .container("web", app, &config)
+            .container("other", app, &template("other"))
+            .with("db/x.json", content)
+    };
+    let (old, new) = (state("1").plan(), state("2").plan());
+    let (before, after) = (old.rows(), new.rows());
+    let Decision::InPlace(change) = decide(&before, &after) else { panic!("a reboot") };
+    let switch = switch(change, &old, &new);
+    let started: Vec<_> = switch.start.iter().map(|member| member.name.as_str()).collect();
+    assert_eq!(
+        (switch.stop.as_slice(), started.as_slice()),
+        (&["db".to_owned(), "web".to_owned()][..], &["db", "web"][..])
+    );
+}
+
+#[test]
+fn a_container_that_changes_its_default_group_is_started_anew() {
+    let state = || State::new().container("b", "", &template("b")).container("c", "", &template("c"));
+    let device =
+        r#"{"groups":[{"name":"one","restart_policy":"container"},{"name":"two","restart_policy":"container"}]}"#;
+    let old = state().with("device.json", device).plan();
+    let mut new = old.clone();
+    // As when a container came that took its place: the same files, another group.
+    new.containers[0].member.group = 0;
+    let (before, after) = (old.rows(), new.rows());
+    let Decision::InPlace(change) = decide(&before, &after) else { panic!("a reboot") };
+    assert_eq!(switch(change, &old, &old), Switch::default());
+    assert_eq!(switch(change, &old, &new).stop, ["b"]);
+}

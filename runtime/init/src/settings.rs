@@ -1,0 +1,164 @@
+//! What PID 1 is told before it reads anything of a revision: the words of its command line, and one file.
+//!
+//! ```text
+//!   cairn.role=trial cairn.mark …     from the firmware: arguments of PID 1, else /proc/cmdline
+//!   /etc/cairn/conf                   from whoever built the initramfs: `key=value`, a line each
+//!     board=host                      which board of this program
+//!     line=demo                       the product line; with the board it is what a revision must fit
+//!     signatures=strict               disabled, lenient, audit, strict
+//!     commit_delay=25                 seconds for which the goals of a trial must hold
+//!     attempts=3                      boots of a trial
+//!   /etc/cairn/trust/*.pem            certificates and public keys
+//! ```
+//!
+//! The file is part of what boots, and so as trusted as this program. A command line is not: words can choose what was
+//! booted, never what is trusted. Unknown keys are errors, since a misspelt `signatures` would be a weaker device.
+
+use std::fmt;
+use std::time::Duration;
+
+use formats::compatible::Fit;
+use formats::verify::Mode;
+use statemachine::limits::Limits;
+
+/// Where the file lies in the initramfs.
+pub const FILE: &str = "/etc/cairn/conf";
+
+/// Where the keys lie.
+pub const TRUST: &str = "/etc/cairn/trust";
+
+/// The longest file that is read.
+const FILE_MAX: usize = 16 * 1024;
+
+/// What a device is set up to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The product that this device is.
+    pub fit: Fit,
+    /// How much it asks of signatures.
+    pub signatures: Mode,
+    /// How long the goals of a trial must hold.
+    pub commit_delay: Duration,
+    /// Bounds of attempts.
+    pub limits: Limits,
+    /// The words of the firmware.
+    pub words: String,
+}
+
+/// What is wrong with the settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    File(String),
+    /// A line is no `key=value`, or its value is not one of those.
+    Line(usize, String),
+    /// A key that nothing knows.
+    Key(usize, String),
+    /// A key that is needed.
+    Missing(&'static str),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(why) => write!(f, "{FILE}: {why}"),
+            Self::Line(number, line) => write!(f, "{FILE}, line {number}: {line:?} is not understood"),
+            Self::Key(number, key) => write!(f, "{FILE}, line {number}: there is no setting {key:?}"),
+            Self::Missing(key) => write!(f, "{FILE}: {key} is missing"),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl Settings {
+    /// Reads the file. `words` are the arguments of PID 1; without any, the kernel's command line counts.
+    ///
+    /// # Errors
+    /// [`SettingsError`]
+    pub fn read(words: &[String]) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(FILE).map_err(|error| SettingsError::File(error.to_string()))?;
+        if text.len() > FILE_MAX {
+            return Err(SettingsError::File(format!("more than {FILE_MAX} bytes")));
+        }
+        let words = if words.is_empty() {
+            std::fs::read_to_string("/proc/cmdline").unwrap_or_default()
+        } else {
+            words.join(" ")
+        };
+        Self::parse(&text, words)
+    }
+
+    fn parse(text: &str, words: String) -> Result<Self, SettingsError> {
+        let (mut board, mut product) = (None, None);
+        let mut signatures = Mode::Strict;
+        let mut commit_delay = Duration::from_secs(25);
+        let mut limits = Limits::FIELD;
+        for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = || SettingsError::Line(number, line.to_owned());
+            let (key, value) = line.split_once('=').ok_or_else(wrong)?;
+            match key {
+                "board" => board = Some(value.to_owned()),
+                "line" => product = Some(value.to_owned()),
+                "signatures" => signatures = Mode::parse(value).ok_or_else(wrong)?,
+                "commit_delay" => commit_delay = Duration::from_secs(value.parse::<u16>().map_err(|_| wrong())?.into()),
+                "attempts" => {
+                    let attempts = value.parse().ok().filter(|count| (1..=limits.ceiling).contains(count));
+                    limits.attempts = attempts.ok_or_else(wrong)?;
+                }
+                _ => return Err(SettingsError::Key(number, key.to_owned())),
+            }
+        }
+        let board = board.ok_or(SettingsError::Missing("board"))?;
+        let product = product.ok_or(SettingsError::Missing("line"))?;
+        let fit = format!("{board}/{product}");
+        let fit = Fit::parse(&fit).ok_or_else(|| SettingsError::File(format!("{fit:?} is no name of a product")))?;
+        Ok(Self { fit, signatures, commit_delay, limits, words })
+    }
+
+    /// Whether a word stands on the command line.
+    #[must_use]
+    pub fn has(&self, word: &str) -> bool {
+        self.words.split_ascii_whitespace().any(|one| one == word)
+    }
+
+    /// The value of the last `key=value` on the command line.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&str> {
+        let mut words = self.words.split_ascii_whitespace().rev();
+        words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_names_the_product_and_everything_else_has_a_safe_default() {
+        let settings = Settings::parse("board=host\nline=demo\n", String::new()).unwrap();
+        assert_eq!(settings.fit.to_string(), "host/demo");
+        assert_eq!(settings.signatures, Mode::Strict);
+        assert_eq!(settings.limits, Limits::FIELD);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_an_error_and_not_a_default() {
+        let parse = |text: &str| Settings::parse(text, String::new()).unwrap_err();
+        assert_eq!(parse("board=host\nline=demo\nsignature=lenient"), SettingsError::Key(3, "signature".into()));
+        assert_eq!(parse("board=host"), SettingsError::Missing("line"));
+        assert!(matches!(parse("board=host\nline=demo\nsignatures=off"), SettingsError::Line(3, _)));
+        assert!(matches!(parse("board=host\nline=demo\nattempts=200"), SettingsError::Line(3, _)));
+    }
+
+    #[test]
+    fn the_last_word_of_a_firmware_counts() {
+        let words = "quiet cairn.role=default cairn.mark cairn.role=trial".to_owned();
+        let settings = Settings::parse("board=host\nline=demo", words).unwrap();
+        assert_eq!(settings.value("cairn.role"), Some("trial"));
+        assert!(settings.has("cairn.mark") && !settings.has("cairn.mar"));
+    }
+}

@@ -1,0 +1,97 @@
+//! The update machine at work: facts go in, one by one, and what is ordered comes back to the executor.
+//!
+//! ```text
+//!   executor ── fact (and who asked) ──▶ thread `update`: Driver::take, durable writes to their end
+//!            ◀── Taken { orders, machine } ──
+//! ```
+//!
+//! The driver and the flash live on that thread; the executor has the machine as it was after the last fact.
+
+use std::sync::Arc;
+
+use smol::channel::Sender;
+use statemachine::limits::Limits;
+use statemachine::update::{Effect, Event, Machine, State};
+
+use crate::boards::AnyFlash;
+use crate::core::{Asker, Message};
+use crate::driver::{Driver, Hands};
+use crate::threads::Worker;
+use crate::trace::Trace;
+
+/// What came of one fact.
+pub struct Taken {
+    /// Who waits for it, if somebody does.
+    pub asked: Option<Asker>,
+    /// What is to be done, in order.
+    pub orders: Vec<Effect>,
+    /// The machine afterwards.
+    pub machine: Box<Machine>,
+    /// Durable writes that reported an error.
+    pub failures: Vec<String>,
+}
+
+/// The way to the update machine.
+pub struct Updater {
+    worker: Worker<Seat>,
+}
+
+/// What sits on the thread.
+struct Seat {
+    driver: Driver,
+    flash: AnyFlash,
+    trace: Arc<Trace>,
+    tell: Sender<Message>,
+}
+
+impl Updater {
+    /// Starts the thread. `tell` hears of every fact that was taken.
+    ///
+    /// # Errors
+    /// There is no room for a thread.
+    pub fn start(limits: Limits, flash: AnyFlash, trace: Arc<Trace>, tell: Sender<Message>) -> std::io::Result<Self> {
+        let seat = Seat { driver: Driver::new(limits), flash, trace, tell };
+        Ok(Self { worker: Worker::start("update", seat)? })
+    }
+
+    /// Hands a fact in.
+    pub fn take(&self, event: Event, asked: Option<Asker>) {
+        self.worker.order(move |seat| seat.take(event, asked));
+    }
+}
+
+impl Seat {
+    fn take(&mut self, event: Event, asked: Option<Asker>) {
+        let before = self.driver.machine().state().clone();
+        let mut desk = Desk { orders: Vec::new(), failures: Vec::new(), before, trace: &self.trace };
+        self.driver.take(event, &mut self.flash, &mut desk);
+        let Desk { orders, failures, .. } = desk;
+        let machine = Box::new(self.driver.machine().clone());
+        // The executor has gone only if the process has.
+        let _ = self.tell.send_blocking(Message::Taken(Taken { asked, orders, machine, failures }));
+    }
+}
+
+/// Collects what one fact brings about.
+struct Desk<'t> {
+    orders: Vec<Effect>,
+    failures: Vec<String>,
+    before: State,
+    trace: &'t Trace,
+}
+
+impl Hands for Desk<'_> {
+    fn carry_out(&mut self, order: Effect, _: &Machine) {
+        self.trace.ordered(&order);
+        self.orders.push(order);
+    }
+
+    fn took(&mut self, event: &Event, machine: &Machine) {
+        self.trace.took(event, &self.before, machine);
+        self.before = machine.state().clone();
+    }
+
+    fn failed(&mut self, order: &Effect, error: &dyn core::fmt::Display) {
+        self.failures.push(format!("{order:?}: {error}"));
+    }
+}

@@ -1,0 +1,93 @@
+//! From the start of a planned container to its end.
+
+use std::fs;
+
+use container::failure::Step;
+use statemachine::container::Outcome;
+
+use crate::world::{BOOT, Result, World, read_until, wait};
+
+/// A script that has said `up` and then only waits.
+const WAITS: &str = "echo up; while true; do sleep 1000; done";
+
+/// Nothing is mounted below the runtime directory, and no group of a container is there.
+fn invariant_all_is_down(world: &World) -> Result {
+    assert_eq!(world.mounted()?, [""; 0]);
+    assert!(!world.engine.paths().volumes("web").exists());
+    let groups = crate::world::host("find", &["/sys/fs/cgroup", "-path", &format!("*/{}/web", world.traces())])?;
+    assert_eq!(groups, "");
+    Ok(())
+}
+
+pub(crate) fn a_planned_container_runs_and_leaves_nothing(world: &World) -> Result {
+    let planned = world.plan(BOOT, "echo hello; cat /etc/origin; echo $container; ls -d /pantavisor", "")?;
+    fs::create_dir_all(world.engine.paths().control("web"))?;
+    let running = world.start(&planned)?;
+    assert_eq!(world.mounted()?.len(), 2, "the image, and its overlay in memory");
+    let run = wait(running)?;
+    assert_eq!((run.outcome, run.failure), (Outcome::Code(0), None));
+    assert_eq!(run.log, "hello\nimage\npv-app\n/pantavisor\n");
+    world.engine.unmount("web")?;
+    invariant_all_is_down(world)
+}
+
+pub(crate) fn a_container_is_asked_to_end_by_the_signal_that_it_takes(world: &World) -> Result {
+    for (signal, code) in [("TERM", 3), ("PWR", 4)] {
+        let script = format!("trap 'exit {code}' {signal}; echo up; while true; do sleep 0.05; done");
+        let running = world.start(&world.plan(BOOT, &script, "")?)?;
+        read_until(&running, "up")?;
+        world.engine.terminate(&running)?;
+        assert_eq!(wait(running)?.outcome, Outcome::Code(code), "{signal}");
+        world.engine.unmount("web")?;
+    }
+    Ok(())
+}
+
+pub(crate) fn a_container_that_does_not_listen_is_killed(world: &World) -> Result {
+    let running = world.start(&world.plan(BOOT, WAITS, "")?)?;
+    read_until(&running, "up")?;
+    world.engine.terminate(&running)?;
+    world.engine.kill("web")?;
+    assert_eq!(wait(running)?.outcome, Outcome::Signal(9));
+    world.engine.unmount("web")?;
+    world.engine.kill("web")?;
+    invariant_all_is_down(world)
+}
+
+pub(crate) fn a_stage_that_fails_says_where(world: &World) -> Result {
+    let run = world.run(&world.plan(BOOT, WAITS, "lxc.mount.entry = /no/such mnt none bind,create=dir 0 0\n")?)?;
+    let failure = run.failure.ok_or("it runs")?;
+    assert_eq!((failure.step, failure.path.as_str()), (Step::Source, "/no/such"));
+    invariant_all_is_down(world)
+}
+
+pub(crate) fn a_limit_that_this_device_lacks_starts_nothing(world: &World) -> Result {
+    let planned = world.plan(BOOT, WAITS, "lxc.cgroup2.nothing.max = 1\n")?;
+    let mounts = world.mount(&planned)?;
+    let error = world.engine.start(&planned, &mounts).err().ok_or("it runs")?.to_string();
+    assert!(error.contains("lxc.cgroup2.nothing.max cannot be honoured on this device"), "{error}");
+    world.engine.unmount("web")?;
+    invariant_all_is_down(world)
+}
+
+pub(crate) fn device_nodes_are_those_that_the_rules_leave(world: &World) -> Result {
+    let script = "echo x > /dev/null && echo null; echo x > /dev/full; cat /dev/zero 2>/dev/null || echo no zero";
+    let lines = "lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:3 rw\n";
+    match world.output(BOOT, script, lines) {
+        Ok(log) => assert!(log.contains("null\n") && log.ends_with("no zero\n"), "{log}"),
+        // Where no tree has the controller there is no container, rather than one that may do more than was signed.
+        Err(error) if !fs::read_to_string("/proc/self/mounts")?.contains("devices") => {
+            assert!(error.to_string().contains("device rules cannot be honoured"), "{error}");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+pub(crate) fn what_an_earlier_life_has_left_is_swept(world: &World) -> Result {
+    let running = world.start(&world.plan(BOOT, WAITS, "")?)?;
+    read_until(&running, "up")?;
+    world.reborn().sweep()?;
+    assert_eq!(wait(running)?.outcome, Outcome::Signal(9));
+    invariant_all_is_down(world)
+}

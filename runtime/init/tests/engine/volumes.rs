@@ -1,0 +1,104 @@
+//! What is mounted for a container, how long it lives, and what it cannot do to the device.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use init::engine::EngineError;
+
+use crate::world::{BOOT, Result, World, id};
+
+pub(crate) fn each_storage_lives_as_long_as_it_says(world: &World) -> Result {
+    let members = r#","storage":{"lxc-overlay":{"persistence":"revision"},"p":{"persistence":"permanent"},"b":{"persistence":"boot"}}"#;
+    let entry = |name: &str| format!("lxc.mount.entry = /volumes/web/{name} mnt/{name} none bind,rw,create=dir 0 0\n");
+    let lines = entry("p") + &entry("b");
+    let script = "cd /mnt; ls p b /tmp; touch p/x b/x /tmp/x";
+    assert_eq!(world.output(members, script, &lines)?, "/tmp:\n\nb:\n\np:\n");
+    assert_eq!(world.output(members, script, &lines)?, "/tmp:\nx\n\nb:\n\np:\nx\n");
+    let disks = world.engine.paths().storage.join("disks");
+    assert!(disks.join("perm/web/p/x").exists());
+    assert!(disks.join("rev").join(id().as_str()).join("web/lxc-overlay/upper/tmp/x").exists());
+    Ok(())
+}
+
+pub(crate) fn a_mount_that_fails_leaves_nothing_of_the_others(world: &World) -> Result {
+    world.file("web/bad.squashfs", &"x".repeat(8192))?;
+    let planned = world.plan(&(BOOT.to_owned() + r#","volumes":["bad.squashfs"]"#), "true", "")?;
+    let error = world.mount(&planned).err().ok_or("it was mounted")?.to_string();
+    assert!(error.contains("bad.squashfs"), "{error}");
+    assert_eq!(world.mounted()?, [""; 0]);
+    assert!(!world.engine.paths().volumes("web").exists());
+    Ok(())
+}
+
+pub(crate) fn objects_of_the_store_are_never_written(world: &World) -> Result {
+    let (tree, bind) = (world.file("web/t.data/x", "x\n")?, world.file("web/c.bind", "c\n")?);
+    let members = BOOT.to_owned() + r#","volumes":["t.data","c.bind"]"#;
+    let lines = "lxc.mount.entry = /volumes/web/t.data mnt none bind,rw,create=dir 0 0\n\
+                 lxc.mount.entry = /volumes/web/c.bind etc/c none bind,rw,create=file 0 0\n";
+    let script = "cat /mnt/x /etc/c; echo new > /etc/c; cat /etc/c; echo new > /mnt/x || echo read-only";
+    let log = world.output(&members, script, lines)?;
+    assert!(log.starts_with("x\nc\nnew\n") && log.ends_with("read-only\n"), "{log}");
+    assert_eq!((fs::read_to_string(tree)?, fs::read_to_string(bind)?), ("x\n".into(), "c\n".into()));
+    Ok(())
+}
+
+pub(crate) fn files_of_the_revision_lie_over_the_image(world: &World) -> Result {
+    let file = world.file("_config/web/etc/origin", "revision\n")?;
+    assert_eq!(world.output(BOOT, "cat /etc/origin; echo new > /etc/origin; cat /srv/old", "")?, "revision\nold\n");
+    assert_eq!(fs::read_to_string(file)?, "revision\n");
+    Ok(())
+}
+
+pub(crate) fn an_overlay_of_a_directory_keeps_what_is_written(world: &World) -> Result {
+    let members = r#","storage":{"lxc-overlay":{"persistence":"boot"},"o":{"persistence":"permanent"}}"#;
+    let lines = "lxc.mount.entry = /volumes/web/o srv overlay lowerdir=/volumes/web/root.squashfs/srv,\
+                 upperdir=/volumes/web/o/upper,workdir=/volumes/web/o/work,create=dir 0 0\n";
+    let script = "ls /srv; touch /srv/new";
+    assert_eq!(world.output(members, script, lines)?, "old\n");
+    assert_eq!(world.output(members, script, lines)?, "new\nold\n");
+    assert!(world.engine.paths().storage.join("disks/perm/web/o/upper/new").exists());
+    Ok(())
+}
+
+pub(crate) fn mounting_and_unmounting_again_changes_nothing(world: &World) -> Result {
+    let planned = world.plan(BOOT, "true", "")?;
+    let first = world.mount(&planned)?;
+    let places = world.mounted()?;
+    assert_eq!(world.mount(&planned)?, first);
+    assert_eq!(world.mounted()?, places);
+    world.engine.unmount("web")?;
+    world.engine.unmount("web")?;
+    assert_eq!(world.mounted()?, [""; 0]);
+    let error = world.engine.start(&planned, &first).err().ok_or("it runs")?;
+    assert!(matches!(error, EngineError::File { .. } | EngineError::Upper(_)), "{error}");
+    Ok(())
+}
+
+pub(crate) fn a_link_in_storage_does_not_lead_out(world: &World) -> Result {
+    let members = r#","storage":{"lxc-overlay":{"persistence":"boot"},"p":{"persistence":"permanent"}}"#;
+    let outside = world.dir.join("outside");
+    fs::create_dir_all(&outside)?;
+    fs::write(outside.join("secret"), "secret\n")?;
+    let storage = world.engine.paths().storage.join("disks/perm/web/p");
+    fs::create_dir_all(&storage)?;
+    symlink(&outside, storage.join("link"))?;
+    let entry = "lxc.mount.entry = /volumes/web/p/link mnt none bind,create=dir 0 0\n";
+    let run = world.run(&world.plan(members, "ls /mnt", entry)?)?;
+    assert!(run.failure.is_some() && !run.log.contains("secret"), "{}", run.log);
+    let overlay = "lxc.mount.entry = x mnt overlay lowerdir=/volumes/web/root.squashfs/srv,\
+                   upperdir=/volumes/web/p/link,workdir=/volumes/web/p/work,create=dir 0 0\n";
+    let planned = world.plan(members, "touch /mnt/x", overlay)?;
+    let mounts = world.mount(&planned)?;
+    assert!(world.engine.start(&planned, &mounts).is_err());
+    world.engine.unmount("web")?;
+    assert_eq!(fs::read_dir(&outside)?.count(), 1);
+    Ok(())
+}
+
+pub(crate) fn an_image_without_a_writable_layer_is_a_root_as_it_is(world: &World) -> Result {
+    let config = "lxc.init.cmd = /bin/sh -c \"cat /etc/origin; ls -d /pantavisor; touch /x\"\n\
+                  lxc.mount.auto = proc\n";
+    let run = world.run(&world.plan_whole("", config)?)?;
+    assert!(run.log.starts_with("image\n/pantavisor\n") && run.log.contains("Read-only file system"), "{}", run.log);
+    Ok(())
+}
