@@ -16,12 +16,13 @@ mod liveness;
 mod moves;
 mod mutants;
 mod play;
+mod recorded;
 mod trace;
 mod views;
 mod world;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,7 +62,7 @@ enum Command {
     },
     /// Play recorded paths; exits with 1 if one is not as it claims.
     Replay {
-        /// Trace files.
+        /// Trace files, or logs of real runs (`.jsonl`).
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// One JSON object for each file.
@@ -344,6 +345,30 @@ fn all_mutants(json: bool, only: Option<&str>) -> Result<bool> {
     Ok(planted > 0 && survivors.is_empty())
 }
 
+/// Follows the log of a real run.
+fn follow(file: &Path, text: &str, json: bool) -> Result<bool> {
+    #[derive(Serialize)]
+    struct Followed {
+        file: String,
+        boots: usize,
+        facts: usize,
+        error: Option<String>,
+    }
+    let walk = recorded::follow(text);
+    let (boots, facts) = walk.as_ref().map_or((0, 0), |walk| (walk.boots, walk.facts));
+    let error = walk.err().map(|error| format!("{error:#}"));
+    let followed = Followed { file: file.display().to_string(), boots, facts, error };
+    if json {
+        println!("{}", serde_json::to_string(&followed)?);
+    } else {
+        match &followed.error {
+            None => println!("{}: {boots} boots, {facts} facts, a path of the model", followed.file),
+            Some(error) => println!("{}: no path of the model: {error}", followed.file),
+        }
+    }
+    Ok(followed.error.is_none())
+}
+
 fn replay_all(files: &[PathBuf], json: bool, verbose: bool) -> Result<bool> {
     #[derive(Serialize)]
     struct Replayed {
@@ -354,6 +379,10 @@ fn replay_all(files: &[PathBuf], json: bool, verbose: bool) -> Result<bool> {
     let mut all_hold = true;
     for file in files {
         let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+        if file.extension().is_some_and(|extension| extension == "jsonl") {
+            all_hold &= follow(file, &text, json)?;
+            continue;
+        }
         let trace = Trace::parse(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
         let error = trace
             .replay(|step, world| {
