@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   roots ──▶ trails/<kept>/.pvr/json ──▶ objects that stay
-//!       └───▶ trails/<kept>/.pv/volumes ─▶ disks/rev/<key> that stay
+//!       ├───▶ trails/<kept>/.pv/volumes ─▶ disks/rev/<key> that stay
+//!       └───▶ logs/<kept>
 //! ```
 //!
 //! Everything is read before anything is removed, and what cannot be read stops the sweep: garbage costs room, a wrong
@@ -59,6 +60,8 @@ pub struct Swept {
     pub revisions: u64,
     /// Directories of `disks/rev`.
     pub volumes: u64,
+    /// Directories of `logs`.
+    pub logs: u64,
     /// Objects.
     pub objects: u64,
     /// What that freed, in bytes as the file system counts them.
@@ -158,11 +161,10 @@ impl Roots {
 pub fn sweep(trails: &Trails, objects: &Objects, roots: &Roots) -> Result<Swept, SweepError> {
     let kept = Kept::by(trails, roots)?;
     let doomed_trails = doomed(trails.shelf(), |id| roots.revisions.contains_key(id))?;
-    let disks = trails.storage().sub_if_any("disks/rev")?.map(Shelf::new);
-    let doomed_disks = match &disks {
-        Some(disks) => doomed(disks, |key| kept.keys.contains(key))?,
-        None => Vec::new(),
-    };
+    let shelf = |path| Ok::<_, DirError>(trails.storage().sub_if_any(path)?.map(Shelf::new));
+    let (disks, logs) = (shelf("disks/rev")?, shelf("logs")?);
+    let doomed_disks = disks.as_ref().map(|disks| doomed(disks, |key| kept.keys.contains(key))).transpose()?;
+    let doomed_logs = logs.as_ref().map(|logs| doomed(logs, |id| roots.revisions.contains_key(id))).transpose()?;
     let mut doomed_objects = Vec::new();
     objects.each(|id| {
         if !kept.objects.contains(&id) {
@@ -172,8 +174,11 @@ pub fn sweep(trails: &Trails, objects: &Objects, roots: &Roots) -> Result<Swept,
 
     let mut swept = Swept::default();
     swept.revisions = swept.retire(trails.shelf(), &doomed_trails);
-    if let Some(disks) = &disks {
-        swept.volumes = swept.retire(disks, &doomed_disks);
+    if let (Some(disks), Some(doomed)) = (&disks, &doomed_disks) {
+        swept.volumes = swept.retire(disks, doomed);
+    }
+    if let (Some(logs), Some(doomed)) = (&logs, &doomed_logs) {
+        swept.logs = swept.retire(logs, doomed);
     }
     for id in doomed_objects {
         if swept.take(objects.remove(id).map_err(SweepError::Object)) {

@@ -133,7 +133,7 @@ fn objects_of_an_update_that_has_no_trail_yet_are_kept_by_its_state() {
 #[test]
 fn strangers_in_storage_are_left_alone() {
     let scratch = device();
-    let names = ["trails/backup", "trails/007", "disks/rev/lost+found", "disks/perm/web", "objects/dir", "logs/0"];
+    let names = ["trails/backup", "trails/007", "disks/rev/lost+found", "disks/perm/web", "objects/dir", "logs/helpers"];
     for name in names {
         std::fs::create_dir_all(scratch.path().join(name)).unwrap();
     }
@@ -183,4 +183,16 @@ fn a_device_without_revision_volumes_is_swept_too() {
     let scratch = device();
     std::fs::remove_dir_all(scratch.path().join("disks")).unwrap();
     assert_eq!(sweep_to(&scratch, &["7"]).map(|swept| (swept.revisions, swept.volumes)), Ok((2, 0)));
+}
+
+#[test]
+fn the_logs_of_a_revision_go_with_it_and_those_of_nobody_stay() {
+    let scratch = device();
+    for dir in ["logs/0/web", "logs/7/web", "logs/locals/x/web", "logs/helpers"] {
+        std::fs::create_dir_all(scratch.path().join(dir)).unwrap();
+        std::fs::write(scratch.path().join(dir).join("console.log"), "said").unwrap();
+    }
+    assert_eq!(sweep_to(&scratch, &["7"]).unwrap().logs, 2);
+    assert_eq!(scratch.names("logs"), ["7", "helpers", "locals"]);
+    assert_eq!(scratch.names("logs/locals"), [""; 0]);
 }
