@@ -10,16 +10,16 @@
 //! The trail is made beside its place and renamed into it when all of it is durable. With `DIR` being `S/trails/0` the
 //! pool is `S/objects`, as on a device.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use formats::bsp_json::{Boot, Bsp};
 use formats::state::{Class, Revision};
-use rustix::fs::FlockOperation;
 
 use crate::check::{check, check_configurations};
 use crate::error::{Context as _, Error, Result};
-use crate::repo::durable::{self, parent, sync_directory};
+use crate::repo::building::{Building, may_be_replaced};
+use crate::repo::durable::{self, parent};
 use crate::repo::pool::Out;
 use crate::repo::{BOOKS, Pool, Repo, absolute, config};
 use crate::sign::auto;
@@ -61,7 +61,7 @@ pub fn deploy(repo: &Repo, directory: &Path, options: &Options, watch: &dyn Watc
     let mut warnings: Vec<String> = check(&revision)?.iter().map(ToString::to_string).collect();
     warnings.extend(auto::gaps(&revision)?);
     let directory = absolute(directory)?;
-    if is_occupied(&directory, options.force)? {
+    if !may_be_replaced(&directory, options.force)? {
         return Err(Error::user(format!("{} exists and is not empty", directory.display()))
             .hint("remove it; or --force, which replaces a trail and nothing else"));
     }
@@ -81,27 +81,9 @@ pub fn deploy(repo: &Repo, directory: &Path, options: &Options, watch: &dyn Watc
     durable::replace(&books.join("json"), revision.text().as_bytes(), 0o644)?;
     link_boot_files(&building.path, &boot)?;
     pool.sync()?;
-    // One call for all the names and bytes of the trail.
-    let handle = File::open(&building.path).context("open", &building.path)?;
-    rustix::fs::syncfs(&handle).context("sync", &building.path)?;
     building.publish(&directory)?;
     let objects = shared.unwrap_or_else(|| directory.join(BOOKS).join("objects"));
     Ok(Deployed { objects, boot, warnings })
-}
-
-/// Whether something is there that must stay.
-fn is_occupied(directory: &Path, force: bool) -> Result<bool> {
-    match fs::symlink_metadata(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        found => {
-            if !found.context("look at", directory)?.is_dir() {
-                return Ok(true);
-            }
-        }
-    }
-    let is_empty = fs::read_dir(directory).context("list", directory)?.next().is_none();
-    let may_go = is_empty || force && directory.join(BOOKS).join("json").is_file();
-    Ok(!may_go)
 }
 
 fn fill(root: &Path, revision: &Revision, from: &Pool, pool: &Pool, watch: &dyn Watch) -> Result<()> {
@@ -154,57 +136,6 @@ fn link_boot_files(root: &Path, links: &[(String, String)]) -> Result<()> {
         fs::hard_link(root.join("bsp").join(file), &path).context("link", &path)?;
     }
     Ok(())
-}
-
-/// A trail that is not in its place yet. Dropped, it is gone.
-struct Building {
-    path: PathBuf,
-    /// Locked while we are alive, so that what a killed one left can be told from what is being built.
-    _alive: File,
-}
-
-impl Building {
-    /// Makes an empty directory beside `directory`, and sweeps those that nobody builds any more.
-    fn begin(directory: &Path) -> Result<Self> {
-        let above = parent(directory);
-        let prefix = format!(".{}.new.", directory.file_name().unwrap_or_default().to_string_lossy());
-        for entry in fs::read_dir(above).context("list", above)?.flatten() {
-            let is_one = entry.file_name().to_string_lossy().starts_with(&prefix);
-            if is_one && lock(&entry.path()).is_ok() {
-                fs::remove_dir_all(entry.path()).context("remove", &entry.path())?;
-            }
-        }
-        let path = above.join(format!("{prefix}{}", std::process::id()));
-        fs::create_dir(&path).context("create", &path)?;
-        Ok(Self { _alive: lock(&path)?, path })
-    }
-
-    fn publish(self, directory: &Path) -> Result<()> {
-        let old = self.path.with_extension("old");
-        let replaces = directory.exists();
-        if replaces {
-            fs::rename(directory, &old).context("move away", directory)?;
-        }
-        if let Err(error) = fs::rename(&self.path, directory) {
-            // Best effort: what was there goes back.
-            let _ = fs::rename(&old, directory);
-            return Err(Error::io("replace", directory, &error));
-        }
-        sync_directory(parent(directory))?;
-        if replaces { fs::remove_dir_all(&old).context("remove", &old) } else { Ok(()) }
-    }
-}
-
-fn lock(directory: &Path) -> Result<File> {
-    let handle = File::open(directory).context("open", directory)?;
-    rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive).context("lock", directory)?;
-    Ok(handle)
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }
 
 #[cfg(test)]

@@ -17,16 +17,22 @@
 //! | [`state`], [`worktree`], [`compare`] | a state as text, the files beside it, and what differs |
 //! | [`add`], [`commit`], [`reset`], [`diff`], [`deploy`] | one command each |
 //! | [`check`] | what a device would refuse |
+//! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put` |
+//! | [`app`], [`image`] | containers made of images |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
 
 pub mod add;
+pub mod app;
 pub mod check;
 pub mod commit;
 pub mod compare;
 pub mod deploy;
 pub mod diff;
 pub mod error;
+pub mod http;
+pub mod image;
+pub mod remote;
 pub mod repo;
 pub mod reset;
 pub mod sign;

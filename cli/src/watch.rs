@@ -14,6 +14,11 @@ pub trait Watch {
 
     /// It has ended.
     fn end(&self) {}
+
+    /// Something happened that a person may want to know while it goes on: why it takes longer, how far a device is.
+    fn say(&self, line: &str) {
+        let _ = line;
+    }
 }
 
 /// Nobody.

@@ -3,6 +3,7 @@
 //! ```text
 //!   .pvr/json          the committed state, canonical
 //!   .pvr/config        where its objects are, and what remotes it knows; indented by tabs
+//!   .pvr/base          the state that was last taken from or given to a remote, canonical; absent if none was
 //!   .pvr/new           what `add` has staged: {"PATH":{"ForceObject":bool,"Sha":"<hex>"}}; absent if nothing
 //!   .pvr/commitmsg     the last message
 //!   .pvr/objects/      the pool, unless `ObjectsDir` of the configuration names another directory
@@ -11,9 +12,12 @@
 //!
 //! Members of the configuration that are not known are kept.
 
+pub(crate) mod building;
 pub mod durable;
+pub mod incoming;
 pub mod lock;
 pub mod pool;
+mod remembered;
 mod staged;
 
 use std::fs;
@@ -23,6 +27,7 @@ use formats::json::{self, Json, Limits};
 
 pub use lock::Lock;
 pub use pool::Pool;
+pub use remembered::Remembered;
 pub use staged::{Staged, StagedFile};
 
 use crate::diff::tabbed;

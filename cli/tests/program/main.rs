@@ -1,8 +1,14 @@
 //! The program as a caller sees it: real calls in directories of their own.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
+mod apps;
 mod bad;
 mod bench;
 mod deploying;
+mod device;
+mod images;
+mod registries;
+mod registry;
+mod remote;
 mod signing;
 mod work;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{add, commit, deploy, docs, init, reset, show, sig};
+use crate::commands::{add, app, clone, commit, deploy, docs, get, init, post, put, reset, show, sig};
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
 ///
@@ -22,11 +22,15 @@ use crate::commands::{add, commit, deploy, docs, init, reset, show, sig};
     after_long_help = "Examples:
   pvr init device && cd device          a new repository
   pvr add web                           stage a container's directory
+  pvr app add db --from postgres:17     a container made of an image
   pvr status                            what a commit would do
   pvr commit -m 'web: first version'    check, sign, commit
+  pvr clone 10.0.0.5 device             what a device runs
+  pvr post --wait                       and back to it, as a new revision
   pvr deploy /mnt/storage/trails/0      the factory state of a device's storage
 
-Exit codes: 0 done, 1 files, keys or patterns (the message says which), 2 the command line, 70 a bug of pvr.
+Exit codes: 0 done, 1 files, keys or patterns (the message says which), 2 the command line,
+3 a device, 4 the network, 70 a bug of pvr.
 Colours follow NO_COLOR."
 )]
 pub(crate) struct Args {
@@ -55,6 +59,17 @@ pub(crate) enum Command {
     #[command(visible_aliases = ["j", "inspect"])]
     Json(show::JsonArgs),
     Sig(sig::Args),
+    #[command(visible_alias = "c")]
+    Clone(clone::Args),
+    #[command(visible_alias = "g")]
+    Get(get::GetArgs),
+    #[command(visible_alias = "m")]
+    Merge(get::MergeArgs),
+    #[command(visible_alias = "po")]
+    Post(post::Args),
+    #[command(visible_alias = "p")]
+    Put(put::Args),
+    App(app::Args),
     Deploy(deploy::Args),
     Completion(docs::CompletionArgs),
     Man(docs::ManArgs),

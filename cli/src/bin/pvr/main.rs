@@ -5,7 +5,8 @@
 //! | 0 | done |
 //! | 1 | files, keys, patterns, permissions, space: the message says which |
 //! | 2 | the command line was not understood |
-//! | 3, 4 | a device, a network (no command of this version uses one) |
+//! | 3 | a device refused or failed |
+//! | 4 | the network, or what stands between here and there |
 //! | 70 | a bug of ours |
 #![forbid(unsafe_code)]
 

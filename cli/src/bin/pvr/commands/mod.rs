@@ -1,10 +1,16 @@
 //! One file per command (those that only show something share one): its arguments, the call, what is printed.
 
 pub(crate) mod add;
+pub(crate) mod app;
+pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod deploy;
 pub(crate) mod docs;
+pub(crate) mod get;
 pub(crate) mod init;
+pub(crate) mod network;
+pub(crate) mod post;
+pub(crate) mod put;
 pub(crate) mod reset;
 pub(crate) mod show;
 pub(crate) mod sig;
@@ -30,6 +36,12 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Reset(args) => reset::run(&args),
         Command::Json(args) => show::json(&args),
         Command::Sig(args) => sig::run(&args, &keys),
+        Command::Clone(args) => clone::run(&args),
+        Command::Get(args) => get::run(&args),
+        Command::Merge(args) => get::merge(&args),
+        Command::Post(args) => post::run(&args),
+        Command::Put(args) => put::run(&args),
+        Command::App(args) => app::run(&args, &keys),
         Command::Deploy(args) => deploy::run(&args),
         Command::Completion(args) => docs::completion(&args),
         Command::Man(args) => docs::man(&args),
@@ -52,17 +64,19 @@ pub(crate) struct Keys(Option<PathBuf>);
 impl Keys {
     /// The files of the configuration directory.
     pub(crate) fn files(&self) -> Result<KeyFiles> {
+        Ok(KeyFiles::of(&self.directory()?))
+    }
+
+    /// The configuration directory, which need not exist.
+    pub(crate) fn directory(&self) -> Result<PathBuf> {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let directory = match &self.0 {
-            Some(directory) => directory.clone(),
+        match &self.0 {
+            Some(directory) => Ok(directory.clone()),
             None => absolute("XDG_CONFIG_HOME")
                 .or_else(|| absolute("HOME").map(|home| home.join(".config")))
                 .map(|config| config.join("pvr"))
-                .ok_or_else(|| {
-                    Error::user("there is no HOME to keep keys in").hint("name a directory: --config-dir")
-                })?,
-        };
-        Ok(KeyFiles::of(&directory))
+                .ok_or_else(|| Error::user("there is no HOME to keep keys in").hint("name a directory: --config-dir")),
+        }
     }
 
     /// The key that signs: the one that is named, else the developer's own, made on first use.

@@ -1,0 +1,134 @@
+//! What containers of images there are, and what one of them is and may do.
+
+use std::fs;
+
+use formats::json::Json;
+use formats::lxc::{AutoMount, Config, DeviceRule, Item};
+use formats::path::ContainerName;
+
+use super::{RUN, SRC, read_json};
+use crate::error::{Context as _, Error, Result};
+use crate::repo::Repo;
+
+/// A container of the work tree.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Info {
+    /// Its `src.json`.
+    pub src: Json,
+    /// Its `run.json`, if there is one.
+    pub run: Option<Json>,
+    /// What it may do to the device, a line each.
+    pub privileges: Vec<String>,
+}
+
+/// The names of all directories with a `src.json`.
+///
+/// # Errors
+/// The work tree cannot be read.
+pub fn list(repo: &Repo) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(repo.root()).context("read", repo.root())? {
+        let entry = entry.context("read", repo.root())?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.starts_with('.') && entry.path().join(SRC).is_file() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Looks at a container.
+///
+/// # Errors
+/// There is none of this name, or one of its files cannot be read.
+pub fn info(repo: &Repo, name: &str) -> Result<Info> {
+    let directory = existing(repo, name)?;
+    let src = read_json(&directory.join(SRC))?;
+    let run = directory.join(RUN);
+    let run = if run.exists() { Some(read_json(&run)?) } else { None };
+    let config = run.as_ref().and_then(|run| run.get("config")).and_then(Json::as_str).map(str::to_owned);
+    let privileges = match config {
+        None => vec!["it starts no program".to_owned()],
+        Some(file) => {
+            formats::path::relative(&file).map_err(|why| Error::user(format!("{name}/{RUN}: config: {why}")))?;
+            let path = directory.join(&file);
+            let bytes = fs::read(&path).context("read", &path)?;
+            let config = Config::parse(&bytes).map_err(|error| Error::user(format!("{name}/{file}: {error}")))?;
+            privileges(&config)
+        }
+    };
+    Ok(Info { src, run, privileges })
+}
+
+/// The directory of a container that was made of something.
+pub(super) fn existing(repo: &Repo, name: &str) -> Result<std::path::PathBuf> {
+    let missing =
+        || Error::user(format!("there is no container {name:?} with a {SRC} here")).hint("`pvr app ls` lists them");
+    // `bsp` has such a document too, and is no container.
+    if name != "bsp" {
+        ContainerName::parse(name).map_err(|_| missing())?;
+    }
+    let directory = repo.root().join(name);
+    if directory.join(SRC).is_file() { Ok(directory) } else { Err(missing()) }
+}
+
+/// What the lines of a configuration allow.
+fn privileges(config: &Config) -> Vec<String> {
+    let items = || config.items();
+    let joined = |words: Vec<&str>| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
+    let uid = items().rev_find(|item| if let Item::InitUid(uid) = item { Some(*uid) } else { None }).unwrap_or(0);
+    let gid = items().rev_find(|item| if let Item::InitGid(gid) = item { Some(*gid) } else { None }).unwrap_or(0);
+    let kept: Option<Vec<&str>> = items().fold(None, |kept, item| match item {
+        Item::CapKeep(list) => {
+            Some(kept.unwrap_or_default().into_iter().chain(list.iter().map(|it| it.as_str())).collect())
+        }
+        _ => kept,
+    });
+    let dropped: Vec<&str> = items()
+        .flat_map(|item| if let Item::CapDrop(list) = item { list.as_slice() } else { &[] })
+        .map(|it| it.as_str())
+        .collect();
+    let shared = items().rev_find(|item| if let Item::NamespaceKeep(list) = item { Some(list.clone()) } else { None });
+    let no_new = items().rev_find(|item| if let Item::NoNewPrivs(on) = item { Some(*on) } else { None });
+    let everything = items().any(|item| matches!(item, Item::Devices { allow: true, rule: DeviceRule::All, .. }));
+    let mut lines = vec![
+        format!("user {uid}, group {gid}"),
+        format!(
+            "capabilities {}",
+            match (kept, dropped.is_empty()) {
+                (Some(kept), _) => joined(kept),
+                (None, true) => "all".to_owned(),
+                (None, false) => format!("all but {}", joined(dropped)),
+            }
+        ),
+        format!("shares with the device {}", joined(shared.iter().flatten().map(|it| it.as_str()).collect())),
+        format!("programs {} gain privileges", if no_new == Some(true) { "cannot" } else { "can" }),
+    ];
+    lines.extend(everything.then(|| "every device node".to_owned()));
+    for item in items() {
+        match item {
+            Item::MountAuto(list) => lines.extend(list.iter().filter_map(|one| match one {
+                AutoMount::ProcRw => Some("writes to all of /proc".to_owned()),
+                AutoMount::SysRw => Some("writes to all of /sys".to_owned()),
+                _ => None,
+            })),
+            Item::Mount(entry) if entry.source.starts_with('/') && !entry.source.starts_with("/volumes/") => {
+                let writes = if entry.kernel_options().any(|option| option == "ro") { "sees" } else { "writes to" };
+                lines.push(format!("{writes} {} of the device", entry.source));
+            }
+            Item::HookMount(path) => lines.push(format!("runs {path} of the device")),
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// The last line of a kind counts.
+trait LastOf<'a>: Iterator<Item = &'a Item> + Sized {
+    fn rev_find<T>(self, pick: impl Fn(&Item) -> Option<T>) -> Option<T> {
+        self.filter_map(pick).last()
+    }
+}
+
+impl<'a, I: Iterator<Item = &'a Item>> LastOf<'a> for I {}

@@ -1,0 +1,204 @@
+//! `pvr app`: containers made of images.
+//!
+//! ```text
+//!   image ──▶ NAME/root.squashfs                  its files
+//!     │       NAME/root.squashfs.docker-digest    which image they are of
+//!     ├─────▶ NAME/lxc.container.conf             how it is started and confined   (template)
+//!     ├─────▶ NAME/run.json                       what it asks of the device       (template)
+//!     └─────▶ NAME/src.json                       where it came from, with what arguments
+//! ```
+//!
+//! All of it is made beside its place and put there with one rename, so a container is there whole or not at all. Only
+//! the rename holds the lock of the repository: fetching takes minutes.
+
+mod build;
+mod info;
+mod line;
+mod rm;
+mod src;
+mod template;
+mod user;
+
+use std::fs;
+use std::path::Path;
+
+use formats::path::ContainerName;
+
+pub use info::{Info, info, list};
+pub use rm::remove;
+pub use template::{GOALS, Template, Volume};
+
+use crate::error::{Context as _, Error, Result};
+use crate::image::layout::{DockerArchive, Layout};
+use crate::image::manifest::Platform;
+use crate::image::reference::{Place, Reference};
+use crate::image::registry::{Reach, Registry};
+use crate::image::source::{Choice, Source};
+use crate::image::{Limits, pull, squashfs};
+use crate::repo::Repo;
+use crate::watch::Watch;
+use build::Build;
+
+/// The files of a container.
+pub(crate) const SRC: &str = "src.json";
+pub(crate) const RUN: &str = "run.json";
+pub(crate) const CONFIG: &str = "lxc.container.conf";
+const ROOT: &str = "root.squashfs";
+const MARKER: &str = "root.squashfs.docker-digest";
+
+/// What a container is made of, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name; without one it is called like the image.
+    pub name: Option<String>,
+    /// The image.
+    pub from: Reference,
+    /// What the device runs.
+    pub platform: Option<Platform>,
+    /// How it is started and confined.
+    pub template: Template,
+    /// The group it belongs to.
+    pub group: Option<String>,
+    /// What it must reach.
+    pub status_goal: Option<String>,
+    /// What is started again with it.
+    pub restart_policy: Option<String>,
+    /// Variables, over those of the image.
+    pub env: Vec<(String, String)>,
+    /// Writable directories, beside those of the image.
+    pub volumes: Vec<Volume>,
+    /// Options for the writer of the squashfs.
+    pub format_options: Option<String>,
+    /// The times of the squashfs.
+    pub times: squashfs::Times,
+    /// Whether a container of this name is replaced.
+    pub force: bool,
+    /// What is believed of an image.
+    pub limits: Limits,
+    /// How registries are reached.
+    pub reach: Reach,
+}
+
+/// What was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Made {
+    /// The container.
+    pub name: ContainerName,
+    /// The image, with its digest.
+    pub image: String,
+    /// What a person should hear about.
+    pub warnings: Vec<String>,
+}
+
+/// Makes a container of an image.
+///
+/// # Errors
+/// The image cannot be had or used, the container would not be one, or there is one already; nothing is left behind.
+pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
+    let name = name(options)?;
+    let place = repo.root().join(name.as_str());
+    if place.symlink_metadata().is_ok() && !options.force {
+        return Err(Error::user(format!("there is a {name} already"))
+            .hint("give another name; --force replaces the directory; `pvr app rm` removes it"));
+    }
+    let group = match (&options.group, options.template) {
+        (None, Template::Confined) => group(repo)?,
+        (given, _) => given.clone(),
+    };
+    let options = &Options { group, ..options.clone() };
+    let build = Build::new(repo.books())?;
+    let source = source(options)?;
+    let choice = Choice(platforms(repo, options)?);
+    let mut image = pull(source.as_ref(), &choice, build.path(), options.limits, watch)?;
+    template::complete(&mut image)?;
+    let rendered = template::render(&name, options, &image)?;
+    let src = src::of(options, &image)?;
+    let directory = build.path().join(name.as_str());
+    fs::create_dir(&directory).context("create", &directory)?;
+    let packing: Vec<&str> = match &options.format_options {
+        Some(options) => options.split_ascii_whitespace().collect(),
+        None => squashfs::PACKED.to_vec(),
+    };
+    squashfs::write(&image, &directory.join(ROOT), options.times, &packing, watch)?;
+    let digest = src::digest(options, &image);
+    build.write(name.as_str(), MARKER, digest.as_bytes())?;
+    if let Some(config) = &rendered.config {
+        build.write(name.as_str(), CONFIG, config.as_bytes())?;
+    }
+    build.write(name.as_str(), RUN, crate::diff::tabbed(&rendered.run).as_bytes())?;
+    build.write(name.as_str(), SRC, src::indented(&src).as_bytes())?;
+    build.publish(repo, name.as_str(), options.force)?;
+    Ok(Made { name, image: digest, warnings: rendered.warnings })
+}
+
+fn name(options: &Options) -> Result<ContainerName> {
+    let text = match (&options.name, options.from.short_name()) {
+        (Some(name), _) => name.clone(),
+        (None, Some(name)) => name.to_owned(),
+        (None, None) => return Err(Error::user("the image has no name to call a container by").hint("give a NAME")),
+    };
+    ContainerName::parse(&text).map_err(|why| {
+        Error::user(format!("a container cannot be called {text:?}: {why}"))
+            .hint("a name is letters and digits, then also `-`, `_` and `.`; at most 64; and not `bsp`")
+    })
+}
+
+/// The group of apps, if the device has one. A container without a group would be a part of the system on most devices,
+/// and every change of it a reboot.
+fn group(repo: &Repo) -> Result<Option<String>> {
+    const APPS: &str = "app";
+    let path = repo.root().join("device.json");
+    let groups = if path.exists() { read_json(&path)?.get("groups").cloned() } else { None };
+    let has = match &groups {
+        // The default groups, of which it is the last.
+        None => true,
+        Some(formats::json::Json::Array(groups)) => {
+            groups.iter().any(|group| group.get("name").and_then(formats::json::Json::as_str) == Some(APPS))
+        }
+        Some(_) => false,
+    };
+    Ok(has.then(|| APPS.to_owned()))
+}
+
+fn source(options: &Options) -> Result<Box<dyn Source>> {
+    let (tag, limits) = (options.from.tag.as_deref(), options.limits);
+    Ok(match &options.from.place {
+        Place::Registry { registry, repository, digest } => {
+            let what = digest.map(|digest| digest.to_string());
+            let what = what.as_deref().or(tag).unwrap_or("latest");
+            Box::new(Registry::new(registry, repository, what, &options.reach, limits)?)
+        }
+        Place::Layout(path) => Box::new(Layout::directory(path, tag, limits)),
+        Place::OciArchive(path) => Box::new(Layout::archive(path, tag, limits)?),
+        Place::DockerArchive(path) => Box::new(DockerArchive::open(path, tag, limits)?),
+    })
+}
+
+/// The platforms that will do: the one that was named, else those that the work tree names for its device.
+fn platforms(repo: &Repo, options: &Options) -> Result<Vec<Platform>> {
+    if let Some(platform) = &options.platform {
+        return Ok(vec![platform.clone()]);
+    }
+    let path = repo.root().join("_hostconfig/pvr/docker.json");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let json = read_json(&path)?;
+    let wrong = || Error::user(format!("{}: `platforms` is no list of OS/ARCH[/VARIANT]", path.display()));
+    match json.get("platforms") {
+        None => Ok(Vec::new()),
+        Some(formats::json::Json::Array(list)) => {
+            list.iter().map(|one| one.as_str().and_then(Platform::parse).ok_or_else(wrong)).collect()
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// A small JSON file of the work tree.
+pub(crate) fn read_json(path: &Path) -> Result<formats::json::Json> {
+    let bytes = fs::read(path).context("read", path)?;
+    let limits = formats::json::Limits::STATE;
+    let value =
+        formats::json::parse(&bytes, limits).map_err(|error| Error::user(format!("{}: {error}", path.display())))?;
+    Ok(value.to_json())
+}

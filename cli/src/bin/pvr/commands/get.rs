@@ -1,0 +1,86 @@
+//! `pvr get`, `pvr merge`
+
+use cli::Error;
+use cli::remote::get::{Got, How, get};
+
+use crate::commands::here;
+use crate::commands::network::{Network, address};
+use crate::progress::Bar;
+use crate::term::{Done, note, out, warn};
+
+/// Take the state of a device over, or parts of it
+///
+/// The committed state becomes theirs; `pvr reset` then brings the files. With parts after a #, only those are replaced,
+/// and a part that they do not have is gone. What was changed here since both sides were equal is never lost silently:
+/// the command names it and stops.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = "Examples:
+  pvr get && pvr reset            what the device runs now
+  pvr get '#web,_sigs/web.json'   one container from the address that is remembered
+  pvr get '10.0.0.6#-web'         everything but one, from another device
+
+Parts: `x` is the key x and all below x/, `-x` keeps it out. A part does not bring its configuration (_config/x) or
+signature (_sigs/x.json) along; name them.")]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    what: What,
+}
+
+/// Lay the state of a device over ours, member by member
+///
+/// As `get`, but what they do not have stays, and documents are merged (RFC 7386): members of theirs win, `null` removes.
+#[derive(clap::Args, Debug)]
+pub(crate) struct MergeArgs {
+    #[command(flatten)]
+    what: What,
+}
+
+#[derive(clap::Args, Debug)]
+struct What {
+    /// A device, a URL or a directory; parts after a # [default: where the last one came from]
+    #[arg(value_name = "ADDRESS")]
+    address: Option<String>,
+    /// Take theirs, even if something of ours is lost
+    #[arg(long, short)]
+    force: bool,
+    #[command(flatten)]
+    network: Network,
+}
+
+pub(crate) fn run(args: &GetArgs) -> Done {
+    take(&args.what, How::Replace)
+}
+
+pub(crate) fn merge(args: &MergeArgs) -> Done {
+    take(&args.what, How::Merge)
+}
+
+fn take(args: &What, how: How) -> Done {
+    let repo = here()?;
+    let remembered = repo.remembered()?.get;
+    let nowhere = || Error::user("this repository remembers no address to get from").hint("pvr get ADDRESS");
+    let text = match (&args.address, remembered) {
+        // Parts of what is remembered.
+        (Some(parts), remembered) if parts.starts_with('#') => {
+            let remembered = remembered.ok_or_else(nowhere)?;
+            format!("{}{parts}", remembered.split('#').next().unwrap_or_default())
+        }
+        (Some(address), _) => address.clone(),
+        (None, remembered) => remembered.ok_or_else(nowhere)?,
+    };
+    let address = address(&text)?;
+    let got = get(&repo, &args.network.client(), &address, how, args.force, &Bar::default())?;
+    got.warnings.iter().for_each(warn);
+    show(&got)
+}
+
+fn show(got: &Got) -> Done {
+    for (letter, keys) in [('A', &got.added), ('C', &got.changed), ('D', &got.removed)] {
+        keys.iter().try_for_each(|key| out(format_args!("{letter} {key}")))?;
+    }
+    match got.is_nothing() {
+        true => note("nothing new"),
+        false => note(format_args!("{} objects fetched; `pvr reset` brings the files", got.objects)),
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! `pvr put`
+
+use cli::Error;
+use cli::remote::put::put;
+
+use crate::commands::here;
+use crate::commands::network::{Network, address};
+use crate::progress::Bar;
+use crate::term::{Done, note, warn};
+
+/// Replace the state of another repository with ours
+///
+/// For repositories behind a URL and in directories. A device takes revisions instead: `pvr post`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// A URL or a directory [default: where the last one went]
+    #[arg(value_name = "ADDRESS")]
+    address: Option<String>,
+    #[command(flatten)]
+    network: Network,
+}
+
+pub(crate) fn run(args: &Args) -> Done {
+    let repo = here()?;
+    let text =
+        args.address.clone().or(repo.remembered()?.put).ok_or_else(|| {
+            Error::user("this repository remembers no place to put its state").hint("pvr put ADDRESS")
+        })?;
+    let address = address(&text)?;
+    let (sent, warnings) = put(&repo, &args.network.client(), &address, &Bar::default())?;
+    warnings.iter().for_each(warn);
+    note(format_args!("put to {}: {sent} objects sent", address.to_text()));
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Container images: found by name, fetched with every byte checked, made one file system, written as squashfs.
+//!
+//! ```text
+//!   reference ─▶ source ─▶ manifest ─▶ config
+//!                               └────▶ layers ─▶ unpacked tars ─▶ tree ─▶ canonical tar ─▶ squashfs
+//!                                 digests checked │      never extracted │     the same bytes for the same image
+//! ```
+//!
+//! Nothing of an image ever becomes a path of the host: layers are unpacked to files without a name, a tree in memory
+//! says what is where in them, and the writer of the squashfs gets one tar on its standard input. So it needs no root
+//! and no `fakeroot`, and a hostile image can be wrong but not reach out.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`mod@reference`], [`manifest`], [`digest`] | names and documents |
+//! | [`source`], [`layout`], [`registry`] | where images are |
+//! | [`mod@pull`] | from a source to a tree |
+//! | [`tar`], [`flatten`], [`tree`] | layers |
+//! | [`squashfs`] | the result |
+
+pub mod digest;
+pub mod flatten;
+pub mod layout;
+mod limits;
+pub mod manifest;
+pub mod pull;
+pub mod reference;
+pub mod registry;
+pub mod source;
+pub mod squashfs;
+pub mod tar;
+pub mod tree;
+mod unpack;
+
+pub use limits::Limits;
+pub use pull::{Image, pull};

@@ -1,0 +1,318 @@
+//! A registry, by the OCI distribution API v2, as far as reading goes.
+//!
+//! ```text
+//!   GET /v2/REPOSITORY/manifests/TAG-or-DIGEST     GET /v2/REPOSITORY/blobs/DIGEST [Range]
+//!      └ 401 with a challenge ─▶ token of the realm, or name and password ─▶ once more
+//! ```
+//!
+//! https, and plain http to this machine alone. Every request has time limits and few retries; a redirect is followed
+//! without the credentials. What a server answers is data: it is bounded, and believed only where a digest says so.
+
+mod auth;
+mod mirrors;
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::{Response, StatusCode};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
+
+pub use auth::{Credentials, Login};
+pub use mirrors::{Mirrors, Url};
+
+use super::Limits;
+use super::digest::Digest;
+use super::manifest::{ACCEPT, Document};
+use super::pull::pause;
+use super::source::{Blob, Choice, Failure, Parts, Source, Tried};
+use crate::error::{Context as _, Error, ErrorKind, Result};
+
+/// How long a connection may take. A server that is there answers within a few round trips.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// The most that is read of an answer which only says what is wrong.
+const COMPLAINT_MAX: u64 = 4096;
+
+/// A repository of a registry, and one name in it.
+pub struct Registry {
+    agent: Agent,
+    url: Url,
+    repository: String,
+    /// Tag or digest.
+    what: String,
+    login: Login,
+    authorization: RefCell<Option<String>>,
+    limits: Limits,
+}
+
+/// How registries are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Where images of a registry really are.
+    pub mirrors: Mirrors,
+    /// Who asks.
+    pub login: Login,
+    /// Certificates of authorities in PEM; these and no others are trusted then.
+    pub authorities: Option<Vec<u8>>,
+}
+
+impl Reach {
+    /// Reads the authorities of a file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn trust(&mut self, path: &Path) -> Result<()> {
+        self.authorities = Some(std::fs::read(path).context("read", path)?);
+        Ok(())
+    }
+}
+
+impl Registry {
+    /// A name in a repository. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// The registry could only be reached unsafely, or the authorities cannot be read.
+    pub fn new(registry: &str, repository: &str, what: &str, reach: &Reach, limits: Limits) -> Result<Self> {
+        let url = match reach.mirrors.get(registry) {
+            Some(mirror) => mirror.clone(),
+            None => Url::of(registry, reach.authorities.is_some()),
+        };
+        if !url.is_safe() {
+            return Err(Error::user(format!("{url}: plain http is for registries on this machine only"))
+                .hint("use https; --cacert names an authority of your own"));
+        }
+        let roots = match &reach.authorities {
+            None => RootCerts::WebPki,
+            Some(pem) => RootCerts::Specific(Arc::new(certificates(pem)?)),
+        };
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .https_only(url.is_https())
+            .timeout_connect(Some(CONNECT))
+            .timeout_resolve(Some(CONNECT))
+            .timeout_recv_response(Some(limits.silence))
+            .timeout_per_read(Some(limits.silence))
+            .user_agent(concat!("pvr/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(roots).build());
+        if url.is_loopback() {
+            config = config.proxy(None);
+        }
+        Ok(Self {
+            agent: config.build().new_agent(),
+            url,
+            repository: repository.to_owned(),
+            what: what.to_owned(),
+            login: reach.login.clone(),
+            authorization: RefCell::new(None),
+            limits,
+        })
+    }
+
+    fn failed(&self, path: &str, what: impl std::fmt::Display) -> Error {
+        let message = format!("{}/{} ({path}): {what}", self.url.host(), self.repository);
+        Error { kind: ErrorKind::Network, message, hint: None }
+    }
+
+    /// Asks once, and once more after logging in if that is what is missing.
+    fn get(&self, path: &str, accept: &str, from: u64) -> Tried<Response<Body>> {
+        let url = self.url.of_repository(&self.repository, path);
+        for again in [false, true] {
+            let mut request = self.agent.get(&url).header("Accept", accept);
+            if from > 0 {
+                request = request.header("Range", format!("bytes={from}-"));
+            }
+            if let Some(authorization) = &*self.authorization.borrow() {
+                request = request.header("Authorization", authorization);
+            }
+            let response = request.call().map_err(|error| Failure {
+                error: self.failed(path, &error).hint(advice(&error, &self.url)),
+                passing: is_passing(&error),
+            })?;
+            if response.status() != StatusCode::UNAUTHORIZED || again {
+                return self.judged(path, response);
+            }
+            let challenges: Vec<String> = response
+                .headers()
+                .get_all("WWW-Authenticate")
+                .iter()
+                .filter_map(|value| value.to_str().ok().map(str::to_owned))
+                .collect();
+            let authorization = auth::answer(&self.agent, &challenges, &self.url, &self.repository, &self.login)?;
+            self.authorization.replace(Some(authorization));
+        }
+        Err(Error::internal("a request was neither answered nor refused").into())
+    }
+
+    fn judged(&self, path: &str, mut response: Response<Body>) -> Tried<Response<Body>> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        let mut said = Vec::new();
+        // The status is the news; a complaint that cannot be read only makes the message poorer.
+        let _ = response.body_mut().as_reader().take(COMPLAINT_MAX).read_to_end(&mut said);
+        let error = self.failed(path, format_args!("the registry answers {status}{}", complaint(&said)));
+        let error = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.hint(
+                "is the name right? Hubs say this of what does not exist, too. Else log in: `docker login`, or \
+                 PVR_REGISTRY_USERNAME and PVR_REGISTRY_PASSWORD",
+            ),
+            StatusCode::NOT_FOUND => {
+                error.hint("check registry, repository and tag; a tag that is not given is `latest`")
+            }
+            StatusCode::BAD_REQUEST if !self.url.is_https() => {
+                error.hint("it was asked without TLS, because it is on this machine; --cacert or a mirror with https:// asks with it")
+            }
+            StatusCode::TOO_MANY_REQUESTS => error.hint("wait, log in, or use a mirror (PVR_MIRRORS)"),
+            _ => error,
+        };
+        Err(Failure { error, passing })
+    }
+
+    /// A manifest or an index, whole.
+    fn document(&self, what: &str) -> Result<Vec<u8>> {
+        let path = format!("manifests/{what}");
+        let mut failures = 0;
+        loop {
+            match self.document_once(&path) {
+                Ok(bytes) => return Ok(bytes),
+                Err(failure) if failure.passing && failures < self.limits.retries => {
+                    failures += 1;
+                    pause(failures);
+                }
+                Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+
+    fn document_once(&self, path: &str) -> Tried<Vec<u8>> {
+        let mut response = self.get(path, ACCEPT, 0)?;
+        let kind = response.headers().get("Content-Type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind.starts_with("text/html") {
+            return Err(self.no_registry(path).into());
+        }
+        let announced = response.body().content_length();
+        let limit = self.limits.document as u64;
+        let mut bytes = Vec::new();
+        response.body_mut().as_reader().take(limit + 1).read_to_end(&mut bytes).map_err(|error| Failure {
+            error: self.failed(path, format_args!("the answer breaks off: {error}")),
+            passing: true,
+        })?;
+        if bytes.len() as u64 > limit {
+            return Err(self.failed(path, format_args!("the answer is longer than {limit} bytes")).into());
+        }
+        if announced.is_some_and(|announced| announced != bytes.len() as u64) {
+            return Err(Failure { error: self.failed(path, "the answer ends early"), passing: true });
+        }
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            return Err(self.no_registry(path).into());
+        }
+        Ok(bytes)
+    }
+
+    fn no_registry(&self, path: &str) -> Error {
+        self.failed(path, "this is no registry: it answers a web page")
+            .hint("check the host; in a network with a sign-in page, sign in first")
+    }
+}
+
+impl Source for Registry {
+    fn name(&self) -> String {
+        let separator = if self.what.starts_with("sha256:") { '@' } else { ':' };
+        format!("{}/{}{separator}{}", self.url.host(), self.repository, self.what)
+    }
+
+    fn parts(&self, platform: &Choice) -> Result<Parts> {
+        let mut what = self.what.clone();
+        for _ in 0..4 {
+            let bytes = self.document(&what)?;
+            let digest = Digest::of(&bytes);
+            if Digest::parse(&what).is_some_and(|wanted| wanted != digest) {
+                return Err(self
+                    .failed(&what, format_args!("it came as other bytes ({digest})"))
+                    .hint("something on the way changes it; try another mirror"));
+            }
+            match Document::parse(&bytes, self.limits).map_err(|why| self.failed(&what, why))? {
+                Document::Manifest(manifest) => {
+                    let layers = manifest.layers.iter().map(Blob::from).collect();
+                    return Ok(Parts { digest, config: Blob::from(&manifest.config), layers });
+                }
+                Document::Index(manifests) => what = platform.pick(&self.name(), &manifests)?.digest.to_string(),
+            }
+        }
+        Err(self.failed(&what, "indexes lead to indexes and to no image"))
+    }
+
+    fn blob(&self, blob: &Blob, from: u64) -> Tried<Box<dyn Read + '_>> {
+        let response = self.get(&format!("blobs/{}", blob.place), "*/*", from)?;
+        let skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { from };
+        // What ureq limits by itself is meant for documents; the caller counts.
+        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let skipped = std::io::copy(&mut body.by_ref().take(skip), &mut std::io::sink());
+        match skipped {
+            Ok(skipped) if skipped == skip => Ok(Box::new(body)),
+            _ => Err(Failure {
+                error: self.failed(&blob.place, format_args!("it breaks off before byte {from}")),
+                passing: true,
+            }),
+        }
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
+    let wrong = |why: &dyn std::fmt::Display| Error::user(format!("the authorities are no certificates in PEM: {why}"));
+    let mut found = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(&error))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() { Err(wrong(&"there is none")) } else { Ok(found) }
+}
+
+/// What registries say is wrong, if they say it as they should.
+fn complaint(said: &[u8]) -> String {
+    let limits = formats::json::Limits::DOCUMENT;
+    let parsed = formats::json::parse(said, limits).map(|value| value.to_json());
+    let Ok(json) = parsed else { return String::new() };
+    let first = json.get("errors").and_then(|errors| match errors {
+        formats::json::Json::Array(list) => list.first(),
+        _ => None,
+    });
+    let text = |member: &str| first.and_then(|error| error.get(member)).and_then(|text| text.as_str());
+    match (text("code"), text("message")) {
+        (_, Some(message)) if !message.is_empty() => format!(": {}", message.escape_default()),
+        (Some(code), _) => format!(": {}", code.escape_default()),
+        _ => String::new(),
+    }
+}
+
+fn is_passing(error: &ureq::Error) -> bool {
+    use ureq::Error::{ConnectionFailed, Io, Protocol, Timeout};
+    !is_about_trust(error) && matches!(error, Io(_) | Timeout(_) | ConnectionFailed | Protocol(_))
+}
+
+/// Whether the other side could not prove who it is. What TLS says comes wrapped as an error of reading.
+fn is_about_trust(error: &ureq::Error) -> bool {
+    use ureq::Error::{Io, Rustls, Tls};
+    matches!(error, Tls(_) | Rustls(_)) || matches!(error, Io(inner) if inner.to_string().contains("certificate"))
+}
+
+fn advice(error: &ureq::Error, url: &Url) -> &'static str {
+    match error {
+        ureq::Error::HostNotFound => "check the name of the registry and this machine's name service",
+        _ if is_about_trust(error) => "an authority of your own is named with --cacert or PVR_REGISTRY_CACERT",
+        ureq::Error::RequireHttpsOnly(_) => "the registry sends to a place without https; that is not followed",
+        _ if url.is_loopback() => "is the registry running, and on this port?",
+        _ => "check the connection; behind a proxy set HTTPS_PROXY; a mirror is named with PVR_MIRRORS",
+    }
+}

@@ -1,0 +1,33 @@
+//! States of devices and other repositories: `clone`, `get`, `merge`, `post`, `put`.
+//!
+//! ```text
+//!   device ──.pvrremote, state, objects──▶ checked ──▶ pool, .pvr/json              clone, get, merge
+//!   device ◀──objects, then the revision── checked ◀── .pvr/json, pool              post, put
+//!   device ──progress of the revision──▶ a person                                   post --wait
+//! ```
+//!
+//! Nothing is half done: objects have their names only when they have the right bytes, and the state that names them
+//! comes last, on both sides. A clone is built beside its place and renamed into it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`address`], [`Selector`] | what people type |
+//! | [`info`], [`record`] | what a remote says about itself and about an object |
+//! | [`objects`] | objects between the pool and a remote |
+//! | [`clone`](mod@clone), [`get`], [`post`], [`put`], [`wait`] | one command each; `merge` is a way to `get` |
+
+pub mod address;
+pub mod clone;
+pub mod get;
+pub mod info;
+pub mod objects;
+mod origin;
+pub mod post;
+pub mod put;
+pub mod record;
+mod selector;
+mod side_by_side;
+pub mod wait;
+
+pub use address::{Address, Place};
+pub use selector::{Selector, is_in};
