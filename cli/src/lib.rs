@@ -17,7 +17,7 @@
 //! | [`state`], [`worktree`], [`compare`] | a state as text, the files beside it, and what differs |
 //! | [`add`], [`commit`], [`reset`], [`diff`], [`deploy`] | one command each |
 //! | [`check`] | what a device would refuse |
-//! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put` |
+//! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put`, `login` |
 //! | [`app`], [`image`] | containers made of images |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]

@@ -25,8 +25,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use statemachine::ids::RevisionId;
 
 use crate::object::ObjectId;
+use crate::pairing::{Secret, TokenHash};
 
-pub use view::{ContainerView, DaemonView, DeviceView, GroupView, ObjectView, RecoveryView, StepView, UpdateView};
+pub use view::{
+    ContainerView, DaemonView, DeviceView, GroupView, ObjectView, PairingView, RecoveryView, StepView, UpdateView,
+};
 
 /// The largest frame in bytes.
 pub const FRAME_MAX: usize = 96 * 1024;
@@ -40,15 +43,15 @@ pub const PAGE_MAX: usize = 256;
 /// The longest text of a caller in a call: a commit message, an action, the type of a signal.
 pub const TEXT_MAX: usize = 256;
 
-/// Who speaks, as the socket on which it did tells; nothing of it comes from the request.
+/// Who speaks, as the socket on which it did tells. Of the request itself comes one thing: the hash of a token.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Caller {
     /// A program in the device's own namespaces.
     Device,
     /// A container, through its own socket.
     Container(String),
-    /// Somebody on the network, through the endpoint.
-    Network,
+    /// Somebody on the network, through the endpoint, with the token that was presented.
+    Network(Option<TokenHash>),
 }
 
 /// What `front` asks of PID 1.
@@ -191,6 +194,26 @@ pub enum Call {
     PowerOff,
     /// Remove what no root names: [`Reply::Reclaimed`].
     Collect,
+    /// Whether the caller may go on, asked before a long body is read. [`Reply::Done`]
+    Enter,
+    /// Make a code by which somebody on the network can be paired: [`Reply::Code`].
+    OfferPairing,
+    /// [`Reply::Pairings`]
+    Pairings,
+    /// Forget a pairing.
+    Unpair {
+        /// Its fingerprint, or its name if no other has it.
+        who: String,
+    },
+    /// Somebody on the network says the code: [`Reply::Token`].
+    Pair {
+        /// What was typed, at most [`TEXT_MAX`] bytes.
+        code: Secret,
+        /// What the caller is called.
+        name: String,
+    },
+    /// Forget the pairing of the token that the caller presents.
+    Leave,
 }
 
 /// What is done with a container or a helper.
@@ -263,6 +286,17 @@ pub enum Reply {
     Text(String),
     /// Bytes that were set free.
     Reclaimed(u64),
+    /// A code for a person.
+    Code {
+        /// Its characters.
+        code: Secret,
+        /// Seconds for which it is valid.
+        seconds: u16,
+    },
+    /// Who is paired.
+    Pairings(Vec<PairingView>),
+    /// The token of a new pairing.
+    Token(Secret),
 }
 
 /// A call that was not followed.
@@ -295,6 +329,8 @@ impl fmt::Display for Refused {
 pub enum Status {
     /// The call makes no sense.
     BadRequest,
+    /// The caller has to say who it is.
+    Unauthorized,
     /// The caller may not.
     Forbidden,
     /// There is no such thing.
@@ -303,6 +339,8 @@ pub enum Status {
     Conflict,
     /// The content is not good.
     Unprocessable,
+    /// The caller has tried too often.
+    TooMany,
     /// The device could not.
     Internal,
     /// Not now.
@@ -317,10 +355,12 @@ impl Status {
     pub fn code(self) -> u16 {
         match self {
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::Unprocessable => 422,
+            Self::TooMany => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,
             Self::NoSpace => 507,
@@ -371,7 +411,9 @@ pub fn decode_ask(packet: &[u8]) -> Result<Ask, FrameError> {
         Call::ActOnContainer { name: text, .. }
         | Call::ActOnDaemon { name: text, .. }
         | Call::Signal { kind: text }
-        | Call::SetMessage { message: text, .. } => text.len() <= TEXT_MAX,
+        | Call::SetMessage { message: text, .. }
+        | Call::Unpair { who: text } => text.len() <= TEXT_MAX,
+        Call::Pair { code, name } => code.expose().len() <= TEXT_MAX && name.len() <= TEXT_MAX,
         _ => true,
     };
     if within { Ok(ask) } else { Err(FrameError::Bound) }
@@ -423,6 +465,23 @@ mod tests {
         let long = ask(Call::Put { upload: 3, bytes: vec![1; PIECE_MAX + 1] });
         assert_eq!(decode_ask(&encode(&long).unwrap()), Err(FrameError::Bound));
         let long = ask(Call::Signal { kind: "x".repeat(TEXT_MAX + 1) });
+        assert_eq!(decode_ask(&encode(&long).unwrap()), Err(FrameError::Bound));
+    }
+
+    #[test]
+    fn no_code_and_no_token_is_shown_by_what_carries_it() {
+        let code = Secret::new("ABCD2345");
+        let shown = alloc::format!(
+            "{:?} {:?} {:?} {:?}",
+            ask(Call::Pair { code: code.clone(), name: "me".into() }),
+            Reply::Code { code: code.clone(), seconds: 300 },
+            Reply::Token(code.clone()),
+            Caller::Network(Some(TokenHash::of(code.expose()))),
+        );
+        assert!(!shown.contains("ABCD2345"), "{shown}");
+        let pair = ask(Call::Pair { code, name: "me".into() });
+        assert_eq!(decode_ask(&encode(&pair).unwrap()), Ok(pair));
+        let long = ask(Call::Pair { code: Secret::new("x".repeat(TEXT_MAX + 1)), name: "me".into() });
         assert_eq!(decode_ask(&encode(&long).unwrap()), Err(FrameError::Bound));
     }
 

@@ -24,6 +24,7 @@ pub mod journal;
 pub mod json;
 pub mod lxc;
 pub mod object;
+pub mod pairing;
 pub mod path;
 pub mod progress;
 pub mod resolve;

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::{REDIRECTS, Reply};
+use super::{REDIRECTS, Reply, Server};
 use crate::error::{Error, ErrorKind};
 
 /// The error of an answer that is a refusal. `asked` completes "when".
@@ -23,8 +23,11 @@ pub(super) fn refused(reply: &Reply, asked: &str) -> Error {
         }
         502 | 504 => network(format!("what stands before {host} cannot reach it (status {status})"))
             .hint("is the device on? else ask whoever runs the proxy"),
-        401 | 403 => device(format!("{host} does not let us in when {asked}: {says}"))
-            .hint("this version of pvr knows devices that ask for no password; is the address right?"),
+        401 => device(format!("{host} does not let us in when {asked}: {says}")).hint(match Server::of(&reply.url) {
+            Some(server) => format!("run `pvcontrol pair` on the device, then here: pvr login {server}"),
+            None => "is the address right?".into(),
+        }),
+        403 => device(format!("{host} does not let us in when {asked}: {says}")),
         404 => device(format!("{host} does not know {} (status 404): {says}", reply.url)),
         507 => device(format!("{host} has no room left when {asked}: {says}"))
             .hint("remove revisions or logs on the device, then run the command again; what is there is kept"),

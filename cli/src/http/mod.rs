@@ -8,25 +8,34 @@
 //! | 503 with `Retry-After` | is waited for, up to [`PATIENCE`] in all, whatever the call is |
 //! | redirects | at most [`REDIRECTS`], never of a body |
 //!
+//! The token of a pairing goes to the server that a command was sent to, and nowhere else: not along a redirect, and not to
+//! whatever address that server names.
+//!
 //! Text from a server is stripped of control characters before a person sees it. A web page is never taken for a
 //! document.
 
 mod complaint;
 mod reply;
+mod tokens;
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use formats::pairing::Secret;
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use complaint::failed;
 pub(crate) use complaint::{host, network, nonsense, page, printable};
 pub use reply::{Reply, Stream};
 use reply::{content_range, reply};
+pub(crate) use tokens::token;
+pub use tokens::{Server, Tokens};
 
 use crate::error::{Context as _, Error, Result};
 use crate::watch::Watch;
@@ -51,6 +60,9 @@ pub const ERROR_TEXT: usize = 4096;
 pub struct Client {
     agent: Agent,
     sleep: fn(Duration),
+    tokens: Option<Tokens>,
+    /// What the server is shown that is spoken to.
+    pass: Mutex<Option<(Server, Secret)>>,
 }
 
 /// Whether a call may reach the server twice.
@@ -71,6 +83,7 @@ impl Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(REDIRECTS)
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
             .timeout_resolve(Some(CONNECT.min(idle)))
             .timeout_connect(Some(CONNECT.min(idle)))
             .timeout_per_read(Some(idle))
@@ -79,7 +92,42 @@ impl Client {
             .user_agent(concat!("pvr/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .build();
-        Self { agent: Agent::new_with_config(config), sleep }
+        Self { agent: Agent::new_with_config(config), sleep, tokens: None, pass: Mutex::default() }
+    }
+
+    /// The same with these tokens at hand.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Option<Tokens>) -> Self {
+        Self { tokens, ..self }
+    }
+
+    /// From now on this server is spoken to: it alone is shown its token, if there is one.
+    ///
+    /// # Errors
+    /// The token cannot be read.
+    pub fn enter(&self, base: &str) -> Result<()> {
+        let pass = match (&self.tokens, Server::of(base)) {
+            (Some(tokens), Some(server)) => tokens.get(&server)?.map(|token| (server, token)),
+            _ => None,
+        };
+        self.show(pass);
+        Ok(())
+    }
+
+    /// From now on this server alone is shown this token.
+    pub(crate) fn show(&self, pass: Option<(Server, Secret)>) {
+        *self.pass.lock().unwrap_or_else(PoisonError::into_inner) = pass;
+    }
+
+    /// The request with the token of the server that is spoken to, if it goes there.
+    fn passed<B>(&self, request: RequestBuilder<B>, url: &str) -> RequestBuilder<B> {
+        let pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*pass {
+            Some((server, token)) if Server::of(url).as_ref() == Some(server) => {
+                request.header("Authorization", format!("Bearer {}", token.expose()))
+            }
+            _ => request,
+        }
     }
 
     /// Waits.
@@ -92,7 +140,7 @@ impl Client {
     /// # Errors
     /// Nothing came, or too much.
     pub fn get(&self, url: &str, limit: usize, repeat: Repeat, watch: &dyn Watch) -> Result<Reply> {
-        self.attempts(url, repeat, watch, || whole(url, limit, self.agent.get(url).call()?))
+        self.attempts(url, repeat, watch, || whole(url, limit, self.passed(self.agent.get(url), url).call()?))
     }
 
     /// Posts a body.
@@ -108,7 +156,7 @@ impl Client {
         repeat: Repeat,
         watch: &dyn Watch,
     ) -> Result<Reply> {
-        let call = || self.agent.post(url).header("Content-Type", media).send(body.as_bytes());
+        let call = || self.passed(self.agent.post(url), url).header("Content-Type", media).send(body.as_bytes());
         self.attempts(url, repeat, watch, || whole(url, limit, call()?))
     }
 
@@ -117,8 +165,17 @@ impl Client {
     /// # Errors
     /// No answer came.
     pub fn put(&self, url: &str, media: &str, body: &str, watch: &dyn Watch) -> Result<Reply> {
-        let call = || self.agent.put(url).header("Content-Type", media).send(body.as_bytes());
+        let call = || self.passed(self.agent.put(url), url).header("Content-Type", media).send(body.as_bytes());
         self.attempts(url, Repeat::Harmless, watch, || whole(url, ERROR_TEXT, call()?))
+    }
+
+    /// Deletes.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub fn delete(&self, url: &str, watch: &dyn Watch) -> Result<Reply> {
+        let call = || self.passed(self.agent.delete(url), url).call();
+        self.attempts(url, Repeat::IfUnsent, watch, || whole(url, ERROR_TEXT, call()?))
     }
 
     /// Puts a file, and tells how far it is.
@@ -132,7 +189,7 @@ impl Client {
         self.attempts(url, Repeat::Harmless, watch, || {
             let mut body = Counted { file: File::open(path)?, sent: 0, told: &told, watch };
             let body = SendBody::from_reader(&mut body);
-            let call = self.agent.put(url).header("Content-Type", "application/octet-stream");
+            let call = self.passed(self.agent.put(url), url).header("Content-Type", "application/octet-stream");
             whole(url, ERROR_TEXT, call.header("Content-Length", length.to_string()).send(body)?)
         })
     }
@@ -143,7 +200,7 @@ impl Client {
     /// No answer came, or one that is not the body.
     pub fn open(&self, url: &str, from: u64, watch: &dyn Watch) -> Result<Stream> {
         let reply = self.attempts(url, Repeat::Harmless, watch, || {
-            let call = self.agent.get(url);
+            let call = self.passed(self.agent.get(url), url);
             let call = if from > 0 { call.header("Range", format!("bytes={from}-")) } else { call };
             let response = call.call()?;
             match response.status().as_u16() {

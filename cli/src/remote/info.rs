@@ -36,7 +36,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Looks for a remote where the address may mean it to be.
+    /// Looks for a remote where the address may mean it to be. From then on the client speaks to it.
     ///
     /// # Errors
     /// There is none, or nobody answers.
@@ -56,7 +56,11 @@ impl Info {
                 }
             };
             match reply.status {
-                200 if !reply.is_page => return Self::parse(&base, &reply),
+                200 if !reply.is_page => {
+                    let info = Self::parse(&base, &reply)?;
+                    client.enter(&base)?;
+                    return Ok(info);
+                }
                 200..=299 | 404 | 405 => {
                     first.get_or_insert_with(|| not_a_remote(url, &reply));
                 }
@@ -118,7 +122,7 @@ pub(crate) fn checked(base: &str, url: &str, name: &str, address: &str) -> Resul
 }
 
 /// Where a remote may be that somebody calls so, the likeliest first.
-fn candidates(url: &str) -> Vec<String> {
+pub(crate) fn candidates(url: &str) -> Vec<String> {
     let url = url.strip_suffix("/.pvrremote").unwrap_or(url);
     let mut all = vec![url.to_owned()];
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));

@@ -1,4 +1,4 @@
-//! States of devices and other repositories: `clone`, `get`, `merge`, `post`, `put`.
+//! Devices and other repositories: `clone`, `get`, `merge`, `post`, `put` of states; `login`, `logout`.
 //!
 //! ```text
 //!   device ──.pvrremote, state, objects──▶ checked ──▶ pool, .pvr/json              clone, get, merge
@@ -15,11 +15,13 @@
 //! | [`info`], [`record`] | what a remote says about itself and about an object |
 //! | [`objects`] | objects between the pool and a remote |
 //! | [`clone`](mod@clone), [`get`], [`post`], [`put`], [`wait`] | one command each; `merge` is a way to `get` |
+//! | [`login`] | pairing with a device |
 
 pub mod address;
 pub mod clone;
 pub mod get;
 pub mod info;
+pub mod login;
 pub mod objects;
 mod origin;
 pub mod post;

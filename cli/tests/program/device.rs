@@ -27,6 +27,14 @@ pub(crate) struct Store {
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     /// `METHOD /path` of every request, in order; with `Range` if there was one.
     pub(crate) log: Vec<String>,
+    /// The same with `Authorization`, where there was one.
+    pub(crate) shown: Vec<(String, Option<String>)>,
+    /// A code that is good for one token.
+    pub(crate) code: Option<String>,
+    /// Who lets nobody in without one of these.
+    pub(crate) tokens: Option<Vec<String>>,
+    /// What callers are called who were paired.
+    pub(crate) names: Vec<String>,
     /// Bodies of the revisions that were posted.
     pub(crate) posted: Vec<String>,
     /// What the progress is, one per question; the last one stays.
@@ -68,6 +76,7 @@ struct Request {
     method: String,
     path: String,
     host: String,
+    authorization: Option<String>,
     from: Option<usize>,
     has_length: bool,
     body: Vec<u8>,
@@ -127,6 +136,7 @@ fn serve(stream: &TcpStream, store: &Mutex<Store>) -> std::io::Result<()> {
             let mut store = store.lock().unwrap();
             let range = request.from.map(|from| format!(" from {from}")).unwrap_or_default();
             store.log.push(format!("{} {}{range}", request.method, request.path));
+            store.shown.push((format!("{} {}", request.method, request.path), request.authorization.clone()));
             store.at_once += 1;
             store.most_at_once = store.most_at_once.max(store.at_once);
             let fault = store.fault(&request);
@@ -175,7 +185,15 @@ fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> 
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let mut request = Request { method, path, host: String::new(), from: None, has_length: true, body: Vec::new() };
+    let mut request = Request {
+        method,
+        path,
+        host: String::new(),
+        authorization: None,
+        from: None,
+        has_length: true,
+        body: Vec::new(),
+    };
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -185,6 +203,7 @@ fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> 
             "content-length" => length = value.parse().unwrap(),
             "transfer-encoding" => request.has_length = false,
             "host" => request.host = value.into(),
+            "authorization" => request.authorization = Some(value.into()),
             "range" => {
                 request.from = Some(value.strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap())
             }
@@ -212,7 +231,21 @@ fn answer(store: &mut Store, request: &Request) -> Option<Answer> {
     if !request.has_length {
         return text(411, "devices want a Content-Length");
     }
+    let is_open = path.ends_with("/.pvrremote") || (request.method == "POST" && path == "/pair");
+    let token = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
+    if let Some(tokens) = &store.tokens
+        && !is_open
+        && !tokens.iter().any(|known| Some(known.as_str()) == token)
+    {
+        return Some((401, "WWW-Authenticate: Bearer realm=\"cairn\"\r\n".into(), b"pair first".to_vec()));
+    }
     match (request.method.as_str(), path) {
+        ("POST", "/pair") if store.tokens.is_some() => paired(store, request),
+        ("DELETE", "/pair") => {
+            let tokens = store.tokens.as_mut().unwrap();
+            tokens.retain(|known| Some(known.as_str()) != token);
+            text(200, "")
+        }
         ("GET", "/.pvrremote" | "/cgi-bin/.pvrremote") => json(
             200,
             format!(
@@ -271,6 +304,18 @@ fn answer(store: &mut Store, request: &Request) -> Option<Answer> {
         }
         _ => text(404, "nothing here"),
     }
+}
+
+fn paired(store: &mut Store, request: &Request) -> Option<Answer> {
+    let body = parse(&request.body, Limits::DOCUMENT).unwrap();
+    let member = |name: &str| body.as_object().unwrap().get(name).unwrap().as_str().unwrap().to_owned();
+    if store.code.take_if(|code| *code == member("code")).is_none() {
+        return text(403, "this is not the code; 4 more wrong ones burn it");
+    }
+    store.names.push(member("name"));
+    let token = format!("t0ken-{}", store.names.len());
+    store.tokens.as_mut().unwrap().push(token.clone());
+    json(200, format!(r#"{{"token":"{token}"}}"#))
 }
 
 fn posted(store: &mut Store, request: &Request) -> Option<Answer> {

@@ -7,6 +7,7 @@ mod bench;
 mod deploying;
 mod device;
 mod images;
+mod pairing;
 mod registries;
 mod registry;
 mod remote;

@@ -135,3 +135,14 @@ pub struct StepView {
     /// When it was staged, in seconds since 1970 by the device's clock.
     pub date: Option<u64>,
 }
+
+/// Somebody who may use the endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PairingView {
+    /// The digits by which it is told apart.
+    pub fingerprint: String,
+    /// What it calls itself.
+    pub name: String,
+    /// When it was paired, in seconds since 1970, if the device knew.
+    pub date: Option<u64>,
+}

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use formats::object::ObjectId;
+use formats::pairing::is_name;
 use formats::path::ContainerName;
 use lexopt::{Arg, Parser};
 use statemachine::ids::RevisionId;
@@ -66,6 +67,10 @@ pub(crate) enum Command {
     Progress(String),
     Graph,
     Collect,
+    /// Make a code.
+    Pair,
+    Pairings,
+    Unpair(String),
 }
 
 /// Reads the arguments after the name of the program.
@@ -148,6 +153,10 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["steps", "show-progress", name] => Command::Progress(step(name)?),
         ["graph", "ls" | "list"] => Command::Graph,
         ["storage", "gc"] => Command::Collect,
+        ["pair"] => Command::Pair,
+        ["pair", "ls" | "list"] => Command::Pairings,
+        ["pair", "rm", who] if is_name(who) => Command::Unpair((*who).into()),
+        ["pair", "rm", who] => return Err(Failure::Usage(format!("{who:?} is neither a name nor a fingerprint"))),
         other => return Err(Failure::Usage(format!("there is no such command: {}", other.join(" ")))),
     })
 }
@@ -254,6 +263,9 @@ mod tests {
             "steps get ../x",
             "steps put a current",
             "cmd run",
+            "pair rm",
+            "pair rm ../x",
+            "pair me",
             "cmd format",
             "cmd reboot a b",
             "ls --retry",

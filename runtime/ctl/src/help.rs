@@ -25,6 +25,9 @@ const COMMANDS: &[(&str, &str)] = &[
     ("daemons ls", "containers, then helpers of the runtime"),
     ("daemons start|stop|restart NAME", "one helper of the runtime"),
     ("graph ls", "links between containers"),
+    ("pair", "a code by which somebody on the network can be paired; `pvr login` asks for it"),
+    ("pair ls", "who is paired, and may use the endpoint from outside"),
+    ("pair rm NAME|FINGERPRINT", "forget one"),
     ("storage gc", "remove what no revision needs, and say how much that was"),
 ];
 
@@ -76,6 +79,7 @@ mod tests {
                 .replace("start|stop|restart", "stop")
                 .replace("REVISION|current", "current")
                 .replace("REVISION", "7")
+                .replace("NAME|FINGERPRINT", "me")
                 .replace("SHA256", &id)
                 .replace(['[', ']'], "");
             let read = crate::args::parse(line.split(' ').map(Into::into));

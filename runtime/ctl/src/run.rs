@@ -56,6 +56,12 @@ pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_te
             let text = client.send("POST", "/storage/gc", b"")?.text(TEXT_MAX)?;
             if tables { print(out, &show::reclaimed(&text)?) } else { print(out, &(text + "\n")) }
         }
+        Command::Pairings => print(out, &shown("/pairings", show::pairings)?),
+        Command::Pair => {
+            let text = client.send("POST", "/pairings", b"")?.text(TEXT_MAX)?;
+            if tables { print(out, &show::code(&text)?) } else { print(out, &(text + "\n")) }
+        }
+        Command::Unpair(who) => client.send("DELETE", &format!("/pairings/{who}"), b"").map(drop),
         Command::Act(kind, name, action) => {
             let body = Json::object().with("action", action).compact();
             client.send("PUT", &format!("/{kind}/{}", name.as_str()), body.as_bytes()).map(drop)

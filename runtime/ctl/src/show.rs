@@ -111,10 +111,11 @@ pub(crate) fn device(text: &str) -> Result<String, Failure> {
         if !state.is_empty() {
             words.push(format!("({state})"));
         }
-        if !reason.is_empty() {
-            words.push(format!("because {reason}"));
-        }
+        let mut reasons = reason.lines();
+        words.extend(reasons.next().map(|reason| format!("because {reason}")));
         lines.push(("update".into(), words.join(" ")));
+        // The verdict, then a line for each container that did not stand.
+        lines.extend(reasons.map(|reason| (String::new(), reason.to_owned())));
     }
     lines.push(("up".into(), number(view, "uptime_ms").map_or_else(String::new, |ms| format!("{}s", ms / 1000))));
     for warning in view.get("warnings").and_then(Value::as_array).unwrap_or_default() {
@@ -122,6 +123,21 @@ pub(crate) fn device(text: &str) -> Result<String, Failure> {
     }
     let told = lines.into_iter().filter(|(_, value)| !value.trim().is_empty());
     Ok(told.map(|(name, value)| format!("{name:<9} {}\n", crate::failure::plain(value.trim()))).collect())
+}
+
+pub(crate) fn pairings(text: &str) -> Result<String, Failure> {
+    let row = |view: &Object<'_>| ["name", "date", "fingerprint"].map(|name| cell(view, name)).into();
+    Ok(table(&["NAME", "DATE", "FINGERPRINT"], &rows(text, row)?))
+}
+
+/// A code, and for what it is good.
+pub(crate) fn code(text: &str) -> Result<String, Failure> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+    let answer = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+    let code = crate::failure::plain(&cell(answer, "code"));
+    let minutes = number(answer, "expires_in").map(|seconds| seconds / 60).filter(|_| !code.is_empty());
+    let minutes = minutes.ok_or(Failure::Answer("no code"))?;
+    Ok(format!("{code}\nvalid for {minutes} minutes and one `pvr login ADDRESS`\n"))
 }
 
 /// How many bytes were set free.
@@ -166,14 +182,14 @@ mod tests {
     fn a_device_tells_what_it_knows_and_leaves_out_what_it_does_not() {
         let text = device(concat!(
             r#"{"board":"host","revision":null,"default":"7","previous":null,"standing":"DONE","uptime_ms":61000,"#,
-            r#""update":{"revision":"8","phase":"rolled-back","state":"Idle","reason":"web crashed"},"warnings":["w\u001b"]}"#
+            r#""update":{"revision":"8","phase":"rolled-back","state":"Idle","reason":"crashed: it did not recover\nweb: FAILED"},"warnings":["w\u001b"]}"#
         ))
         .unwrap();
         assert_eq!(
             text,
             concat!(
                 "board     host\nrevision  none; this is recovery\ndefault   7 DONE\n",
-                "update    8 rolled-back (Idle) because web crashed\nup        61s\nwarning   w?\n"
+                "update    8 rolled-back (Idle) because crashed: it did not recover\n          web: FAILED\nup        61s\nwarning   w?\n"
             )
         );
     }

@@ -112,6 +112,23 @@ fn orders_are_what_the_device_understands() {
 }
 
 #[test]
+fn a_code_is_shown_to_a_person_as_it_is_typed_and_to_a_script_as_json() {
+    let answer = r#"{"code":"ABCD2345","expires_in":300}"#;
+    let list = r#"[{"fingerprint":"0123456789ab","name":"me@host","date":""}]"#;
+    let device = Device::answering(vec![ok(answer), ok(answer), ok(list), ok(list), ok("")]);
+    assert_eq!(device.run_on("pair", true).1, "ABCD2345\nvalid for 5 minutes and one `pvr login ADDRESS`\n");
+    assert_eq!(device.run("pair").1, format!("{answer}\n"));
+    assert_eq!(device.run_on("pair ls", true).1, "NAME     DATE  FINGERPRINT\nme@host        0123456789ab\n");
+    assert_eq!(device.run("pair ls").1, format!("{list}\n"));
+    device.run("pair rm me@host").0.unwrap();
+    let asked: Vec<_> = device.asked().iter().map(|text| text.split(" HTTP").next().unwrap().to_owned()).collect();
+    assert_eq!(
+        asked,
+        ["POST /pairings", "POST /pairings", "GET /pairings", "GET /pairings", "DELETE /pairings/me@host"]
+    );
+}
+
+#[test]
 fn an_object_is_sent_whole_and_kept_in_a_file() {
     let bytes = "x".repeat(300_000);
     let id = ObjectId::of(bytes.as_bytes());

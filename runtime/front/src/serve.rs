@@ -161,7 +161,7 @@ async fn serve(shared: &Shared, listener: &Listener, mut conn: Conn) {
     while let Some((head, mut body)) = conn.head().await {
         let handled = match listener {
             Listener::Control(caller) => handle(shared, caller, false, &mut conn, &head, &mut body).await,
-            Listener::Endpoint => handle(shared, &Caller::Network, true, &mut conn, &head, &mut body).await,
+            Listener::Endpoint => handle(shared, &Caller::Network(head.token), true, &mut conn, &head, &mut body).await,
         };
         let sent = match handled {
             Ok(None) => Ok(()),

@@ -9,13 +9,16 @@
 //!
 //! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
-//! What tools ask is in `calls`, what the machine of one container orders is in `containers`.
+//! What tools ask is in `calls`, what they send in `uploads`, what makes room for it in `sweeping`, what the machine of
+//! one container orders is in `containers`.
 
 mod calls;
 mod containers;
 mod leaving;
 mod orders;
+mod pairings;
 mod reports;
+mod sweeping;
 mod uploads;
 mod views;
 
@@ -26,7 +29,7 @@ use std::time::Duration;
 
 use container::failure::Failure;
 use formats::control::{Ask, Refused, Reply};
-use formats::object::ObjectId;
+use formats::pairing::Pairing;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
 use statemachine::container::{Outcome, Span, Time};
@@ -34,11 +37,13 @@ use statemachine::ids::RevisionId;
 use statemachine::journal::Record;
 use statemachine::recover::Boot;
 use statemachine::update::{Event, Machine, Running, State};
+use store::dir::DirError;
 
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, Mounts};
 use crate::helpers::{FromHelper, Helpers};
 use crate::holdings::{Candidate, HoldError, Holdings};
+use crate::pairing::Pairings;
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
 use crate::threads::Worker;
@@ -48,12 +53,17 @@ use crate::voice::Voice;
 
 use containers::Seat;
 use leaving::Leaving;
+use sweeping::Arrived;
 use uploads::{Delivered, Uploads};
 
 pub use leaving::Ending;
 
 /// How many messages wait before whoever sends one waits too.
 pub const QUEUE: usize = 256;
+
+/// How long the containers that leave in an update in place may take, all together. Longer than any grace: who is still
+/// there then does not die of a kill either.
+const SWITCH: Span = Span::seconds(120);
 
 /// After this long the end of a boot is no longer counted against it.
 const LASTED: Span = Span::seconds(600);
@@ -85,8 +95,10 @@ pub enum Message {
     Delivered(Delivered),
     /// The answer to a call is known.
     Answered(u32, Result<Reply, Refused>),
-    /// A sweep is over.
-    Swept(u32, Result<u64, String>),
+    /// A list of pairings is durable, or not: the call, the list, what has changed, and its answer.
+    PairingsKept(u32, Result<Vec<Pairing>, DirError>, String, Reply),
+    /// A sweep is over, and the call that waits for it.
+    Swept(Option<u32>, Result<u64, String>),
 }
 
 /// For what a revision was loaded.
@@ -134,6 +146,8 @@ pub struct Parts {
     pub engine: Arc<Engine>,
     /// The helpers.
     pub helpers: Helpers,
+    /// Who may use the endpoint from outside.
+    pub pairings: Pairings,
     /// What the firmware started, if it may run.
     pub current: Option<Arc<Candidate>>,
     /// Where messages go.
@@ -157,6 +171,7 @@ pub struct Core {
     mounts: Worker<Arc<Engine>>,
     engine: Arc<Engine>,
     helpers: Helpers,
+    pairings: Pairings,
     supervisor: Supervisor,
     /// What the containers are of.
     current: Option<Arc<Candidate>>,
@@ -166,6 +181,10 @@ pub struct Core {
     fallback: Option<Arc<Candidate>>,
     /// What the containers will be of, once those that leave are down.
     incoming: Option<Arc<Candidate>>,
+    /// By when those are to be down.
+    switch_until: Option<Time>,
+    /// A switch was given up half-way: only a reboot puts the containers back.
+    torn: bool,
     table: BTreeMap<String, Seat>,
     /// Numbers the runs of containers, so that what comes late is known to be late.
     runs: u64,
@@ -173,9 +192,11 @@ pub struct Core {
     unclaimed: VecDeque<(rustix::process::Pid, Outcome)>,
     uploads: Uploads,
     /// Objects that arrived for a revision that is not here yet.
-    arrived: BTreeSet<ObjectId>,
+    arrived: Arrived,
     /// Revisions that were posted in this boot and have not run.
     posted: BTreeSet<RevisionId>,
+    /// Those that a call over the network has brought, and the call that shall run them.
+    offered: BTreeMap<RevisionId, Option<u32>>,
     /// The record that the latest report was made of.
     reported: Option<Record>,
     /// Why the latest long work failed.
@@ -208,17 +229,21 @@ impl Core {
             mounts: parts.mounts,
             engine: parts.engine,
             helpers: parts.helpers,
+            pairings: parts.pairings,
             supervisor: Supervisor::new(members),
             current: parts.current.clone(),
             target: None,
             fallback: None,
             incoming: None,
+            switch_until: None,
+            torn: false,
             table: BTreeMap::new(),
             runs: 0,
             unclaimed: VecDeque::new(),
             uploads: Uploads::default(),
-            arrived: BTreeSet::new(),
+            arrived: Arrived::default(),
             posted: BTreeSet::new(),
+            offered: BTreeMap::new(),
             reported: None,
             why: None,
             failures: Vec::new(),
@@ -270,6 +295,7 @@ impl Core {
         let deadlines = [
             self.supervisor.deadline(),
             self.lasts,
+            self.switch_until,
             self.leaving.as_ref().map(|leaving| leaving.until),
             self.helpers.deadline(),
         ];
@@ -281,6 +307,9 @@ impl Core {
         if self.lasts.is_some_and(|at| at <= now) {
             self.lasts = None;
             self.updater.take(Event::Lasted, None);
+        }
+        if self.switch_until.is_some_and(|at| at <= now) {
+            self.give_up_switch();
         }
         self.helpers.elapse(&self.log, now);
         let outputs = self.supervisor.elapse(now);
@@ -304,20 +333,34 @@ impl Core {
             Message::Spawned(name, run, result) => self.spawned(&name, run, result),
             Message::Executed(name, run, failure) => self.executed(&name, run, failure),
             Message::Unmounted(name, run, result) => self.unmounted(&name, run, result),
-            Message::Helper(FromHelper::Asked(ask)) => self.asked(ask),
+            Message::Helper(FromHelper::Asked(life, ask)) => self.asked(life, ask),
             Message::Helper(FromHelper::Listens) => self.helpers.flush(),
             Message::Helper(FromHelper::Broken(life, why)) => self.helpers.broken(&self.log, life, &why),
             Message::Delivered(delivered) => self.delivered(delivered),
             Message::Answered(id, result) => self.helpers.answer(id, result),
+            Message::PairingsKept(id, kept, what, reply) => self.pairings_kept(id, kept, &what, reply),
             Message::Swept(id, result) => self.swept(id, result),
         }
     }
 
-    fn asked(&mut self, ask: Ask) {
+    fn asked(&mut self, life: u64, ask: Ask) {
+        let Some(ask) = self.helpers.admit(life, ask) else { return };
         let id = ask.id;
         if let Some(result) = self.call(ask) {
-            self.helpers.answer(id, result);
+            self.answer(id, result);
         }
+    }
+
+    /// Answers a call. Who has sent a revision to be run, and is refused, has sent it in vain.
+    fn answer(&mut self, ask: u32, result: Result<Reply, Refused>) {
+        let offered = self.offered.iter().find(|(_, by)| **by == Some(ask)).map(|(id, _)| id.clone());
+        if let Some(id) = offered {
+            self.offered.remove(&id);
+            if result.is_err() {
+                self.withdraw(&id);
+            }
+        }
+        self.helpers.answer(ask, result);
     }
 
     /// Whether the update machine judges the goals of what runs.

@@ -48,10 +48,13 @@ const BACKLOG: i32 = 64;
 /// Packets that may wait until the helper takes them; a helper that takes none is ended.
 const UNSENT_MAX: usize = 1024;
 
+/// Calls that may wait for their answers; a helper that asks on and on is ended.
+const ASKED_MAX: usize = 1024;
+
 /// What comes from a helper.
 pub enum FromHelper {
-    /// A call.
-    Asked(Ask),
+    /// A call, of this life.
+    Asked(u64, Ask),
     /// It takes packets again.
     Listens,
     /// It does not speak, or does not make sense. The number is that of its life.
@@ -83,6 +86,9 @@ pub struct Helpers {
     wait: Span,
     again: Option<Time>,
     unsent: VecDeque<Packet>,
+    /// The calls that wait for an answer: our number, and the helper's.
+    asked: BTreeMap<u32, u32>,
+    asks: u32,
 }
 
 impl Helpers {
@@ -100,6 +106,8 @@ impl Helpers {
             wait: Span::seconds(1),
             again: None,
             unsent: VecDeque::new(),
+            asked: BTreeMap::new(),
+            asks: 0,
         }
     }
 
@@ -148,8 +156,22 @@ impl Helpers {
         }
     }
 
+    /// Takes a call in, under a number of our own: a helper that was started again counts from the beginning, and must
+    /// not be told what the one before it has asked.
+    pub fn admit(&mut self, life: u64, ask: Ask) -> Option<Ask> {
+        self.life.as_ref().filter(|known| known.number == life)?;
+        if self.asked.len() >= ASKED_MAX {
+            self.kill();
+            return None;
+        }
+        self.asks = self.asks.wrapping_add(1);
+        self.asked.insert(self.asks, ask.id);
+        Some(Ask { id: self.asks, ..ask })
+    }
+
     /// Answers a call. Whose helper has ended hears nothing.
     pub fn answer(&mut self, id: u32, result: Result<Reply, Refused>) {
+        let Some(id) = self.asked.remove(&id) else { return };
         self.send(&Tell::Answer { id, result }, None);
     }
 
@@ -210,7 +232,7 @@ impl Helpers {
                 };
                 match decode_ask(packet.get(..length).unwrap_or_default()) {
                     Ok(ask) => {
-                        let _ = tell.send(Message::Helper(FromHelper::Asked(ask))).await;
+                        let _ = tell.send(Message::Helper(FromHelper::Asked(number, ask))).await;
                     }
                     Err(error) => break Some(error.to_string()),
                 }
@@ -283,6 +305,7 @@ impl Helpers {
         let Some(life) = self.life.take_if(|life| life.pid == pid) else { return false };
         log.warn(FRONT, &format_args!("has ended: {outcome:?}"));
         self.unsent.clear();
+        self.asked.clear();
         if life.since.after(HEALTHY) <= now {
             self.wait = Span::seconds(1);
         }
@@ -348,7 +371,7 @@ fn key(listener: &Listener) -> String {
     match listener {
         Listener::Control(Caller::Container(name)) => format!("container/{name}"),
         Listener::Control(Caller::Device) => "device".to_owned(),
-        Listener::Control(Caller::Network) | Listener::Endpoint => "endpoint".to_owned(),
+        Listener::Control(Caller::Network(_)) | Listener::Endpoint => "endpoint".to_owned(),
     }
 }
 

@@ -23,8 +23,8 @@ use statemachine::ids::RevisionId;
 use statemachine::journal::Known;
 use store::dir::{Dir, DirError};
 use store::objects::{ObjectError, Objects};
-use store::sweep::{Roots, SweepError, Swept, sweep};
-use store::trails::{Depth, TrailError, Trails};
+use store::sweep::{Roots, SweepError, Swept, sweep, withdraw};
+use store::trails::{Depth, Staged, TrailError, Trails};
 use store::volumes::VolumeKeys;
 
 use crate::plan::{self, Plan, PlanError};
@@ -122,6 +122,22 @@ from! {
 }
 
 impl HoldError {
+    /// Whether there is no room for it.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        let dir = |error: &DirError| matches!(error, DirError::NoSpace { .. });
+        let object = |error: &ObjectError| match error {
+            ObjectError::NoSpace { .. } | ObjectError::NoRoom { .. } => true,
+            ObjectError::Dir(error) => dir(error),
+            _ => false,
+        };
+        match self {
+            Self::Dir(error) | Self::Trail(TrailError::Dir(error)) => dir(error),
+            Self::Object(error) | Self::Trail(TrailError::Object { why: error, .. }) => object(error),
+            _ => false,
+        }
+    }
+
     /// The same, for whoever asked.
     #[must_use]
     pub fn refused(&self) -> Refused {
@@ -135,9 +151,7 @@ impl HoldError {
             | Self::Object(ObjectError::Refused { .. } | ObjectError::TooLarge { .. }) => Status::Unprocessable,
             Self::Trail(TrailError::Missing(_)) | Self::Object(ObjectError::Missing(_)) => Status::NotFound,
             Self::Trail(TrailError::Taken(_)) => Status::Conflict,
-            Self::Trail(TrailError::Dir(DirError::NoSpace { .. }))
-            | Self::Dir(DirError::NoSpace { .. })
-            | Self::Object(ObjectError::NoSpace { .. }) => Status::NoSpace,
+            _ if self.is_no_space() => Status::NoSpace,
             Self::Trail(_) | Self::Object(_) | Self::Trust(_) | Self::Dir(_) => Status::Internal,
         };
         Refused::new(status, self.to_string())
@@ -158,7 +172,7 @@ pub struct Holdings {
 
 /// The oldest moment that certificates are judged by, where no clock was ever set: the day this was built for the first
 /// time. A wrong clock must not make a good signature bad before that.
-const EPOCH: Duration = Duration::from_secs(1_763_000_000);
+pub(crate) const EPOCH: Duration = Duration::from_secs(1_763_000_000);
 
 impl Holdings {
     /// Opens the storage of a device and clears what power cuts have left of work in progress.
@@ -217,11 +231,18 @@ impl Holdings {
     ///
     /// # Errors
     /// [`HoldError`]; nothing is left of it.
-    pub fn receive(&self, id: &RevisionId, bytes: &[u8], base: Option<&RevisionId>) -> Result<(), HoldError> {
+    pub fn receive(&self, id: &RevisionId, bytes: &[u8], base: Option<&RevisionId>) -> Result<Staged, HoldError> {
         let revision = self.admit(bytes)?;
         self.plan(&revision)?;
-        self.trails.stage(&revision, id, base, &self.objects)?;
-        Ok(())
+        Ok(self.trails.stage(&revision, id, base, &self.objects)?)
+    }
+
+    /// Takes back the trail of a revision that was received and has not run. One that a root names stays.
+    ///
+    /// # Errors
+    /// [`HoldError`]
+    pub fn withdraw(&self, id: &RevisionId, roots: &Roots) -> Result<u64, HoldError> {
+        Ok(withdraw(&self.trails, id, roots)?)
     }
 
     /// Puts back what is missing of a trail and compares every object with its name.

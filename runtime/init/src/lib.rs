@@ -9,6 +9,7 @@
 //! | [`mod@flash`], [`boards`] | what is durable: journal, boot cells, barrier; and the boards that have them |
 //! | [`plan`], [`engine`] | what a revision asks for, and the hands that do it |
 //! | [`holdings`] | from bytes to a revision that may run |
+//! | [`pairing`] | who may use the endpoint from outside |
 //! | [`helpers`] | the unprivileged roles that parse what others send |
 //! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
 //! | [`early`], [`settings`], [`clock`] | what comes first |
@@ -25,6 +26,7 @@ pub mod flash;
 pub mod helpers;
 pub mod holdings;
 pub mod logs;
+pub mod pairing;
 pub mod pipes;
 pub mod plan;
 pub mod run;

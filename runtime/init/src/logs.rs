@@ -20,8 +20,26 @@ use std::path::{Path, PathBuf};
 use statemachine::container::Time;
 use statemachine::ids::RevisionId;
 
-/// When a file is renamed, in bytes, unless a device is configured otherwise.
+/// When a file is renamed, in bytes: at most, and where there is room for so many.
 pub const LIMIT: u64 = 1 << 20;
+
+/// On a small storage a file has this part of it, so that the logs of twenty containers leave room for an update.
+const SHARE: u64 = 128;
+
+/// Less is of no use to anybody.
+const LIMIT_MIN: u64 = 16 * 1024;
+
+/// The limit of a log where all logs are in this directory.
+#[must_use]
+pub fn limit_in(logs: &Path) -> u64 {
+    // It is made with the first log.
+    let storage = [Some(logs), logs.parent()].into_iter().flatten().find_map(|dir| rustix::fs::statvfs(dir).ok());
+    storage.map_or(LIMIT_MIN, |storage| limit_of(storage.f_blocks.saturating_mul(storage.f_frsize)))
+}
+
+fn limit_of(storage: u64) -> u64 {
+    (storage / SHARE).clamp(LIMIT_MIN, LIMIT)
+}
 
 /// The longest text of a line, in bytes.
 const TEXT_MAX: usize = 8 * 1024;
@@ -259,6 +277,14 @@ mod tests {
         fs::remove_file(place.0.join("dir")).unwrap();
         log.append(b"6");
         assert_eq!((place.read("dir/log").as_str(), log.lost()), ("6", 5));
+    }
+
+    #[test]
+    fn the_logs_of_many_containers_leave_room_on_a_small_storage() {
+        let two_files_each_of_twenty = |storage: u64| 40 * limit_of(storage);
+        assert!(two_files_each_of_twenty(16 << 20) < (16 << 20) / 3);
+        assert_eq!((limit_of(1 << 40), limit_of(1 << 20)), (LIMIT, LIMIT_MIN));
+        assert!(limit_in(Path::new("/proc/self/none")) >= LIMIT_MIN, "nothing there is no failure");
     }
 
     #[test]

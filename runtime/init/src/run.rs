@@ -13,6 +13,7 @@
 //! that could be dropped half-way.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use container::cgroup::{Instance, Trees};
 use container::signals::{self, Told};
 use formats::control::{Caller, Listener};
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, Ipv4Addr, SocketAddrV4, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use smol::channel::{Sender, bounded};
 use smol::{Async, LocalExecutor};
 use statemachine::boot::TrialKind;
@@ -38,16 +39,14 @@ use crate::early;
 use crate::engine::{Engine, Paths};
 use crate::helpers::Helpers;
 use crate::holdings::{Candidate, HoldError, Holdings};
+use crate::pairing::Pairings;
 use crate::settings::Settings;
 use crate::threads::Worker;
 use crate::trace::{Trace, hex};
 use crate::updater::Updater;
 use crate::voice::Voice;
 
-/// Where the endpoint for `pvr` listens, on the loopback of the device.
-const ENDPOINT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 12_368);
-
-/// How many connections may wait there.
+/// How many connections may wait at the endpoint.
 const BACKLOG: i32 = 16;
 
 /// Before a boot that cannot be is ended: time to read why, and no busy loop.
@@ -93,6 +92,7 @@ struct Ready {
     engine: Arc<Engine>,
     helpers: Instance,
     opened: Opened,
+    pairings: Pairings,
     current: Option<Arc<Candidate>>,
     warnings: Vec<String>,
 }
@@ -117,6 +117,11 @@ fn prepare(words: &[String], clock: Clock, log: &Voice, paths: &Paths) -> Result
     for warning in &warnings {
         log.warn("flash", warning);
     }
+    let (pairings, warning) = Pairings::load(&paths.storage);
+    if let Some(warning) = warning {
+        log.warn("pairing", &warning);
+        warnings.push(warning);
+    }
     let current = match &opened.boot.running {
         Running::Recovery => None,
         Running::Revision(id) => match load(&holdings, id) {
@@ -130,7 +135,7 @@ fn prepare(words: &[String], clock: Clock, log: &Voice, paths: &Paths) -> Result
             }
         },
     };
-    Ok(Ready { settings, trace, holdings, engine, helpers, opened, current, warnings })
+    Ok(Ready { settings, trace, holdings, engine, helpers, opened, pairings, current, warnings })
 }
 
 /// A revision that may run, with every file of its trail in its place.
@@ -151,7 +156,7 @@ fn trace_of(settings: &Settings) -> Option<File> {
 
 impl Ready {
     fn run(self, clock: Clock, log: Rc<Voice>) -> Result<End, String> {
-        let Self { settings, trace, holdings, engine, helpers, opened, current, warnings } = self;
+        let Self { settings, trace, holdings, engine, helpers, opened, pairings, current, warnings } = self;
         let Opened { flash, boot, reboot_arg, .. } = opened;
         if let Running::Revision(id) = &boot.running {
             log.keep(id);
@@ -174,9 +179,9 @@ impl Ready {
         if let Err(why) = helpers.listen_for(&Caller::Device, &engine.paths().run) {
             log.error("front", &why);
         }
-        match endpoint() {
+        match endpoint(&settings.endpoint) {
             Ok(socket) => helpers.serve(Listener::Endpoint, socket),
-            Err(errno) => log.error("front", &format_args!("cannot listen on {ENDPOINT}: {errno}")),
+            Err(errno) => log.error("front", &format_args!("cannot listen on {}: {errno}", settings.endpoint)),
         }
         let parts = Parts {
             settings,
@@ -188,6 +193,7 @@ impl Ready {
             mounts,
             engine,
             helpers,
+            pairings,
             current,
             tell,
             tasks: Rc::clone(&tasks),
@@ -198,10 +204,16 @@ impl Ready {
     }
 }
 
-fn endpoint() -> rustix::io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &ENDPOINT)?;
+fn endpoint(address: &SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    // The address may come later than PID 1: a container brings the network up.
+    match family {
+        AddressFamily::INET => sockopt::set_ip_freebind(&socket, true)?,
+        _ => sockopt::set_ipv6_freebind(&socket, true)?,
+    }
+    bind(&socket, address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
 }

@@ -8,6 +8,7 @@
 //!     signatures=strict               disabled, lenient, audit, strict
 //!     commit_delay=25                 seconds for which the goals of a trial must hold
 //!     attempts=3                      boots of a trial
+//!     endpoint=0.0.0.0:12368          where `pvr` is served; on any address but a loopback, to who is paired
 //!   /etc/cairn/trust/*.pem            certificates and public keys
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! booted, never what is trusted. Unknown keys are errors, since a misspelt `signatures` would be a weaker device.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use formats::compatible::Fit;
@@ -26,6 +28,9 @@ pub const FILE: &str = "/etc/cairn/conf";
 
 /// Where the keys lie.
 pub const TRUST: &str = "/etc/cairn/trust";
+
+/// Where the endpoint listens if nobody says otherwise: nobody from outside reaches it.
+const ENDPOINT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 12_368);
 
 /// The longest file that is read.
 const FILE_MAX: usize = 16 * 1024;
@@ -39,6 +44,8 @@ pub struct Settings {
     pub signatures: Mode,
     /// How long the goals of a trial must hold.
     pub commit_delay: Duration,
+    /// Where the endpoint for `pvr` listens. Who reaches it on a loopback address needs no pairing.
+    pub endpoint: SocketAddr,
     /// Bounds of attempts.
     pub limits: Limits,
     /// The words of the firmware.
@@ -94,6 +101,7 @@ impl Settings {
         let mut signatures = Mode::Strict;
         let mut commit_delay = Duration::from_secs(25);
         let mut limits = Limits::FIELD;
+        let mut endpoint = ENDPOINT;
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -109,6 +117,9 @@ impl Settings {
                     let attempts = value.parse().ok().filter(|count| (1..=limits.ceiling).contains(count));
                     limits.attempts = attempts.ok_or_else(wrong)?;
                 }
+                "endpoint" => {
+                    endpoint = value.parse().ok().filter(|at: &SocketAddr| at.port() != 0).ok_or_else(wrong)?;
+                }
                 _ => return Err(SettingsError::Key(number, key.to_owned())),
             }
         }
@@ -116,7 +127,7 @@ impl Settings {
         let product = product.ok_or(SettingsError::Missing("line"))?;
         let fit = format!("{board}/{product}");
         let fit = Fit::parse(&fit).ok_or_else(|| SettingsError::File(format!("{fit:?} is no name of a product")))?;
-        Ok(Self { fit, signatures, commit_delay, limits, words })
+        Ok(Self { fit, signatures, commit_delay, endpoint, limits, words })
     }
 
     /// Whether a word stands on the command line.
@@ -143,6 +154,24 @@ mod tests {
         assert_eq!(settings.fit.to_string(), "host/demo");
         assert_eq!(settings.signatures, Mode::Strict);
         assert_eq!(settings.limits, Limits::FIELD);
+        assert_eq!(settings.endpoint.to_string(), "127.0.0.1:12368");
+    }
+
+    #[test]
+    fn the_endpoint_is_an_address_with_a_port() {
+        let parse = |endpoint| Settings::parse(&format!("board=host\nline=demo\nendpoint={endpoint}"), String::new());
+        for (endpoint, is_loopback) in [
+            ("0.0.0.0:12368", false),
+            ("[::]:80", false),
+            ("[::1]:80", true),
+            ("127.0.0.2:1", true),
+            ("10.0.0.5:1", false),
+        ] {
+            assert_eq!(parse(endpoint).unwrap().endpoint.ip().is_loopback(), is_loopback, "{endpoint}");
+        }
+        for wrong in ["", "0.0.0.0", "localhost:12368", "10.0.0.5:0", ":12368", "*:12368"] {
+            assert!(matches!(parse(wrong), Err(SettingsError::Line(3, _))), "{wrong}");
+        }
     }
 
     #[test]

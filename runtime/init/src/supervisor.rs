@@ -62,10 +62,12 @@ pub struct Member {
     pub policy: Policy,
 }
 
-/// Why apps are not started yet.
+/// How long apps are held back, because boots keep ending early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Hold {
+pub enum Hold {
+    /// Until then.
     Until(Time),
+    /// For all of this boot.
     ThisBoot,
 }
 
@@ -217,10 +219,16 @@ impl Supervisor {
         self.rows.iter().map(|row| (&row.member, &row.container))
     }
 
-    /// Whether this container is an app that is held back in this boot, because boots keep ending early.
+    /// Whether apps are held back at all.
     #[must_use]
-    pub fn holds_back(&self, member: &Member) -> bool {
-        self.hold.is_some() && is_app(member)
+    pub fn is_holding(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// How long this container is held back, if it is.
+    #[must_use]
+    pub fn holds_back(&self, member: &Member) -> Option<Hold> {
+        self.hold.filter(|_| is_app(member))
     }
 
     fn step(&mut self, index: usize, now: Time, event: Event, out: &mut Vec<Output>) {
@@ -260,7 +268,7 @@ impl Supervisor {
         let standings = self.standings();
         for index in 0..self.rows.len() {
             let Some(row) = self.rows.get(index).filter(|row| row.container.waits()) else { continue };
-            let held = row.leaves || self.holds_back(&row.member);
+            let held = row.leaves || self.holds_back(&row.member).is_some();
             let opens = goals::may_start(row.member.group, self.occasion, standings.iter().copied());
             self.step(index, now, if opens && !held { Event::Allowed } else { Event::Held }, out);
         }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use statemachine::ids::RevisionId;
 
 use crate::clock::Clock;
-use crate::logs::{DeviceLog, LIMIT, Level, Log};
+use crate::logs::{DeviceLog, Level, Log, limit_in};
 
 /// Lines with a source and a level.
 pub struct Voice {
@@ -27,7 +27,7 @@ impl Voice {
 
     /// From now on lines are kept in the logs of this revision.
     pub fn keep(&self, revision: &RevisionId) {
-        self.device.borrow_mut().keep(&self.dir, revision, LIMIT);
+        self.device.borrow_mut().keep(&self.dir, revision, limit_in(&self.dir));
     }
 
     /// What happens.
@@ -48,13 +48,13 @@ impl Voice {
     /// The log of a container.
     #[must_use]
     pub fn console_of(&self, revision: &RevisionId, name: &str) -> Log {
-        Log::of_container(&self.dir, revision, name, LIMIT)
+        Log::of_container(&self.dir, revision, name, limit_in(&self.dir))
     }
 
     /// The log of a helper, which belongs to no revision.
     #[must_use]
     pub fn log_of_helper(&self, name: &str) -> Log {
-        Log::new(self.dir.join("helpers").join(format!("{name}.log")), LIMIT)
+        Log::new(self.dir.join("helpers").join(format!("{name}.log")), limit_in(&self.dir))
     }
 
     fn line(&self, level: Level, source: &str, text: &dyn Display) {

@@ -173,7 +173,10 @@ impl Dir {
     }
 
     /// The same, durable when it returns.
-    pub(crate) fn make_durably(&self, rel: &str) -> Result<Self, DirError> {
+    ///
+    /// # Errors
+    /// [`DirError`]
+    pub fn make_durably(&self, rel: &str) -> Result<Self, DirError> {
         let dir = self.make(rel)?;
         self.sync_ancestors(rel)?;
         Ok(dir)
@@ -210,7 +213,10 @@ impl Dir {
     }
 
     /// The same, or `None` if there is nothing of this name.
-    pub(crate) fn read_if_any(&self, rel: &str, limit: usize) -> Result<Option<Vec<u8>>, DirError> {
+    ///
+    /// # Errors
+    /// [`DirError`]
+    pub fn read_if_any(&self, rel: &str, limit: usize) -> Result<Option<Vec<u8>>, DirError> {
         if_any(self.read(rel, limit))
     }
 
@@ -235,7 +241,10 @@ impl Dir {
     }
 
     /// Replaces a file as a whole: a reader sees the old bytes or the new ones, after a power cut too.
-    pub(crate) fn replace(&self, rel: &str, bytes: &[u8]) -> Result<(), DirError> {
+    ///
+    /// # Errors
+    /// [`DirError`]: it is still what it was, unless it was the sync of the directory that failed.
+    pub fn replace(&self, rel: &str, bytes: &[u8]) -> Result<(), DirError> {
         let (parent, leaf) = self.parent(rel)?;
         let temporary = beside(leaf);
         parent.unlink_if_any(&temporary)?;

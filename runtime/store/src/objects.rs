@@ -76,6 +76,15 @@ pub enum ObjectError {
         /// How many bytes of it found room; none of them was kept.
         written: u64,
     },
+    /// It is known beforehand that the disk has not enough room for it.
+    NoRoom {
+        /// The object.
+        id: ObjectId,
+        /// Its size in bytes.
+        size: u64,
+        /// How many bytes are free.
+        free: u64,
+    },
     /// The stream broke.
     Stream {
         /// The object.
@@ -103,6 +112,10 @@ impl fmt::Display for ObjectError {
             Self::NoSpace { id, written } => {
                 write!(f, "no space for object {id} after {written} bytes; nothing was kept; ")?;
                 f.write_str("remove revisions or collect garbage")
+            }
+            Self::NoRoom { id, size, free } => {
+                write!(f, "object {id} needs {size} bytes, and {free} are free; nothing was kept; ")?;
+                f.write_str("remove something from the device, or from the revision")
             }
             Self::Stream { id, kind } => write!(f, "object {id} ended early: {kind}; send it again"),
             Self::Dir(error) => fmt::Display::fmt(error, f),
@@ -212,14 +225,16 @@ impl Objects {
         sized.filter_map(|row| row.map(|(id, size)| Some((id, size?))).transpose()).collect()
     }
 
-    /// How many bytes a new object may have, as the file system counts what is left for it.
+    /// Whether there is room for an object of this size, as the file system counts what is left for it. Others may take
+    /// it meanwhile.
     ///
     /// # Errors
-    /// The file system does not tell.
-    pub fn room(&self) -> Result<u64, ObjectError> {
+    /// [`ObjectError::NoRoom`], or the file system does not tell.
+    pub fn room_for(&self, id: ObjectId, size: u64) -> Result<(), ObjectError> {
         let (dir, name) = self.dir.as_fd_and_name();
         let stat = rustix::fs::fstatvfs(dir).map_err(|errno| failure("statvfs", name.to_owned(), errno))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if size > free { Err(ObjectError::NoRoom { id, size, free }) } else { Ok(()) }
     }
 
     /// Reads an object to its end and compares its hash with its name.

@@ -8,7 +8,7 @@
 //!
 //! Everything is read before anything is removed, and what cannot be read stops the sweep: garbage costs room, a wrong
 //! sweep costs the device. What stays is decided by names and states, never by the count of a file's links. Revisions
-//! go first, then volumes, then objects, so that a power cut leaves a kept revision whole; the next sweep goes on.
+//! go first, then volumes and logs, then objects, so that a power cut leaves a kept revision whole; the next sweep goes on.
 //!
 //! The caller must not sweep unless boot cells and journal were read whole, nor while objects arrive for a revision
 //! that is not among the roots.
@@ -189,6 +189,18 @@ pub fn sweep(trails: &Trails, objects: &Objects, roots: &Roots) -> Result<Swept,
         swept.left.push(error.into());
     }
     Ok(swept)
+}
+
+/// Takes back the trail of a revision that was staged and has never run: nothing but that trail goes. It tells how many
+/// bytes that freed. A revision that a root names stays.
+///
+/// # Errors
+/// It cannot be removed; the next sweep tries again.
+pub fn withdraw(trails: &Trails, id: &RevisionId, roots: &Roots) -> Result<u64, DirError> {
+    match roots.reason(id) {
+        None if trails.shelf().get(id)?.is_some() => trails.shelf().retire(id),
+        _ => Ok(0),
+    }
 }
 
 impl Swept {

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -53,6 +54,9 @@ pub(crate) struct Options {
     /// Seconds for which the goals of a trial must hold, where it differs from the usual time.
     #[arg(long, value_name = "SECONDS")]
     commit_delay: Option<u16>,
+    /// Where the endpoint for `pvr` listens [default: 127.0.0.1:12368]; on any other address it wants pairing
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    endpoint: Option<SocketAddr>,
     /// Report as JSON
     #[arg(long)]
     json: bool,
@@ -134,6 +138,7 @@ fn fill(device: &Device, options: &Options) -> Result<()> {
         line: options.line.clone(),
         attempts: options.attempts,
         commit_delay: options.commit_delay,
+        endpoint: options.endpoint,
     })
 }
 

@@ -9,6 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -32,6 +33,8 @@ pub(crate) struct Conf {
     pub(crate) attempts: Option<u8>,
     /// Seconds for which the goals of a trial must hold; `None`: as usual.
     pub(crate) commit_delay: Option<u16>,
+    /// Where the endpoint for `pvr` listens; `None`: as usual.
+    pub(crate) endpoint: Option<SocketAddr>,
 }
 
 impl Conf {
@@ -39,7 +42,8 @@ impl Conf {
     pub(crate) fn text(&self) -> String {
         let attempts = self.attempts.map_or_else(String::new, |attempts| format!("attempts={attempts}\n"));
         let delay = self.commit_delay.map_or_else(String::new, |delay| format!("commit_delay={delay}\n"));
-        format!("line={}\n{attempts}{delay}", self.line)
+        let endpoint = self.endpoint.map_or_else(String::new, |endpoint| format!("endpoint={endpoint}\n"));
+        format!("line={}\n{attempts}{delay}{endpoint}", self.line)
     }
 }
 
@@ -158,7 +162,7 @@ impl Device {
     pub(crate) fn conf(&self) -> Result<Conf> {
         let path = self.conf_path();
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (mut line, mut attempts, mut commit_delay) = (None, None, None);
+        let (mut line, mut attempts, mut commit_delay, mut endpoint) = (None, None, None, None);
         for entry in text.lines() {
             match entry.split_once('=') {
                 Some(("line", value)) => line = Some(value.to_owned()),
@@ -166,11 +170,12 @@ impl Device {
                 Some(("commit_delay", value)) => {
                     commit_delay = Some(value.parse().context("commit_delay is no number of seconds")?);
                 }
-                _ => bail!("{}: {entry:?} is none of line=…, attempts=…, commit_delay=…", path.display()),
+                Some(("endpoint", value)) => endpoint = Some(value.parse().context("endpoint is no ADDRESS:PORT")?),
+                _ => bail!("{}: {entry:?} is none of line=…, attempts=…, commit_delay=…, endpoint=…", path.display()),
             }
         }
         let line = line.with_context(|| format!("{} names no line", path.display()))?;
-        Ok(Conf { line, attempts, commit_delay })
+        Ok(Conf { line, attempts, commit_delay, endpoint })
     }
 
     /// The last file of a new device: one without it is none.
@@ -271,7 +276,12 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let device = Device::at(scratch.path()).unwrap();
         assert!(Device::open(scratch.path()).is_err());
-        let conf = Conf { line: "lamp".to_owned(), attempts: Some(5), commit_delay: Some(2) };
+        let conf = Conf {
+            line: "lamp".to_owned(),
+            attempts: Some(5),
+            commit_delay: Some(2),
+            endpoint: "[::]:80".parse().ok(),
+        };
         device.set_conf(&conf).unwrap();
         assert_eq!(Device::open(scratch.path()).unwrap().conf().unwrap(), conf);
         assert_eq!(device.last_end().unwrap(), None);

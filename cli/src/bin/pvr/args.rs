@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{add, app, clone, commit, deploy, docs, get, init, post, put, reset, show, sig};
+use crate::commands::{add, app, clone, commit, deploy, docs, get, init, login, post, put, reset, show, sig};
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
 ///
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Post(post::Args),
     #[command(visible_alias = "p")]
     Put(put::Args),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
     App(app::Args),
     Deploy(deploy::Args),
     Completion(docs::CompletionArgs),

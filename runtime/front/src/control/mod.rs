@@ -54,6 +54,11 @@ pub(crate) async fn handle(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body
             Reply::Reclaimed(bytes) => Ok(Some(Answer::json(&Json::object().with("reclaimed", bytes)))),
             _ => Err(Fail::mismatch()),
         },
+        (Method::Post, Route::Pairings) => match asker.ask(Call::OfferPairing).await? {
+            Reply::Code { code, seconds } => Ok(Some(Answer::json(&render::code(&code, seconds)))),
+            _ => Err(Fail::mismatch()),
+        },
+        (Method::Delete, Route::Pairing(who)) => done(asker.ask(Call::Unpair { who }).await?),
         _ => Err(unknown(head)),
     }
 }
@@ -74,6 +79,10 @@ async fn get(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body, r
         },
         Route::Daemons => match asker.ask(Call::Daemons).await? {
             Reply::Daemons(views) => array(&views, render::daemon),
+            _ => Err(Fail::mismatch()),
+        },
+        Route::Pairings => match asker.ask(Call::Pairings).await? {
+            Reply::Pairings(views) => array(&views, render::pairing),
             _ => Err(Fail::mismatch()),
         },
         Route::Objects => {

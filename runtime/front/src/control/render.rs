@@ -1,9 +1,10 @@
 //! What PID 1 shows, as the JSON that tools know. Members beyond those come last.
 
 use formats::control::{
-    ContainerView, DaemonView, DeviceView, GroupView, ObjectView, RecoveryView, StepView, UpdateView,
+    ContainerView, DaemonView, DeviceView, GroupView, ObjectView, PairingView, RecoveryView, StepView, UpdateView,
 };
 use formats::json::Json;
+use formats::pairing::Secret;
 use formats::progress::Status;
 
 /// A truth value as tools expect it in some places: a string.
@@ -107,6 +108,17 @@ pub(super) fn step(view: &StepView) -> Json {
         .with("date", view.date.map_or_else(String::new, date))
         .with("commitmsg", view.message.as_str())
         .with("progress", progress)
+}
+
+pub(super) fn pairing(view: &PairingView) -> Json {
+    Json::object()
+        .with("fingerprint", view.fingerprint.as_str())
+        .with("name", view.name.as_str())
+        .with("date", view.date.map_or_else(String::new, date))
+}
+
+pub(super) fn code(code: &Secret, seconds: u16) -> Json {
+    Json::object().with("code", code.expose()).with("expires_in", number(seconds))
 }
 
 /// Seconds since 1970 as `YYYY-MM-DDTHH:MM:SSZ`.

@@ -46,6 +46,10 @@ pub enum Route {
     Collect,
     /// `/xconnect-graph`
     Graph,
+    /// `/pairings`
+    Pairings,
+    /// `/pairings/ID`: a fingerprint or a name
+    Pairing(String),
 }
 
 /// Which revision.
@@ -93,12 +97,19 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
         ("daemons", [daemon]) => Route::Daemon(name(daemon)?),
         ("storage", ["gc"]) => Route::Collect,
         ("xconnect-graph", []) => Route::Graph,
+        ("pairings", []) => Route::Pairings,
+        ("pairings", [who]) => Route::Pairing(pairing(who)?),
         _ => return Err(RouteError::Unknown),
     })
 }
 
 fn name(text: &str) -> Result<ContainerName, RouteError> {
     ContainerName::parse(text).map_err(|error| RouteError::Name(error.to_string()))
+}
+
+fn pairing(text: &str) -> Result<String, RouteError> {
+    let wrong = || RouteError::Name("a pairing is named by its fingerprint or its name".into());
+    formats::pairing::is_name(text).then(|| text.into()).ok_or_else(wrong)
 }
 
 /// Reads the name of an object in a path.
@@ -159,6 +170,8 @@ impl fmt::Display for Route {
             Self::Daemon(name) => write!(f, "/daemons/{}", name.as_str()),
             Self::Collect => f.write_str("/storage/gc"),
             Self::Graph => f.write_str("/xconnect-graph"),
+            Self::Pairings => f.write_str("/pairings"),
+            Self::Pairing(who) => write!(f, "/pairings/{who}"),
         }
     }
 }
@@ -195,6 +208,8 @@ mod tests {
             "/daemons/front",
             "/storage/gc",
             "/xconnect-graph",
+            "/pairings",
+            "/pairings/me@my-host",
         ] {
             assert_eq!(route(path).map(|route| route.to_string()), Ok(path.into()));
         }
@@ -231,6 +246,7 @@ mod tests {
             assert!(matches!(route(&format!("/containers/{name}")), Err(RouteError::Name(_))), "{name}");
             assert!(matches!(route(&format!("/steps/locals/{name}")), Err(RouteError::Name(_))), "{name}");
             assert!(matches!(route(&format!("/objects/{name}")), Err(RouteError::Name(_))), "{name}");
+            assert!(matches!(route(&format!("/pairings/{name}")), Err(RouteError::Name(_))), "{name}");
         }
     }
 }

@@ -1,28 +1,31 @@
 //! The endpoint for `pvr`: clone and post over HTTP on the device's own network.
 //!
 //! Promises: it is called by a name that only this device has ([`host`]); a web page gets no answer; objects and states
-//! go to PID 1, which checks them before anybody sees them. A revision that is posted is run.
+//! go to PID 1, which checks them before anybody sees them. A revision that is posted is run. Where this is more than the
+//! device's loopback, PID 1 wants the token of a pairing for everything but the entry and the pairing itself.
 //!
 //! ```text
+//!   POST …/pair {"code":…,"name":…} ─▶ 200 {"token":…}
 //!   POST …/objects/ (record) ─▶ 200 with signed-puturl, or 409: it is here
 //!   PUT  …/objects/SHA256/bytes
 //!   POST …/post ─▶ Begin, Put…, Finish, SetMessage, Run ─▶ 200 {"rev":-1,"revlocal":"locals/…",…}
 //! ```
 
 pub mod host;
+pub mod pair;
 pub mod post;
 pub mod route;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use formats::control::{Call, Refused, Reply, Status, Upload};
+use formats::control::{Call, Reply, Upload};
 use formats::json::{Json, Number};
-use formats::object::ObjectId;
 
 use crate::control::route::{RouteError, StepName};
 use crate::http::{Answer, Body, Conn, Content, Head, Method};
 use crate::serve::{Asker, Fail, Handled};
 use crate::transfer;
+use pair::PAIR_MAX;
 use post::{POST_MAX, RECORD_MAX};
 use route::Route;
 
@@ -46,6 +49,11 @@ async fn answer(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body
     };
     match (head.method, route) {
         (Method::Get, Route::Remote) => Ok(Some(Answer::json(&remote(&url)))),
+        (Method::Post, Route::Pair) => pair(asker, conn, body).await,
+        (Method::Delete, Route::Pair) => match asker.ask(Call::Leave).await? {
+            Reply::Done => Ok(Some(Answer::done())),
+            _ => Err(Fail::mismatch()),
+        },
         (Method::Get, Route::State(name)) => {
             let revision = name.revision();
             let piece = |offset| Call::ReadStep { revision: revision.clone(), offset };
@@ -74,6 +82,7 @@ async fn answer(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body
             let allowed = match route {
                 Route::Remote | Route::State(_) | Route::Progress(_) | Route::Record(_) => "GET",
                 Route::Bytes(_) => "GET, PUT",
+                Route::Pair => "POST, DELETE",
                 Route::Objects | Route::Post => "POST",
             };
             Err(Fail::Answer(Answer::error(405, "not with this method").with("Allow", allowed)))
@@ -94,27 +103,38 @@ fn remote(url: &impl Fn(Route) -> String) -> Json {
         .with("post-fields-opt", list("rev"))
 }
 
-/// A client says which object it is going to send.
-async fn announce(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, url: &impl Fn(Route) -> String) -> Handled {
-    let bytes = whole(conn, body, RECORD_MAX).await?;
-    let (id, name, size) = post::record(&bytes).map_err(|why| Fail::new(400, &why))?;
-    if is_here(asker, id).await? {
-        return Err(Fail::Answer(Answer::error(409, "the object is here").with("Pantahub-Object-Type", "object")));
+/// A client says the code that a person has read on the device.
+async fn pair(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body) -> Handled {
+    if body.left > PAIR_MAX as u64 {
+        return Err(Fail::new(413, &format!("the body has at most {PAIR_MAX} bytes here")));
     }
-    Ok(Some(Answer::json(&post::shown_record(id, &name, size, &url(Route::Bytes(id))))))
+    let call = pair::read(&conn.piece(body).await?).map_err(|why| Fail::new(400, why))?;
+    match asker.ask(call).await? {
+        Reply::Token(token) => Ok(Some(Answer::json(&Json::object().with("token", token.expose())))),
+        _ => Err(Fail::mismatch()),
+    }
 }
 
-async fn is_here(asker: &Asker<'_>, id: ObjectId) -> Result<bool, Refused> {
-    match asker.ask(Call::SizeOfObject(id)).await {
-        Ok(_) => Ok(true),
-        Err(refused) if refused.status == Status::NotFound => Ok(false),
-        Err(refused) => Err(refused),
+/// A client says which object it is going to send.
+async fn announce(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, url: &impl Fn(Route) -> String) -> Handled {
+    let bytes = whole(asker, conn, body, RECORD_MAX).await?;
+    let (id, name, size) = post::record(&bytes).map_err(|why| Fail::new(400, &why))?;
+    // As if it came now: so one that does not fit is refused before it is sent, and one that is damaged is wanted again.
+    match asker.ask(Call::Begin { what: Upload::Object(id), size: size.unwrap_or(0) }).await? {
+        Reply::Done => {
+            Err(Fail::Answer(Answer::error(409, "the object is here").with("Pantahub-Object-Type", "object")))
+        }
+        Reply::Upload(upload) => {
+            asker.ask(Call::Abandon { upload }).await?;
+            Ok(Some(Answer::json(&post::shown_record(id, &name, size, &url(Route::Bytes(id))))))
+        }
+        _ => Err(Fail::mismatch()),
     }
 }
 
 /// A client posts a revision, which is run.
 async fn revision(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body) -> Handled {
-    let bytes = whole(conn, body, POST_MAX).await?;
+    let bytes = whole(asker, conn, body, POST_MAX).await?;
     let posted = post::post(&bytes).map_err(|why| Fail::new(400, &why))?;
     let name = match posted.name {
         Some(name) => name,
@@ -134,11 +154,16 @@ async fn revision(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body) -> Handle
     Ok(Some(Answer::json(&answer)))
 }
 
-/// A whole body. Each place of the endpoint can hold one state like this; parsing it takes no turn of anybody else's, so
-/// there is never more than one tree.
-async fn whole(conn: &mut Conn, body: &mut Body, max: usize) -> Result<Vec<u8>, Fail> {
+/// A whole body, of somebody who may send one. Each place of the endpoint can hold one state like this; parsing it takes
+/// no turn of anybody else's, so there is never more than one tree.
+async fn whole(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, max: usize) -> Result<Vec<u8>, Fail> {
     if body.left > max as u64 {
         return Err(Fail::new(413, &format!("the body has at most {max} bytes here")));
+    }
+    // Whoever is not let in is not listened to either.
+    match asker.ask(Call::Enter).await? {
+        Reply::Done => {}
+        _ => return Err(Fail::mismatch()),
     }
     let mut bytes = Vec::with_capacity(max.min(usize::try_from(body.left).unwrap_or(max)));
     loop {

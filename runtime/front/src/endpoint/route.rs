@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   [/cgi-bin[/pvr]]/.pvrremote                 what follows, as absolute URLs
+//!   [/cgi-bin[/pvr]]/pair                       where a code becomes a token, and a token is given back
 //!   /cgi-bin/pvr/steps/REVISION/state           a state
 //!   /cgi-bin/pvr/steps/REVISION/progress        how far the update to it is
 //!   /cgi-bin/pvr/objects/[SHA256[/bytes]]       records of objects, and the objects themselves
@@ -23,6 +24,8 @@ pub const BASE: &str = "/cgi-bin/pvr";
 pub enum Route {
     /// The entry: what else there is.
     Remote,
+    /// Where a code becomes a token.
+    Pair,
     /// The state of a revision.
     State(StepName),
     /// How far the update to a revision is.
@@ -45,10 +48,14 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
     if matches!(path, "/.pvrremote" | "/cgi-bin/.pvrremote") {
         return Ok(Route::Remote);
     }
+    if matches!(path, "/pair" | "/cgi-bin/pair") {
+        return Ok(Route::Pair);
+    }
     let below = path.strip_prefix(BASE).and_then(|rest| rest.strip_prefix('/')).ok_or(RouteError::Unknown)?;
     let components: Vec<&str> = below.split('/').collect();
     Ok(match components.as_slice() {
         [".pvrremote"] => Route::Remote,
+        ["pair"] => Route::Pair,
         ["steps", name @ .., "state"] if !name.is_empty() => Route::State(step(name)?),
         ["steps", name @ .., "progress"] if !name.is_empty() => match step(name)? {
             StepName::Named(revision) => Route::Progress(revision),
@@ -67,6 +74,7 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Remote => write!(f, "{BASE}/.pvrremote"),
+            Self::Pair => write!(f, "{BASE}/pair"),
             Self::State(name) => write!(f, "{BASE}/steps/{name}/state"),
             Self::Progress(name) => write!(f, "{BASE}/steps/{name}/progress"),
             Self::Objects => write!(f, "{BASE}/objects"),
@@ -85,6 +93,7 @@ mod tests {
     fn the_entry_is_where_any_client_looks() {
         for base in ["", "/cgi-bin", "/cgi-bin/pvr"] {
             assert_eq!(route(&format!("{base}/.pvrremote")), Ok(Route::Remote));
+            assert_eq!(route(&format!("{base}/pair")), Ok(Route::Pair));
         }
     }
 
@@ -93,6 +102,7 @@ mod tests {
         let id = ObjectId::of(b"");
         for found in [
             Route::Remote,
+            Route::Pair,
             Route::State(StepName::Current),
             Route::Progress(RevisionId::parse("locals/x").unwrap()),
             Route::Objects,

@@ -81,6 +81,10 @@ impl Answer {
 impl From<Refused> for Answer {
     fn from(refused: Refused) -> Self {
         let answer = Self::error(refused.status.code(), &refused.message);
+        let answer = match refused.status {
+            Status::Unauthorized => answer.with("WWW-Authenticate", "Bearer realm=\"cairn\""),
+            _ => answer,
+        };
         match refused.retry_after {
             Some(seconds) => answer.with("Retry-After", seconds.to_string()),
             // Who is told "not now" wants to know when; PID 1 had no better idea.
@@ -107,6 +111,7 @@ fn phrase(code: u16) -> &'static str {
     match code {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -116,6 +121,7 @@ fn phrase(code: u16) -> &'static str {
         414 => "URI Too Long",
         417 => "Expectation Failed",
         422 => "Unprocessable Content",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",

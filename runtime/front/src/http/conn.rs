@@ -30,8 +30,13 @@ pub(crate) const STALL: Duration = Duration::from_secs(20);
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 /// And what it may take in addition: bytes per second. A bad radio link has more.
 const RATE: u64 = 2 * 1024;
-/// What is read and thrown away so that a client that is still sending can see its answer.
-const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
+/// How long a client may go on sending after its answer. Many look for an answer only when they have sent everything, and
+/// would see a broken connection instead of what is wrong.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long in all, if it sends an announced body at [`LINGER_RATE`] or faster.
+const LINGER_MOST: Duration = Duration::from_secs(30);
+/// Bytes per second: what is thrown away may not hold a place for long.
+const LINGER_RATE: u64 = 64 * 1024;
 
 /// Why a connection is of no use any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,11 +213,13 @@ impl Conn {
         }
         let begun = Instant::now();
         let mut away = [0; 4096];
-        let mut read = 0;
-        while (body_left || !self.keeps) && read < LINGER.0 {
-            let within = LINGER.1.saturating_sub(begun.elapsed());
+        let mut read: u64 = 0;
+        while body_left || !self.keeps {
+            let earned =
+                if body_left { Duration::from_millis(read.saturating_mul(1000) / LINGER_RATE) } else { Duration::ZERO };
+            let within = LINGER.saturating_add(earned).min(LINGER_MOST).saturating_sub(begun.elapsed());
             match self.receive(&mut away, within).await {
-                Ok(more) if !within.is_zero() => read += more,
+                Ok(more) if !within.is_zero() => read = read.saturating_add(more as u64),
                 _ => return,
             }
         }

@@ -8,9 +8,13 @@
 //!
 //! Two readers of one request must never see two requests, whatever proxy stands before this one. So what the standard
 //! merely tolerates is refused: a line that ends without CR, a folded line, a second `Content-Length` (even an equal
-//! one), a `Transfer-Encoding` that is one, a second `Host`, a target that is not a plain path.
+//! one), a `Transfer-Encoding` that is one, a second `Host` or `Authorization`, a target that is not a plain path.
+//!
+//! A token is hashed here: nothing that comes out of a head can show it.
 
 use std::fmt;
+
+use formats::pairing::TokenHash;
 
 /// The most bytes of a head.
 pub const HEAD_MAX: usize = 8 * 1024;
@@ -30,6 +34,8 @@ pub enum Method {
     Put,
     /// Do it.
     Post,
+    /// Remove it.
+    Delete,
     /// Any other.
     Other,
 }
@@ -40,6 +46,7 @@ impl Method {
             "GET" => Self::Get,
             "PUT" => Self::Put,
             "POST" => Self::Post,
+            "DELETE" => Self::Delete,
             _ => Self::Other,
         }
     }
@@ -54,6 +61,8 @@ pub struct Head {
     pub path: String,
     /// The field `Host`, which may be empty.
     pub host: Option<String>,
+    /// The token of `Authorization: Bearer`, by its hash.
+    pub token: Option<TokenHash>,
     /// Whether a web page asks: there is a field `Origin`.
     pub has_origin: bool,
     /// Bytes of the body. Without a `Content-Length` there is none.
@@ -81,6 +90,8 @@ pub enum HeadError {
     Encoding,
     /// No `Host`, or two of them.
     Host,
+    /// Two of `Authorization`.
+    Authorization,
     /// An expectation other than `100-continue`.
     Expectation,
 }
@@ -90,7 +101,7 @@ impl HeadError {
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
-            Self::Malformed | Self::Target | Self::Length | Self::Host => 400,
+            Self::Malformed | Self::Target | Self::Length | Self::Host | Self::Authorization => 400,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             Self::TooLong => 431,
@@ -109,6 +120,7 @@ impl fmt::Display for HeadError {
             Self::Length => f.write_str("send one Content-Length, a plain number"),
             Self::Encoding => f.write_str("transfer encodings are not spoken here; send a Content-Length"),
             Self::Host => f.write_str("send one Host"),
+            Self::Authorization => f.write_str("send one Authorization"),
             Self::Expectation => f.write_str("the only expectation that can be met is 100-continue"),
         }
     }
@@ -148,6 +160,7 @@ pub fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
         method: Method::of(method),
         path,
         host: found.host,
+        token: found.token.flatten(),
         has_origin: found.origin,
         length: found.length.unwrap_or(0),
         waits: found.waits && modern,
@@ -186,6 +199,7 @@ fn path(target: &str) -> Result<String, HeadError> {
 #[derive(Default)]
 struct Fields {
     host: Option<String>,
+    token: Option<Option<TokenHash>>,
     length: Option<u64>,
     origin: bool,
     encoded: bool,
@@ -208,6 +222,11 @@ impl Fields {
         } else if is("host") {
             if self.host.replace(text()?.into()).is_some() {
                 return Err(HeadError::Host);
+            }
+        } else if is("authorization") {
+            let bearer = text()?.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            if self.token.replace(bearer.map(|(_, token)| TokenHash::of(token.trim()))).is_some() {
+                return Err(HeadError::Authorization);
             }
         } else if is("expect") {
             if !text()?.eq_ignore_ascii_case("100-continue") {
@@ -276,6 +295,8 @@ mod tests {
             ("X: a\rContent-Length: 3\r\n", HeadError::Malformed),
             ("X: a\0b\r\n", HeadError::Malformed),
             ("Host: other\r\n", HeadError::Host),
+            ("Authorization: Bearer a\r\nauthorization: Bearer a\r\n", HeadError::Authorization),
+            ("Authorization: Basic a\r\nAuthorization: Bearer a\r\n", HeadError::Authorization),
             ("Expect: more\r\n", HeadError::Expectation),
         ] {
             assert_eq!(with(fields), Err(error), "{fields:?}");
@@ -288,6 +309,16 @@ mod tests {
         let head = with("Content-Length: 3\r\nTransfer-Encoding: identity\r\n");
         assert_eq!(head, with("Content-Length: 3\r\n"));
         assert_eq!(head.map(|head| head.length), Ok(3));
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_hash_and_shown_by_nothing() {
+        let token = |field: &str| with(&format!("Authorization: {field}\r\n")).unwrap().token;
+        assert_eq!(token("Bearer s3cret-x"), Some(TokenHash::of("s3cret-x")));
+        assert_eq!(token("bearer  s3cret-x "), Some(TokenHash::of("s3cret-x")));
+        assert_ne!(token("Bearer s3cret-y"), Some(TokenHash::of("s3cret-x")));
+        assert_eq!((token("Basic s3cret-x"), token("Bearer"), token("s3cret-x")), (None, None, None));
+        assert!(!format!("{:?}", with("Authorization: Bearer s3cret-x\r\n")).contains("s3cret"));
     }
 
     #[test]

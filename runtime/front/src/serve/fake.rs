@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use formats::control::{
     Ask, Call, Caller, ContainerView, DaemonView, DeviceView, FRAME_MAX, Listener, ObjectView, PAGE_MAX, PIECE_MAX,
-    Refused, Reply, Status, StepView, Tell, Upload, decode_ask, encode,
+    PairingView, Refused, Reply, Status, StepView, Tell, Upload, decode_ask, encode,
 };
 use formats::object::ObjectId;
+use formats::pairing::{Secret, TokenHash};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
@@ -33,6 +34,8 @@ pub(super) struct Device {
     pub(super) states: BTreeMap<String, Vec<u8>>,
     uploads: BTreeMap<u32, (Upload, u64, Vec<u8>)>,
     pub(super) busy: bool,
+    /// Who has no token of these is not let in from the network.
+    pub(super) tokens: Option<Vec<TokenHash>>,
 }
 
 /// `front` in a thread, with this device at the other end.
@@ -123,6 +126,12 @@ impl Device {
         if matches!(&caller, Caller::Container(name) if name == "nobody") {
             return Err(Refused::new(Status::Forbidden, "not with this role"));
         }
+        if let (Caller::Network(token), Some(tokens)) = (&caller, &self.tokens)
+            && !matches!(call, Call::Pair { .. })
+            && !token.is_some_and(|token| tokens.contains(&token))
+        {
+            return Err(Refused::new(Status::Unauthorized, "pair first"));
+        }
         let missing = || Refused::new(Status::NotFound, "there is no such thing");
         Ok(match call {
             Call::Device => Reply::Device(Box::new(device())),
@@ -167,6 +176,19 @@ impl Device {
                 return Err(Refused { status: Status::Unavailable, message, retry_after: Some(600) });
             }
             Call::Collect => Reply::Reclaimed(4096),
+            Call::OfferPairing => Reply::Code { code: Secret::new("ABCD2345"), seconds: 300 },
+            Call::Pairings => Reply::Pairings(vec![PairingView {
+                fingerprint: "0123456789ab".into(),
+                name: "me@host".into(),
+                date: Some(951_782_400),
+            }]),
+            Call::Pair { code, .. } if code.expose() != "ABCD2345" => {
+                return Err(Refused { retry_after: Some(60), ..Refused::new(Status::TooMany, "burnt") });
+            }
+            Call::Pair { .. } => {
+                self.tokens.get_or_insert_default().push(TokenHash::of("t0ken"));
+                Reply::Token(Secret::new("t0ken"))
+            }
             _ => Reply::Done,
         })
     }

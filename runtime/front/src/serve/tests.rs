@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use formats::control::{Action, Call, Caller, Listener, Upload};
 use formats::object::ObjectId;
+use formats::pairing::TokenHash;
 use statemachine::ids::RevisionId;
 
 use super::*;
@@ -376,7 +377,35 @@ fn a_revision_is_cloned_posted_and_run_as_the_network() {
     assert_eq!(*run, Call::Run { revision: name.clone(), retry: false });
     let device = world.device.lock().unwrap();
     assert_eq!(device.states[name.as_str()], br##"{"#spec": "s"}"##);
-    assert!(device.asked.iter().all(|(caller, _)| *caller == Caller::Network));
+    assert!(device.asked.iter().all(|(caller, _)| *caller == Caller::Network(None)));
+}
+
+#[test]
+fn an_object_that_will_not_fit_is_refused_when_it_is_announced() {
+    let world = World::new(Times::default());
+    let address = world.endpoint();
+    let record =
+        |size: u64| format!(r#"{{"objectname":"web/root","sha256sum":"{}","size":"{size}"}}"#, ObjectId::of(b"x"));
+    let announced = |size| parts(&at(&world, address, "POST /cgi-bin/pvr/objects/", record(size).as_bytes())).0;
+    assert_eq!(announced(99_000_000), 507);
+    assert_eq!(announced(1), 200);
+    // Nothing waits for an object that was only announced.
+    assert!(matches!(world.asked()[..], [.., Call::Begin { size: 1, .. }, Call::Abandon { .. }]));
+}
+
+#[test]
+fn who_looks_for_an_answer_only_after_the_last_byte_sees_what_is_wrong() {
+    let world = World::new(Times::default());
+    let address = world.endpoint();
+    let head = format!("PUT /cgi-bin/pvr/objects/{}/bytes HTTP/1.1\r\nHost: {address}\r\n", ObjectId::of(b"x"));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(format!("{head}Content-Length: 20000000\r\n\r\n").as_bytes()).unwrap();
+    for _ in 0..20 {
+        client.write_all(&[b'x'; 1_000_000]).unwrap();
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!(parts(&answer).0, 507);
 }
 
 #[test]
@@ -410,4 +439,69 @@ fn the_endpoint_answers_no_page_and_no_name_that_others_can_give() {
     let head = format!("POST /cgi-bin/pvr/post HTTP/1.1\r\nHost: {address}\r\nContent-Length: 9999999\r\n\r\n");
     assert_eq!(parts(&talk(&mut TcpStream::connect(address).unwrap(), head.as_bytes())).0, 413);
     assert_eq!(world.asked(), []);
+}
+
+#[test]
+fn who_has_no_token_gets_no_further_than_the_entry_and_the_pairing() {
+    let world = World::new(Times::default());
+    let address = world.endpoint();
+    world.device.lock().unwrap().states.insert("locals/now".into(), b"{}".to_vec());
+    world.device.lock().unwrap().tokens = Some(Vec::new());
+    let with = |token: &str, request: &str, body: &str| {
+        let fields = format!("Host: {address}\r\n{token}Content-Length: {}\r\nConnection: close\r\n", body.len());
+        let text = format!("{request} HTTP/1.1\r\n{fields}\r\n{body}");
+        talk(&mut TcpStream::connect(address).unwrap(), text.as_bytes())
+    };
+    let id = ObjectId::of(b"root");
+    let record = format!(r#"{{"objectname":"web/root","sha256sum":"{id}","size":"4"}}"#);
+    let requests = [
+        ("GET /cgi-bin/pvr/steps/current/state".to_owned(), ""),
+        ("GET /cgi-bin/pvr/steps/locals/now/progress".into(), ""),
+        (format!("GET /cgi-bin/pvr/objects/{id}"), ""),
+        (format!("GET /cgi-bin/pvr/objects/{id}/bytes"), ""),
+        (format!("PUT /cgi-bin/pvr/objects/{id}/bytes"), "root"),
+        ("POST /cgi-bin/pvr/objects/".into(), record.as_str()),
+        ("POST /cgi-bin/pvr/post".into(), "this would be refused if it were read"),
+        ("DELETE /cgi-bin/pvr/pair".into(), ""),
+    ];
+    for token in ["", "Authorization: Bearer other\r\n", "Authorization: Basic t0ken\r\n"] {
+        for (request, body) in &requests {
+            let answer = with(token, request, body);
+            assert_eq!(parts(&answer), (401, "pair first\n"), "{token} {request}");
+            assert!(answer.contains("\r\nWWW-Authenticate: Bearer realm=\"cairn\"\r\n"), "{answer}");
+        }
+    }
+    assert_eq!(parts(&with("", "GET /.pvrremote", "")).0, 200);
+    let answer = with("", "POST /cgi-bin/pvr/pair", r#"{"code":"WRNG2345","name":"me"}"#);
+    assert_eq!(parts(&answer), (429, "burnt\n"));
+    assert!(answer.contains("\r\nRetry-After: 60\r\n"), "{answer}");
+    assert_eq!(parts(&with("", "GET /cgi-bin/pvr/pair", "")).0, 405);
+    assert_eq!(parts(&with("", "POST /cgi-bin/pvr/pair", &"x".repeat(2000))).0, 413);
+    let answer = with("", "POST /pair", r#"{"code":"ABCD2345","name":"me"}"#);
+    assert_eq!(parts(&answer), (200, r#"{"token":"t0ken"}"#));
+    let token = "Authorization: Bearer t0ken\r\n";
+    assert_eq!(parts(&with(token, "GET /cgi-bin/pvr/steps/current/state", "")), (200, "{}"));
+    assert_eq!(parts(&with(token, "POST /cgi-bin/pvr/objects/", &record)).0, 200);
+    assert_eq!(parts(&with(token, "DELETE /cgi-bin/pvr/pair", "")).0, 200);
+    let asked = &world.device.lock().unwrap().asked;
+    assert_eq!(asked.last(), Some(&(Caller::Network(Some(TokenHash::of("t0ken"))), Call::Leave)));
+    assert!(!format!("{asked:?}").contains("2345"));
+}
+
+#[test]
+fn a_code_is_made_and_pairings_are_listed_and_removed_on_the_control_socket_only() {
+    let world = World::new(Times::default());
+    let (device, address) = (world.control(Caller::Device), world.endpoint());
+    assert_eq!(parts(&ask(&device, "POST /pairings", b"")), (200, r#"{"code":"ABCD2345","expires_in":300}"#));
+    let list = r#"[{"fingerprint":"0123456789ab","name":"me@host","date":"2000-02-29T00:00:00Z"}]"#;
+    assert_eq!(parts(&ask(&device, "GET /pairings", b"")), (200, list));
+    assert_eq!(parts(&ask(&device, "DELETE /pairings/me@host", b"")), (200, ""));
+    assert_eq!(world.asked().last(), Some(&Call::Unpair { who: "me@host".into() }));
+    for request in ["DELETE /pairings", "PUT /pairings", "DELETE /pairings/a%20b", "DELETE /containers/web"] {
+        assert_eq!(parts(&ask(&device, request, b"")).0, 400, "{request}");
+    }
+    for request in ["POST /pairings", "GET /pairings", "POST /cgi-bin/pvr/pairings"] {
+        assert_eq!(parts(&at(&world, address, request, b"")).0, 404, "{request}");
+    }
+    assert_eq!(world.asked().len(), 3);
 }

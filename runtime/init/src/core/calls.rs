@@ -1,21 +1,23 @@
 //! What tools ask of PID 1: who may, and what is answered.
 
-use formats::control::{Action, Ask, Call, Caller, ObjectView, PAGE_MAX, PIECE_MAX, Refused, Reply, Status, StepView};
+use formats::control::{
+    Action, Ask, Call, Caller, ObjectView, PAGE_MAX, PIECE_MAX, Refused, Reply, Status, StepView, Upload,
+};
 use formats::object::ObjectId;
+use formats::pairing::TokenHash;
 use statemachine::container::Event;
 use statemachine::ids::RevisionId;
 use statemachine::update::{self, State};
 use store::objects::ObjectError;
-use store::sweep::{Reason, Roots};
 use store::trails::{Note, TrailError};
 
 use super::{Asker, Core, Ending, Message, Purpose};
 use crate::holdings::{HoldError, Holdings};
 
 /// The answer, or `None` if it comes later.
-type Answer = Option<Result<Reply, Refused>>;
+pub(super) type Answer = Option<Result<Reply, Refused>>;
 
-fn refuse(status: Status, message: impl Into<String>) -> Answer {
+pub(super) fn refuse(status: Status, message: impl Into<String>) -> Answer {
     Some(Err(Refused::new(status, message)))
 }
 
@@ -47,7 +49,11 @@ impl Core {
                 let size = holdings.objects.size(object)?;
                 size.map(Reply::Size).ok_or_else(|| ObjectError::Missing(object).into())
             }),
-            Call::Begin { what, size } => self.begin(id, what, size),
+            // What arrives over the network is run at once, so it is not even taken when that cannot be.
+            Call::Begin { what: Upload::State(_), .. } if is_remote(&caller) && !self.takes_proposals() => {
+                Some(Err(self.busy()))
+            }
+            Call::Begin { what, size } => self.begin(id, is_remote(&caller), what, size),
             Call::Put { upload, bytes } => self.put(id, upload, bytes),
             Call::Finish { upload } => self.finish(id, upload),
             Call::Abandon { upload } => self.abandon(upload),
@@ -73,6 +79,9 @@ impl Core {
                 Ok(Reply::Done)
             }),
             Call::Run { revision, retry } => {
+                if let Some(by) = self.offered.get_mut(&revision).filter(|_| is_remote(&caller)) {
+                    *by = Some(id);
+                }
                 if !self.takes_proposals() {
                     return Some(Err(self.busy()));
                 }
@@ -86,16 +95,27 @@ impl Core {
             Call::Reboot => self.end_call(Ending::Restart, id),
             Call::PowerOff => self.end_call(Ending::PowerOff, id),
             Call::Collect => self.collect(id),
+            // Whoever may not has been refused.
+            Call::Enter => Some(Ok(Reply::Done)),
+            Call::OfferPairing => self.offer_pairing(),
+            Call::Pairings => Some(Ok(Reply::Pairings(self.pairings.views()))),
+            Call::Unpair { who } => self.unpair(id, &who),
+            Call::Pair { code, name } => self.pair(id, &code, name),
+            Call::Leave => self.leave_pairing(id, token_of(&caller)),
         }
     }
 
     /// Who may ask for what. A container that does not manage the device may only speak of itself.
     fn may(&self, caller: &Caller, call: &Call) -> Result<(), Refused> {
+        let of_the_network = matches!(call, Call::Enter | Call::Pair { .. } | Call::Leave);
         let allowed = match caller {
+            Caller::Device | Caller::Container(_) if of_the_network => false,
             Caller::Device => !matches!(call, Call::Signal { .. }),
             Caller::Container(_) if matches!(call, Call::Signal { .. }) => true,
             Caller::Container(name) => self.table.get(name).is_some_and(|seat| seat.planned.manager),
-            Caller::Network => matches!(
+            // Nobody can be paired yet who says the code.
+            Caller::Network(_) if matches!(call, Call::Pair { .. }) => true,
+            Caller::Network(_) => matches!(
                 call,
                 Call::Device
                     | Call::ReadObject { .. }
@@ -108,16 +128,27 @@ impl Core {
                     | Call::Progress(_)
                     | Call::SetMessage { .. }
                     | Call::Run { .. }
+                    | Call::Enter
+                    | Call::Leave
             ),
         };
         let message = match (caller, call) {
+            (Caller::Device | Caller::Container(_), _) if of_the_network => "this is for the network",
             (Caller::Device, _) => "only a container can signal",
             (Caller::Container(_), _) => {
                 "this container does not manage the device: its manifest lacks the role `mgmt`"
             }
-            (Caller::Network, _) => "this is not offered on the network",
+            (Caller::Network(_), _) => "this is not offered on the network",
         };
-        if allowed { Ok(()) } else { Err(Refused::new(Status::Forbidden, message)) }
+        if !allowed {
+            return Err(Refused::new(Status::Forbidden, message));
+        }
+        match caller {
+            Caller::Network(token) if !matches!(call, Call::Pair { .. }) => {
+                self.pairings.lets_in(self.settings.endpoint.ip(), token.as_ref())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn takes_proposals(&self) -> bool {
@@ -173,54 +204,19 @@ impl Core {
         });
         None
     }
+}
 
-    /// Removes what no root names.
-    fn collect(&mut self, id: u32) -> Answer {
-        if !self.machine.may_sweep() || self.leaving.is_some() {
-            return Some(Err(self.busy()));
-        }
-        if !self.uploads.is_empty() {
-            let message = "objects are arriving; ask again when they are here";
-            return Some(Err(Refused { retry_after: Some(30), ..Refused::new(Status::Unavailable, message) }));
-        }
-        let machine = self.machine.clone();
-        let (posted, tell) = (self.posted.clone(), self.tell.clone());
-        let mounted: Vec<RevisionId> = self.table.values().map(|seat| seat.revision.clone()).collect();
-        let arrived = self.arrived.clone();
-        self.store.order(move |holdings| {
-            let mut roots = Roots::new();
-            if let update::Running::Revision(running) = machine.running() {
-                roots.keep(running.clone(), Reason::Running);
-            }
-            for revision in holdings.trails.list().unwrap_or_default() {
-                if machine.keeps(&revision) {
-                    roots.keep(revision, Reason::Default);
-                } else if posted.contains(&revision) {
-                    roots.keep(revision, Reason::Posted);
-                }
-            }
-            for revision in mounted {
-                roots.keep(revision, Reason::Mounted);
-            }
-            roots.keep_objects(arrived);
-            let result = holdings.sweep(&roots).map(|swept| swept.bytes).map_err(|error| error.to_string());
-            let _ = tell.send_blocking(Message::Swept(id, result));
-        });
-        None
+/// The token that was presented with a call.
+fn token_of(caller: &Caller) -> Option<TokenHash> {
+    match caller {
+        Caller::Network(token) => *token,
+        _ => None,
     }
+}
 
-    pub(super) fn swept(&mut self, id: u32, result: Result<u64, String>) {
-        match result {
-            Ok(bytes) => {
-                self.log.info("store", &format_args!("{bytes} bytes collected"));
-                self.helpers.answer(id, Ok(Reply::Reclaimed(bytes)));
-            }
-            Err(why) => {
-                self.log.error("store", &why);
-                self.helpers.answer(id, Err(Refused::new(Status::Internal, why)));
-            }
-        }
-    }
+/// Whether a call comes over the network: then a revision is sent to be run at once.
+fn is_remote(caller: &Caller) -> bool {
+    matches!(caller, Caller::Network { .. })
 }
 
 fn read_object(holdings: &Holdings, id: ObjectId, offset: u64) -> Result<Reply, HoldError> {

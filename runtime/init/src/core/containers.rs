@@ -221,7 +221,7 @@ impl Core {
     fn child_ended(&mut self, pid: Pid, outcome: Outcome) {
         let (log, now) = (&self.log, self.clock.now());
         if self.helpers.ended(log, pid, outcome, now) {
-            return;
+            return self.senders_gone();
         }
         let of = |seat: &Seat| seat.process.as_ref().is_some_and(|process| process.pid == pid);
         match self.table.iter().find(|(_, seat)| of(seat)).map(|(name, _)| name.clone()) {

@@ -10,7 +10,7 @@ use statemachine::transition::{Decision, decide};
 use statemachine::update::{Effect, Event, Evicts, Plan, Refusal};
 use store::trails::Depth;
 
-use super::{Asker, Core, Message, Purpose};
+use super::{Asker, Core, Message, Purpose, SWITCH};
 use crate::holdings::{Candidate, HoldError, Holdings};
 use crate::plan;
 use crate::supervisor::{Fact, Output};
@@ -33,6 +33,7 @@ impl Core {
             Effect::Decline(_, why) | Effect::Refuse(why) => Some(*why),
             _ => None,
         });
+        self.look_at_failures();
         for order in orders {
             self.carry_out(order);
         }
@@ -41,10 +42,10 @@ impl Core {
         }
         self.report();
         match (asked, refusal) {
-            (Some(Asker::Call(id)), None) => self.helpers.answer(id, Ok(Reply::Done)),
+            (Some(Asker::Call(id)), None) => self.answer(id, Ok(Reply::Done)),
             (Some(Asker::Call(id)), Some(why)) => {
                 let refused = self.refused(why);
-                self.helpers.answer(id, Err(refused));
+                self.answer(id, Err(refused));
             }
             (Some(Asker::Container(name)), Some(_)) => {
                 let outputs = self.supervisor.take(&name, statemachine::container::Event::RebootRefused, self.now());
@@ -143,7 +144,7 @@ impl Core {
 
     pub(super) fn loaded(&mut self, purpose: Purpose, loaded: Result<Arc<Candidate>, HoldError>) {
         match (purpose, loaded) {
-            (Purpose::Propose { ask, .. }, Err(error)) => self.helpers.answer(ask, Err(error.refused())),
+            (Purpose::Propose { ask, .. }, Err(error)) => self.answer(ask, Err(error.refused())),
             (Purpose::Propose { ask, retry }, Ok(candidate)) => {
                 let plan = Plan { what: candidate.known(), by: self.way_to(&candidate) };
                 self.updater.take(Event::Proposed { plan, retry }, Some(Asker::Call(ask)));
@@ -166,13 +167,15 @@ impl Core {
         match &self.current {
             // Nothing runs that something could be switched in for.
             None => Transition::Reboot,
+            // Apps that are held back in this boot would miss their goals, and a good revision would be blamed for it.
+            Some(_) if self.supervisor.is_holding() => Transition::Reboot,
             Some(current) => decide(&current.plan.rows(), &candidate.plan.rows()).by(),
         }
     }
 
     /// Goes to the containers of another revision.
     fn switch(&mut self, to: Arc<Candidate>) {
-        let Some(from) = self.current.clone() else {
+        let Some(from) = self.current.clone().filter(|_| !self.torn) else {
             self.updater.take(Event::Failed, None);
             return;
         };
@@ -191,6 +194,7 @@ impl Core {
         self.log.info("update", &format_args!("to {} in place: stop {stop}; start {start}", to.id));
         self.fallback = Some(from);
         self.incoming = Some(to);
+        self.switch_until = Some(self.now().after(SWITCH));
         let outputs = self.supervisor.switch(switch, self.now());
         self.follow(outputs);
     }
@@ -212,11 +216,24 @@ impl Core {
 
     /// The old containers are down: from here on names mean those of the new revision.
     fn exchange(&mut self) {
+        self.switch_until = None;
         if let Some(incoming) = self.incoming.take() {
             self.seat(&incoming);
             self.posted.remove(&incoming.id);
             self.current = Some(incoming);
         }
+    }
+
+    /// A container that leaves does not end, whatever is done: the switch has failed, and what has left does not come
+    /// back in this boot.
+    pub(super) fn give_up_switch(&mut self) {
+        self.switch_until = None;
+        self.incoming = None;
+        self.torn = true;
+        let left = self.supervisor.containers().filter(|(_, container)| !container.is_down());
+        let names: Vec<&str> = left.map(|(member, _)| member.name.as_str()).collect();
+        self.log.error("update", &format_args!("the switch is given up; still up: {}", names.join(", ")));
+        self.updater.take(Event::Failed, None);
     }
 
     /// A refusal of the update machine, for a person.

@@ -11,6 +11,19 @@ use super::Core;
 use crate::trace::reason_word;
 
 impl Core {
+    /// Looks at what failed. To be called before anything is undone, while it can be seen.
+    pub(super) fn look_at_failures(&mut self) {
+        let record = &self.machine.journal().body.record;
+        if matches!(self.machine.state(), State::Dark) || self.reported.as_ref() == Some(record) {
+            return;
+        }
+        self.failures = match (record, &self.reported) {
+            // In this boot, so what runs, or has just run, is what failed.
+            (Record::RolledBack(..), Some(_)) => self.failing(),
+            _ => Vec::new(),
+        };
+    }
+
     /// Writes where the update stands, if that has changed.
     pub(super) fn report(&mut self) {
         let step = match self.machine.state() {
@@ -31,11 +44,6 @@ impl Core {
             return;
         }
         let record = record.clone();
-        self.failures = match (&record, &self.reported) {
-            // In this boot, so what runs, or has just run, is what failed.
-            (Record::RolledBack(..), Some(_)) => self.failing(),
-            _ => Vec::new(),
-        };
         match &record {
             Record::Committed(id) => {
                 self.write(id.clone(), Report::new(Status::Done, Message::FinishedWithRollbackPoint), true);

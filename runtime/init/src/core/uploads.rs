@@ -8,21 +8,22 @@ use std::collections::BTreeMap;
 use formats::control::{Refused, Reply, Status, Upload};
 use formats::json::Limits;
 use formats::object::ObjectId;
+use formats::state::Revision;
+use smol::channel::Sender;
 use statemachine::container::{Span, Time};
 use statemachine::ids::RevisionId;
 use store::objects::{Incoming, ObjectError};
+use store::trails::Staged;
 
+use super::sweeping::Keep;
 use super::{Core, Message};
-use crate::holdings::HoldError;
+use crate::holdings::{HoldError, Holdings};
 
 /// Uploads at a time.
 const MOST: usize = 8;
 
 /// After this long without a piece another upload may take the place.
 const IDLE: Span = Span::seconds(60);
-
-/// Objects that are remembered as having arrived for nobody yet.
-const ARRIVED_MAX: usize = 4096;
 
 /// The uploads.
 #[derive(Default)]
@@ -35,6 +36,8 @@ struct Running {
     /// `None` while the store has it.
     what: Option<What>,
     touched: Time,
+    /// Whoever sends it wants it to run at once.
+    offered: bool,
 }
 
 /// What an upload has become so far.
@@ -55,6 +58,28 @@ pub struct Delivered {
     pub what: Option<What>,
     /// The answer.
     pub result: Result<Reply, Refused>,
+    /// What is known of a state that was taken or refused.
+    pub settled: Option<Settled>,
+}
+
+/// A state that waits for nothing any more.
+pub struct Settled {
+    id: RevisionId,
+    objects: Vec<ObjectId>,
+    /// What became of its trail; `None` if it was refused.
+    staged: Option<Staged>,
+    /// It was posted before, and stays so whatever comes of this.
+    was_posted: bool,
+}
+
+impl Delivered {
+    fn new(ask: u32, upload: u32, what: Option<What>, result: Result<Reply, Refused>) -> Self {
+        Self { ask, upload, what, result, settled: None }
+    }
+
+    fn failed(ask: u32, upload: u32, error: ObjectError) -> Self {
+        Self::new(ask, upload, None, Err(HoldError::Object(error).refused()))
+    }
 }
 
 type Answer = Option<Result<Reply, Refused>>;
@@ -83,7 +108,7 @@ impl Uploads {
 }
 
 impl Core {
-    pub(super) fn begin(&mut self, ask: u32, what: Upload, size: u64) -> Answer {
+    pub(super) fn begin(&mut self, ask: u32, offered: bool, what: Upload, size: u64) -> Answer {
         let now = self.now();
         let upload = match self.uploads.make_room(now) {
             Ok(upload) => upload,
@@ -97,28 +122,22 @@ impl Core {
                     return Some(Err(Refused::new(Status::Unprocessable, message)));
                 };
                 let what = Some(What::State(id, Vec::with_capacity(size), size));
-                self.uploads.all.insert(upload, Running { what, touched: now });
+                self.uploads.all.insert(upload, Running { what, touched: now, offered });
                 Some(Ok(Reply::Upload(upload)))
             }
             Upload::Object(id) => {
-                self.uploads.all.insert(upload, Running { what: None, touched: now });
-                let tell = self.tell.clone();
+                self.uploads.all.insert(upload, Running { what: None, touched: now, offered });
+                // Before it is here, and also if it is: what is about to be used must not be collected.
+                self.arrived.insert(id);
+                let (keep, tell) = (self.keep(), self.tell.clone());
                 self.store.order(move |holdings| {
-                    let begun = holdings.objects.verify(id);
-                    let delivered = match begun {
-                        Ok(()) => Delivered { ask, upload, what: None, result: Ok(Reply::Done) },
-                        Err(ObjectError::Missing(_) | ObjectError::Damaged { .. }) => {
-                            match room(&holdings.objects, id, size).and_then(|()| holdings.objects.receive(id, size)) {
-                                Ok(incoming) => Delivered {
-                                    ask,
-                                    upload,
-                                    what: Some(What::Object(id, Box::new(incoming))),
-                                    result: Ok(Reply::Upload(upload)),
-                                },
-                                Err(error) => failed(ask, upload, error),
-                            }
+                    let delivered = match receive_object(holdings, id, size, keep, &tell) {
+                        Ok(None) => Delivered::new(ask, upload, None, Ok(Reply::Done)),
+                        Ok(Some(incoming)) => {
+                            let what = What::Object(id, Box::new(incoming));
+                            Delivered::new(ask, upload, Some(what), Ok(Reply::Upload(upload)))
                         }
-                        Err(error) => failed(ask, upload, error),
+                        Err(error) => Delivered::failed(ask, upload, error),
                     };
                     let _ = tell.send_blocking(Message::Delivered(delivered));
                 });
@@ -147,11 +166,8 @@ impl Core {
                 let tell = self.tell.clone();
                 self.store.order(move |_| {
                     let delivered = match incoming.write(&bytes) {
-                        Ok(()) => {
-                            let what = Some(What::Object(id, incoming));
-                            Delivered { ask, upload, what, result: Ok(Reply::Done) }
-                        }
-                        Err(error) => failed(ask, upload, error),
+                        Ok(()) => Delivered::new(ask, upload, Some(What::Object(id, incoming)), Ok(Reply::Done)),
+                        Err(error) => Delivered::failed(ask, upload, error),
                     };
                     let _ = tell.send_blocking(Message::Delivered(delivered));
                 });
@@ -167,15 +183,12 @@ impl Core {
         let tell = self.tell.clone();
         match what {
             None => return Some(Err(Refused::new(Status::Conflict, "the piece before is not taken yet"))),
-            Some(What::Object(id, incoming)) => {
-                if self.arrived.len() < ARRIVED_MAX {
-                    self.arrived.insert(id);
-                }
+            Some(What::Object(_, incoming)) => {
                 self.store.order(move |_| {
                     let result = incoming.finish().map(|_| Reply::Done);
                     let delivered = match result {
-                        Ok(reply) => Delivered { ask, upload, what: None, result: Ok(reply) },
-                        Err(error) => failed(ask, upload, error),
+                        Ok(reply) => Delivered::new(ask, upload, None, Ok(reply)),
+                        Err(error) => Delivered::failed(ask, upload, error),
                     };
                     let _ = tell.send_blocking(Message::Delivered(delivered));
                 });
@@ -187,13 +200,19 @@ impl Core {
                     return Some(Err(Refused::new(Status::BadRequest, message)));
                 }
                 let base = self.running().cloned();
-                self.posted.insert(id.clone());
+                // Before it is here, so that no sweep that is ordered meanwhile takes it.
+                let was_posted = !self.posted.insert(id.clone());
+                let keep = self.keep();
                 self.store.order(move |holdings| {
-                    let result = match holdings.receive(&id, &text, base.as_ref()) {
-                        Ok(()) => Ok(Reply::Done),
-                        Err(error) => Err(error.refused()),
+                    let received = receive_state(holdings, &id, &text, base.as_ref(), keep, &tell);
+                    let objects = Revision::parse(&text).map(|state| state.objects().map(|(_, id)| id).collect());
+                    let (staged, result) = match received {
+                        Ok(staged) => (Some(staged), Ok(Reply::Done)),
+                        Err(error) => (None, Err(error.refused())),
                     };
-                    let _ = tell.send_blocking(Message::Delivered(Delivered { ask, upload, what: None, result }));
+                    let settled = Settled { id, objects: objects.unwrap_or_default(), staged, was_posted };
+                    let delivered = Delivered { settled: Some(settled), ..Delivered::new(ask, upload, None, result) };
+                    let _ = tell.send_blocking(Message::Delivered(delivered));
                 });
             }
         }
@@ -202,30 +221,105 @@ impl Core {
 
     pub(super) fn abandon(&mut self, upload: u32) -> Answer {
         self.uploads.all.remove(&upload);
+        self.nothing_arrives();
         Some(Ok(Reply::Done))
     }
 
     pub(super) fn delivered(&mut self, delivered: Delivered) {
-        let Delivered { ask, upload, what, result } = delivered;
+        let Delivered { ask, upload, what, result, settled } = delivered;
         let now = self.now();
+        let mut offered = false;
         match (what, self.uploads.all.get_mut(&upload)) {
             (Some(what), Some(running)) => {
                 running.what = Some(what);
                 running.touched = now;
             }
             // It was abandoned while the store had it, or nothing more can come of it.
-            (_, _) => {
-                self.uploads.all.remove(&upload);
-            }
+            (_, _) => offered = self.uploads.all.remove(&upload).is_some_and(|running| running.offered),
         }
+        if result.as_ref().is_err_and(|refused| refused.status == Status::NoSpace) {
+            self.arrived.lack_room();
+        }
+        if let Some(settled) = settled {
+            self.settle(settled, offered);
+        }
+        self.nothing_arrives();
         self.helpers.answer(ask, result);
+    }
+
+    /// From now on its trail keeps its objects, or nothing does.
+    fn settle(&mut self, settled: Settled, offered: bool) {
+        let Settled { id, objects, staged, was_posted } = settled;
+        self.arrived.settle(&objects);
+        match staged {
+            Some(Staged::New) if offered => {
+                self.offered.insert(id, None);
+            }
+            None if !was_posted => {
+                self.posted.remove(&id);
+            }
+            _ => {}
+        }
+    }
+
+    /// The helper that spoke for all senders has ended: what they were sending does not come.
+    pub(super) fn senders_gone(&mut self) {
+        self.uploads.all.clear();
+        self.nothing_arrives();
+        // Those that shall run already are the business of the update machine.
+        let left: Vec<_> = self.offered.iter().filter(|(_, by)| by.is_none()).map(|(id, _)| id.clone()).collect();
+        for id in left {
+            self.offered.remove(&id);
+            self.withdraw(&id);
+        }
+    }
+
+    fn nothing_arrives(&mut self) {
+        if self.uploads.is_empty() {
+            self.arrived.rest();
+        }
     }
 }
 
-fn room(objects: &store::objects::Objects, id: ObjectId, size: u64) -> Result<(), ObjectError> {
-    if size > objects.room()? { Err(ObjectError::NoSpace { id, written: 0 }) } else { Ok(()) }
+/// Begins to store an object; `None` if it is here, and right. If it does not fit, garbage is collected first.
+fn receive_object(
+    holdings: &Holdings,
+    id: ObjectId,
+    size: u64,
+    keep: Option<Keep>,
+    tell: &Sender<Message>,
+) -> Result<Option<Incoming>, ObjectError> {
+    match holdings.objects.verify(id) {
+        Ok(()) => return Ok(None),
+        Err(ObjectError::Missing(_) | ObjectError::Damaged { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    if let Err(error) = holdings.objects.room_for(id, size) {
+        let Some(keep) = keep.filter(|_| matches!(error, ObjectError::NoRoom { .. })) else { return Err(error) };
+        make_room(holdings, keep, tell);
+        holdings.objects.room_for(id, size)?;
+    }
+    holdings.objects.receive(id, size).map(Some)
 }
 
-fn failed(ask: u32, upload: u32, error: ObjectError) -> Delivered {
-    Delivered { ask, upload, what: None, result: Err(HoldError::Object(error).refused()) }
+/// Takes a state in. If its trail does not fit, garbage is collected first.
+fn receive_state(
+    holdings: &Holdings,
+    id: &RevisionId,
+    text: &[u8],
+    base: Option<&RevisionId>,
+    keep: Option<Keep>,
+    tell: &Sender<Message>,
+) -> Result<Staged, HoldError> {
+    match (holdings.receive(id, text, base), keep) {
+        (Err(error), Some(keep)) if error.is_no_space() => {
+            make_room(holdings, keep, tell);
+            holdings.receive(id, text, base)
+        }
+        (received, _) => received,
+    }
+}
+
+fn make_room(holdings: &Holdings, keep: Keep, tell: &Sender<Message>) {
+    let _ = tell.send_blocking(Message::Swept(None, keep.sweep(holdings)));
 }

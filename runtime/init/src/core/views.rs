@@ -7,6 +7,7 @@ use statemachine::ids::RevisionId;
 use statemachine::journal::Record;
 
 use super::Core;
+use crate::supervisor::Hold;
 use crate::trace::{phase_word, revision_of, state_word};
 
 impl Core {
@@ -45,6 +46,7 @@ impl Core {
         let views = self.supervisor.containers().filter_map(|(member, container)| {
             let seat = self.table.get(&member.name)?;
             let recovery = &member.policy.recovery;
+            let hold = self.supervisor.holds_back(member);
             Some(ContainerView {
                 name: member.name.clone(),
                 group: seat.planned.group.clone(),
@@ -63,11 +65,16 @@ impl Core {
                 user_stopped: container.is_user_stopped(),
                 pid: seat.process.as_ref().map(|process| process.pid.as_raw_nonzero().get().unsigned_abs()),
                 restarts: seat.starts.saturating_sub(1),
-                next_retry_ms: container.next_retry().map(|at| at.until(now).0),
-                reason: if self.supervisor.holds_back(member) {
-                    Some("held back: boots of this device keep ending early".to_owned())
-                } else {
-                    seat.reason.clone()
+                next_retry_ms: match hold {
+                    Some(Hold::Until(at)) => Some(at),
+                    Some(Hold::ThisBoot) => None,
+                    None => container.next_retry(),
+                }
+                .map(|at| at.until(now).0),
+                reason: match hold {
+                    Some(Hold::Until(_)) => Some("held back for a while: boots keep ending early".to_owned()),
+                    Some(Hold::ThisBoot) => Some("held back in this boot: boots keep ending early".to_owned()),
+                    None => seat.reason.clone(),
                 },
             })
         });

@@ -199,14 +199,21 @@ fn a_container_that_fails_for_good_is_a_verdict_in_a_trial() {
 #[test]
 fn apps_are_held_back_when_boots_keep_ending_and_the_rest_starts() {
     let members = || vec![member("os", 0, Goal::Started), member("app", 1, Goal::Started)];
+    let holds = |bench: &Bench| {
+        let held = members().iter().map(|member| bench.supervisor.holds_back(member)).collect::<Vec<_>>();
+        (held[0], held[1])
+    };
     let bench = Bench::boot(members(), update::Care::WithoutApps);
     assert_eq!(bench.started(), ["os"]);
+    assert_eq!(holds(&bench), (None, Some(Hold::ThisBoot)));
     let mut bench = Bench::boot(members(), update::Care::DelayApps(1));
     bench.pass(Span::seconds(119));
     assert_eq!(bench.started(), ["os"]);
+    assert_eq!(holds(&bench), (None, Some(Hold::Until(Time(120_000)))));
     assert_eq!(bench.supervisor.deadline(), Some(Time(120_000)));
     bench.pass(Span::seconds(1));
     assert_eq!(bench.started(), ["os", "app"]);
+    assert_eq!(holds(&bench), (None, None));
 }
 
 #[test]

@@ -82,6 +82,16 @@ fn a_full_disk_is_said_and_leaves_nothing() {
 }
 
 #[test]
+fn what_cannot_fit_is_known_before_it_comes() {
+    let scratch = Scratch::one_megabyte();
+    let (objects, id) = (scratch.objects(), ObjectId::of(b"x"));
+    assert_eq!(objects.room_for(id, 500_000), Ok(()));
+    let error = objects.room_for(id, 2 << 20).unwrap_err();
+    assert!(matches!(error, ObjectError::NoRoom { free, .. } if (500_000..=1 << 20).contains(&free)), "{error}");
+    assert!(error.to_string().contains("needs 2097152 bytes"), "{error}");
+}
+
+#[test]
 fn temporaries_of_a_power_cut_are_removed_at_boot_and_nothing_else_is() {
     let scratch = Scratch::new();
     let (objects, id) = (scratch.objects(), scratch.put(b"good"));

@@ -133,7 +133,8 @@ fn objects_of_an_update_that_has_no_trail_yet_are_kept_by_its_state() {
 #[test]
 fn strangers_in_storage_are_left_alone() {
     let scratch = device();
-    let names = ["trails/backup", "trails/007", "disks/rev/lost+found", "disks/perm/web", "objects/dir", "logs/helpers"];
+    let names =
+        ["trails/backup", "trails/007", "disks/rev/lost+found", "disks/perm/web", "objects/dir", "logs/helpers"];
     for name in names {
         std::fs::create_dir_all(scratch.path().join(name)).unwrap();
     }
@@ -141,6 +142,18 @@ fn strangers_in_storage_are_left_alone() {
     symlink("7", scratch.path().join("trails/current")).unwrap();
     assert_eq!(sweep_to(&scratch, &["7"]).unwrap().left, []);
     assert!(names.into_iter().chain(["objects/README", "trails/current"]).all(|name| scratch.has(name)));
+}
+
+#[test]
+fn a_withdrawn_revision_leaves_its_objects_and_one_that_a_root_names_stays() {
+    let scratch = device();
+    let (trails, objects) = (scratch.trails(), scratch.names("objects"));
+    assert_eq!(withdraw(&trails, &id("locals/x"), &roots(&["7", "locals/x"])), Ok(0));
+    assert_eq!(trails.list().unwrap().len(), 3);
+    assert!(withdraw(&trails, &id("locals/x"), &roots(&["7"])).is_ok_and(|bytes| bytes > 0));
+    assert_eq!(trails.list(), Ok(vec![id("0"), id("7")]), "and no other goes, whatever the roots say");
+    assert_eq!(scratch.names("objects"), objects);
+    assert_eq!(withdraw(&trails, &id("locals/x"), &roots(&["7"])), Ok(0), "it is gone already");
 }
 
 #[test]

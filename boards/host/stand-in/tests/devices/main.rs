@@ -26,7 +26,7 @@ fn pid_1_finds_what_an_initramfs_holds_and_nothing_of_the_host() {
     assert_eq!((&seen["boot"], &seen["pid"], &seen["words"]), (&json!(1), &json!(1), &json!(words)));
     assert_eq!(seen["root"], json!(["cairn", "dev", "etc", "proc", "run", "storage", "sys", "tmp"]));
     assert_eq!(seen["trust"], json!(["0-key.pem"]));
-    assert_eq!(seen["conf"], "board=host\nline=lamp\nsignatures=strict\n");
+    assert_eq!(seen["conf"], "board=host\nsignatures=strict\nline=lamp\n");
     assert_eq!(seen["cgroup"], "0::/");
     // Two cells of a sector, and two regions of erased flash.
     let boot = ["wanted 512 false", "spent 512 false", "journal.a 16384 true", "journal.b 16384 true"];

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cli::remote::clone::{Options, clone, default_directory};
 
+use crate::commands::Keys;
 use crate::commands::network::{Network, address};
 use crate::progress::Bar;
 use crate::term::{Done, note, warn};
@@ -35,11 +36,11 @@ pub(crate) struct Args {
     network: Network,
 }
 
-pub(crate) fn run(args: &Args) -> Done {
+pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     let address = address(&args.address)?;
     let directory = args.dir.clone().unwrap_or_else(|| default_directory(&address));
     let options = Options { objects: args.objects.clone(), canonical: args.canonical };
-    let done = clone(&args.network.client(), &address, &directory, &options, &Bar::default())?;
+    let done = clone(&args.network.client(keys), &address, &directory, &options, &Bar::default())?;
     done.warnings.iter().for_each(warn);
     note(format_args!(
         "cloned into {}: {} files, {} objects fetched",

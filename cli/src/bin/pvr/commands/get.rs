@@ -3,8 +3,8 @@
 use cli::Error;
 use cli::remote::get::{Got, How, get};
 
-use crate::commands::here;
 use crate::commands::network::{Network, address};
+use crate::commands::{Keys, here};
 use crate::progress::Bar;
 use crate::term::{Done, note, out, warn};
 
@@ -47,15 +47,15 @@ struct What {
     network: Network,
 }
 
-pub(crate) fn run(args: &GetArgs) -> Done {
-    take(&args.what, How::Replace)
+pub(crate) fn run(args: &GetArgs, keys: &Keys) -> Done {
+    take(&args.what, keys, How::Replace)
 }
 
-pub(crate) fn merge(args: &MergeArgs) -> Done {
-    take(&args.what, How::Merge)
+pub(crate) fn merge(args: &MergeArgs, keys: &Keys) -> Done {
+    take(&args.what, keys, How::Merge)
 }
 
-fn take(args: &What, how: How) -> Done {
+fn take(args: &What, keys: &Keys, how: How) -> Done {
     let repo = here()?;
     let remembered = repo.remembered()?.get;
     let nowhere = || Error::user("this repository remembers no address to get from").hint("pvr get ADDRESS");
@@ -69,7 +69,7 @@ fn take(args: &What, how: How) -> Done {
         (None, remembered) => remembered.ok_or_else(nowhere)?,
     };
     let address = address(&text)?;
-    let got = get(&repo, &args.network.client(), &address, how, args.force, &Bar::default())?;
+    let got = get(&repo, &args.network.client(keys), &address, how, args.force, &Bar::default())?;
     got.warnings.iter().for_each(warn);
     show(&got)
 }

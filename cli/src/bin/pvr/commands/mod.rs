@@ -8,6 +8,7 @@ pub(crate) mod deploy;
 pub(crate) mod docs;
 pub(crate) mod get;
 pub(crate) mod init;
+pub(crate) mod login;
 pub(crate) mod network;
 pub(crate) mod post;
 pub(crate) mod put;
@@ -36,11 +37,13 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Reset(args) => reset::run(&args),
         Command::Json(args) => show::json(&args),
         Command::Sig(args) => sig::run(&args, &keys),
-        Command::Clone(args) => clone::run(&args),
-        Command::Get(args) => get::run(&args),
-        Command::Merge(args) => get::merge(&args),
-        Command::Post(args) => post::run(&args),
-        Command::Put(args) => put::run(&args),
+        Command::Clone(args) => clone::run(&args, &keys),
+        Command::Get(args) => get::run(&args, &keys),
+        Command::Merge(args) => get::merge(&args, &keys),
+        Command::Post(args) => post::run(&args, &keys),
+        Command::Put(args) => put::run(&args, &keys),
+        Command::Login(args) => login::run(&args, &keys),
+        Command::Logout(args) => login::logout_run(&args, &keys),
         Command::App(args) => app::run(&args, &keys),
         Command::Deploy(args) => deploy::run(&args),
         Command::Completion(args) => docs::completion(&args),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use cli::Result;
-use cli::http::{Client, IDLE};
+use cli::http::{Client, IDLE, Tokens};
 use cli::remote::Address;
 
-use crate::commands::cwd;
+use crate::commands::{Keys, cwd};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Network {
@@ -17,7 +17,14 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn client(&self) -> Client {
+    pub(crate) fn client(&self, keys: &Keys) -> Client {
+        // Who has no configuration directory has no tokens.
+        let tokens = keys.directory().ok().map(|directory| Tokens::of(&directory));
+        self.stranger().with_tokens(tokens)
+    }
+
+    /// A client that shows no token to anybody.
+    pub(crate) fn stranger(&self) -> Client {
         Client::new(self.timeout.map_or(IDLE, Duration::from_secs), std::thread::sleep)
     }
 }

@@ -9,8 +9,8 @@ use formats::json::{self, Json, Limits};
 use formats::progress::Status;
 use statemachine::ids::RevisionId;
 
-use crate::commands::here;
 use crate::commands::network::{Network, address};
+use crate::commands::{Keys, here};
 use crate::progress::Bar;
 use crate::term::{Done, note, warn};
 
@@ -60,7 +60,7 @@ fn revision(text: &str) -> std::result::Result<Named, String> {
     RevisionId::parse(text).map(|id| Named(Some(id))).map_err(|why| format!("{why}: a number, or locals/NAME"))
 }
 
-pub(crate) fn run(args: &Args) -> Done {
+pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     let repo = here()?;
     let remembered = repo.remembered()?.post;
     let text = args
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Done {
         .clone()
         .or(remembered)
         .ok_or_else(|| Error::user("this repository remembers no device to post to").hint("pvr post ADDRESS"))?;
-    let (address, client) = (address(&text)?, args.network.client());
+    let (address, client) = (address(&text)?, args.network.client(keys));
     let options = Options {
         message: args.message.clone(),
         revision: args.rev.0.clone(),

@@ -3,8 +3,8 @@
 use cli::Error;
 use cli::remote::put::put;
 
-use crate::commands::here;
 use crate::commands::network::{Network, address};
+use crate::commands::{Keys, here};
 use crate::progress::Bar;
 use crate::term::{Done, note, warn};
 
@@ -20,14 +20,14 @@ pub(crate) struct Args {
     network: Network,
 }
 
-pub(crate) fn run(args: &Args) -> Done {
+pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     let repo = here()?;
     let text =
         args.address.clone().or(repo.remembered()?.put).ok_or_else(|| {
             Error::user("this repository remembers no place to put its state").hint("pvr put ADDRESS")
         })?;
     let address = address(&text)?;
-    let (sent, warnings) = put(&repo, &args.network.client(), &address, &Bar::default())?;
+    let (sent, warnings) = put(&repo, &args.network.client(keys), &address, &Bar::default())?;
     warnings.iter().for_each(warn);
     note(format_args!("put to {}: {sent} objects sent", address.to_text()));
     Ok(())
