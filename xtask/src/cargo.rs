@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -12,6 +13,16 @@ use crate::term::Out;
 pub(crate) fn root() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own)
+}
+
+/// Where everything that is built goes.
+pub(crate) fn target_directory() -> Result<&'static Path> {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    if DIRECTORY.get().is_none() {
+        // Two threads that come here at once find the same.
+        let _ = DIRECTORY.set(Metadata::read()?.target_directory);
+    }
+    DIRECTORY.get().map(PathBuf::as_path).context("no target directory")
 }
 
 /// A cargo command in the root, with the cargo that runs us.

@@ -14,18 +14,22 @@ use crate::term::Out;
 pub(crate) struct Explorer {
     package: &'static str,
     verb: Option<&'static str>,
+    optimised: bool,
 }
 
 impl Explorer {
-    pub(crate) const MODEL: Self = Self { package: "cairn-tests-model", verb: Some("explore") };
-    pub(crate) const MUTANTS: Self = Self { package: "cairn-tests-model", verb: Some("mutants") };
-    pub(crate) const REPLAY: Self = Self { package: "cairn-tests-model", verb: Some("replay") };
-    pub(crate) const POWERCUT: Self = Self { package: "cairn-tests-powercut", verb: None };
-    pub(crate) const FUZZ: Self = Self { package: "cairn-tests-fuzz", verb: None };
+    pub(crate) const MODEL: Self = Self { package: "cairn-tests-model", verb: Some("explore"), optimised: true };
+    pub(crate) const MUTANTS: Self = Self { package: "cairn-tests-model", verb: Some("mutants"), optimised: true };
+    pub(crate) const REPLAY: Self = Self { package: "cairn-tests-model", verb: Some("replay"), optimised: true };
+    /// `replay` as it is built for a test: the log of a real run is short.
+    pub(crate) const FOLLOW: Self = Self { package: "cairn-tests-model", verb: Some("replay"), optimised: false };
+    pub(crate) const POWERCUT: Self = Self { package: "cairn-tests-powercut", verb: None, optimised: true };
+    pub(crate) const FUZZ: Self = Self { package: "cairn-tests-fuzz", verb: None, optimised: true };
 
     /// The cargo command that runs it.
     pub(crate) fn command<S: AsRef<str>>(self, args: &[S]) -> Command {
-        let mut command = cargo::command(["run", "--quiet", "--profile=explore", "--package", self.package, "--"]);
+        let profile = if self.optimised { "--profile=explore" } else { "--profile=dev" };
+        let mut command = cargo::command(["run", "--quiet", profile, "--package", self.package, "--"]);
         command.args(self.verb).args(args.iter().map(AsRef::as_ref));
         command
     }

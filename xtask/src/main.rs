@@ -9,6 +9,8 @@ mod cargo;
 mod elf;
 mod explore;
 mod nostd;
+mod packages;
+mod run;
 mod setup;
 mod sizes;
 mod term;
@@ -51,6 +53,8 @@ enum Command {
     Sizes(sizes::Options),
     /// Link and run the state machine without std and without an allocator
     Nostd(Json),
+    /// Boot a device on this machine and take it through updates, good and bad
+    Run(run::Options),
     /// Install what the other commands need, or say what is missing
     Setup(Json),
 }
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
         Command::Fuzz(passed) => explore::run(Explorer::FUZZ, &passed.args),
         Command::Sizes(options) => sizes::run(options),
         Command::Nostd(options) => nostd::run(options),
+        Command::Run(options) => run::run(options),
         Command::Setup(options) => setup::run(options),
     };
     done.unwrap_or_else(|error| {

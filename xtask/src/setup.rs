@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::Json;
 use crate::cargo;
+use crate::packages;
 use crate::term::{Out, green};
 
 /// A Debian package, how to see that it is there, and who needs it.
@@ -26,6 +27,8 @@ enum Proof {
     Program(&'static str),
     /// A file, under any of these names.
     File(&'static [&'static str]),
+    /// A program of a package that is unpacked and not installed ([`packages`]), by its path in there.
+    Unpacked(&'static str),
 }
 
 const NEEDS: &[Need] = &[
@@ -62,6 +65,25 @@ const NEEDS: &[Need] = &[
         proof: Proof::Program("debugfs"),
         why: "the same, of the third kind; and reads them without replaying their journal (tests/unreplayed)",
     },
+    Need {
+        package: "nginx",
+        proof: Proof::Unpacked("usr/sbin/nginx"),
+        why: "the app of `run`: an OCI image is made of it, it never runs on this machine",
+    },
+    Need {
+        package: "libssl3",
+        proof: Proof::File(&[
+            "/usr/lib/x86_64-linux-gnu/libssl.so.3",
+            "/usr/lib/aarch64-linux-gnu/libssl.so.3",
+            "/usr/lib/libssl.so.3",
+        ]),
+        why: "a library of that nginx",
+    },
+    Need {
+        package: "docker-registry",
+        proof: Proof::Unpacked("usr/bin/docker-registry"),
+        why: "serves the images of `run` on loopback, while it runs",
+    },
 ];
 
 /// Where administration programs live that the `PATH` of a user may lack.
@@ -94,12 +116,18 @@ pub(crate) fn ensure(out: Out) -> Result<()> {
         cargo::must(&mut command, out)
     };
     apt(&["update"])?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], names.as_slice()].concat())?;
+    let (unpacked, installed): (Vec<&Need>, Vec<&Need>) =
+        wanted.iter().partition(|need| matches!(need.proof, Proof::Unpacked(_)));
+    let packages = |needs: &[&Need]| needs.iter().map(|need| need.package).collect::<Vec<_>>();
+    if !installed.is_empty() {
+        apt(&[&["install", "--yes", "--no-install-recommends"], packages(&installed).as_slice()].concat())?;
+    }
+    packages::unpack(&packages(&unpacked), out)?;
     let still: Vec<_> = missing().iter().map(|need| need.package).collect();
     if !still.is_empty() {
         bail!("apt-get succeeded, but what these packages should bring is not there: {}", still.join(" "));
     }
-    out.line(green(out, &format!("setup: installed {}", names.join(" "))));
+    out.line(green(out, &format!("setup: added {}", names.join(" "))));
     Ok(())
 }
 
@@ -107,17 +135,19 @@ fn missing() -> Vec<&'static Need> {
     let there = |need: &&Need| match need.proof {
         Proof::Program(name) => found(name),
         Proof::File(names) => names.iter().any(|name| Path::new(name).exists()),
+        Proof::Unpacked(path) => packages::program(need.package, path).is_some(),
     };
     NEEDS.iter().filter(|need| !there(need)).collect()
 }
 
-fn found(program: &str) -> bool {
+/// Whether a program of this name is installed.
+pub(crate) fn found(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':').chain(PATHS.split(':')).any(|dir| Path::new(dir).join(program).is_file())
 }
 
 /// Whether the effective user is root, as the kernel says it (`Uid: real effective saved fs`).
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     uid.and_then(|uid| uid.split_whitespace().nth(1)) == Some("0")

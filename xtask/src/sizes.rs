@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Json;
-use crate::cargo::{self, Metadata};
+use crate::cargo;
 use crate::elf::Elf;
-use crate::term::{bold, green, red};
+use crate::term::{Out, bold, green, red};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROGRAM: &str = "cairn";
@@ -47,7 +47,8 @@ struct Entry {
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
-    let bytes = build(out)?;
+    let program = build(out)?;
+    let bytes = std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
     let elf = Elf::parse(&bytes)?;
     let file = bytes.len() as u64;
     let mut book: Book = serde_json::from_slice(&std::fs::read(path()).context("cannot read xtask/sizes.json")?)?;
@@ -86,12 +87,11 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The device binary as a device gets it.
-fn build(out: crate::term::Out) -> Result<Vec<u8>> {
+/// Builds the device binary as a device gets it, and says where it is.
+pub(crate) fn build(out: Out) -> Result<PathBuf> {
     let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", PROGRAM]);
     cargo::must(command.env("RUSTFLAGS", "-C target-feature=+crt-static"), out)?;
-    let program = Metadata::read()?.target_directory.join(TARGET).join("release").join(PROGRAM);
-    std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))
+    Ok(cargo::target_directory()?.join(TARGET).join("release").join(PROGRAM))
 }
 
 fn path() -> PathBuf {

@@ -50,6 +50,10 @@ pub(crate) fn bold(out: Out, text: &str) -> String {
     paint(out, "1", text)
 }
 
+pub(crate) fn dim(out: Out, text: &str) -> String {
+    paint(out, "2", text)
+}
+
 fn paint(out: Out, code: &str, text: &str) -> String {
     if out.is_coloured() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }

@@ -3,6 +3,7 @@
 //! The last line is always `N passed, N failed`, counted in stages. `--fast` is the loop while writing code: what needs
 //! no optimised build.
 
+use std::borrow::Cow;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -12,49 +13,77 @@ use serde_json::json;
 
 use crate::explore::Explorer;
 use crate::term::{Out, bold, green, red};
-use crate::{Json, cargo, nostd, setup, tidy};
+use crate::{Json, cargo, nostd, run, setup, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only what is quick enough to run on every save: unit tests, and tidy without the compiler's tools
     #[arg(long)]
     fast: bool,
+    /// Only these stages, by name (blanks as `-`): `mission`, `first-light`, `unit-tests`, …
+    #[arg(conflicts_with = "fast")]
+    only: Vec<String>,
     #[command(flatten)]
     json: Json,
 }
 
 /// One row of the table.
+#[derive(Clone)]
 struct Stage {
-    name: &'static str,
+    name: Cow<'static, str>,
     fast: bool,
-    run: fn(Out) -> Result<()>,
+    work: Work,
 }
 
+/// What a stage does.
+#[derive(Clone)]
+enum Work {
+    Check(fn(Out) -> Result<()>),
+    /// A story of `tests/e2e`.
+    Story(String),
+}
+
+impl Stage {
+    const fn check(name: &'static str, fast: bool, check: fn(Out) -> Result<()>) -> Self {
+        Self { name: Cow::Borrowed(name), fast, work: Work::Check(check) }
+    }
+
+    fn story(name: String) -> Self {
+        Self { name: Cow::Owned(name.clone()), fast: false, work: Work::Story(name) }
+    }
+
+    /// Its name as a word of the command line.
+    fn word(&self) -> String {
+        self.name.replace(' ', "-")
+    }
+}
+
+/// All but the stories, which come last: they take longest to find out what the others would have said.
 const STAGES: &[Stage] = &[
-    Stage { name: "setup", fast: true, run: setup::ensure },
-    Stage { name: "unit tests", fast: true, run: unit_tests },
-    Stage { name: "doc tests", fast: false, run: doc_tests },
-    Stage { name: "no std", fast: false, run: nostd::check },
-    Stage { name: "model", fast: false, run: |out| must(Explorer::MODEL.command::<&str>(&[]), out) },
-    Stage { name: "mutants", fast: false, run: |out| must(Explorer::MUTANTS.command::<&str>(&[]), out) },
-    Stage { name: "replay", fast: false, run: replay },
-    Stage { name: "power cuts", fast: false, run: |out| must(Explorer::POWERCUT.command::<&str>(&[]), out) },
-    Stage { name: "fuzz", fast: false, run: |out| must(Explorer::FUZZ.command::<&str>(&[]), out) },
-    Stage { name: "tidy", fast: false, run: |out| tidy::check(out, tidy::Depth::Full) },
-    Stage { name: "tidy (sources)", fast: true, run: |out| tidy::check(out, tidy::Depth::Sources) },
+    Stage::check("setup", true, setup::ensure),
+    Stage::check("unit tests", true, unit_tests),
+    Stage::check("doc tests", false, doc_tests),
+    Stage::check("no std", false, nostd::check),
+    Stage::check("model", false, |out| must(Explorer::MODEL.command::<&str>(&[]), out)),
+    Stage::check("mutants", false, |out| must(Explorer::MUTANTS.command::<&str>(&[]), out)),
+    Stage::check("replay", false, replay),
+    Stage::check("power cuts", false, |out| must(Explorer::POWERCUT.command::<&str>(&[]), out)),
+    Stage::check("fuzz", false, |out| must(Explorer::FUZZ.command::<&str>(&[]), out)),
+    Stage::check("tidy", false, |out| tidy::check(out, tidy::Depth::Full)),
+    Stage::check("tidy (sources)", true, |out| tidy::check(out, tidy::Depth::Sources)),
 ];
 
 /// What became of a stage.
 struct Outcome {
-    name: &'static str,
+    name: Cow<'static, str>,
     seconds: f64,
     error: Option<String>,
 }
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
-    let outcomes: Vec<_> =
-        STAGES.iter().filter(|stage| is_due(stage, options.fast)).map(|stage| once(stage, out)).collect();
+    let stages = select(&options)?;
+    let outcomes: Vec<_> = stages.into_iter().map(|stage| once(stage, out)).collect();
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
     if options.json.json {
         println!("{:#}", as_json(&outcomes, options.fast));
@@ -64,15 +93,37 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The table, with a row for every story that there is.
+fn stages() -> Result<Vec<Stage>> {
+    Ok(STAGES.iter().cloned().chain(run::stories()?.into_iter().map(Stage::story)).collect())
+}
+
+/// The stages that were asked for, in the order of the table. A name that nothing has is an error.
+fn select(options: &Options) -> Result<Vec<Stage>> {
+    let stages = stages()?;
+    if options.only.is_empty() {
+        return Ok(stages.into_iter().filter(|stage| is_due(stage, options.fast)).collect());
+    }
+    if let Some(name) = options.only.iter().find(|name| !stages.iter().any(|stage| stage.word() == **name)) {
+        let words: Vec<_> = stages.iter().map(Stage::word).collect();
+        bail!("there is no stage {name}; there are: {}", words.join(", "));
+    }
+    Ok(stages.into_iter().filter(|stage| options.only.contains(&stage.word())).collect())
+}
+
 /// The whole tidy contains the quick one.
 fn is_due(stage: &Stage, fast: bool) -> bool {
     if fast { stage.fast } else { stage.name != "tidy (sources)" }
 }
 
-fn once(stage: &Stage, out: Out) -> Outcome {
+fn once(stage: Stage, out: Out) -> Outcome {
     out.line(bold(out, &format!("\n── {} ──", stage.name)));
     let start = Instant::now();
-    let error = (stage.run)(out).err().map(|error| format!("{error:#}"));
+    let done = match &stage.work {
+        Work::Check(check) => check(out),
+        Work::Story(story) => run::check(story, out),
+    };
+    let error = done.err().map(|error| format!("{error:#}"));
     if let Some(error) = &error {
         out.line(format!("{} {}: {error}", red(out, "failed"), stage.name));
     }
@@ -147,16 +198,30 @@ mod tests {
 
     #[test]
     fn a_failed_stage_is_counted_and_keeps_its_reason() {
-        let stage = Stage { name: "bad", fast: true, run: |_| bail!("the reason") };
-        let outcome = once(&stage, Out::Stderr);
+        let stage = Stage::check("bad", true, |_| bail!("the reason"));
+        let outcome = once(stage, Out::Stderr);
         assert_eq!(outcome.error.as_deref(), Some("the reason"));
         let json = as_json(&[outcome], false);
         assert_eq!((json["passed"].as_u64(), json["failed"].as_u64()), (Some(0), Some(1)));
     }
 
     #[test]
+    fn a_stage_is_found_by_its_name_and_another_name_is_an_error() {
+        let options = |only: &[&str]| Options {
+            fast: false,
+            only: only.iter().map(|name| (*name).to_owned()).collect(),
+            json: Json { json: false },
+        };
+        let names =
+            |only: &[&str]| select(&options(only)).unwrap().into_iter().map(|stage| stage.name).collect::<Vec<_>>();
+        assert_eq!(names(&["tidy", "power-cuts"]), ["power cuts", "tidy"]);
+        assert_eq!(names(&["trials", "first-light"]), ["first-light", "trials"]);
+        assert!(select(&options(&["missing"])).is_err_and(|error| error.to_string().contains("no stage missing")));
+    }
+
+    #[test]
     fn every_stage_runs_in_the_whole_test_or_within_a_larger_one() {
-        let skipped: Vec<_> = STAGES.iter().filter(|stage| !is_due(stage, false)).map(|stage| stage.name).collect();
+        let skipped: Vec<_> = STAGES.iter().filter(|stage| !is_due(stage, false)).map(|stage| &*stage.name).collect();
         assert_eq!(skipped, ["tidy (sources)"]);
     }
 }

@@ -20,7 +20,7 @@ pub mod run;
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
 mod targets;
 
-use targets::{bootenv, journal, revision};
+use targets::{bootenv, journal, layers, requests, revision};
 
 /// One reader and its law.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,11 @@ pub const TARGETS: &[Target] = &[
     Target::new("signature", revision::signature, "what a signature signs begins with its header as it was encoded"),
     Target::new("pattern", revision::pattern, "a pattern without anything special selects itself and nothing else"),
     Target::new("trust", revision::trust, "a store is empty exactly if nothing could be added"),
+    Target::new("request", requests::request, "a request has one meaning, wherever its bytes are cut and whatever follows"),
+    Target::new("path", requests::path, "a path that is a route is the path of that route and leads nowhere else"),
+    Target::new("post", requests::post, "a posted state is a JSON text of its own, under a local name"),
+    Target::new("pairings", requests::pairings, "a list of pairings has one text, and a code is typed as it is shown"),
+    Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 
 /// The target of this name.

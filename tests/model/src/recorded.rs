@@ -26,7 +26,7 @@ use statemachine::ids::RevisionId;
 use statemachine::journal::Journal;
 use statemachine::limits::Limits;
 use statemachine::recover::Boot;
-use statemachine::update::{Effect, Event, Machine, Pending, Running, State};
+use statemachine::update::{Effect, Event, Found, Machine, Pending, Running, State};
 
 /// A value on flash, as far as the log tells: one of these. None of them is known before the first is read.
 struct Stands<T>(Vec<T>);
@@ -255,11 +255,18 @@ impl Session {
     }
 }
 
-/// An acknowledged write stands.
+/// An acknowledged write stands; of one that failed it stands what was found.
 fn acknowledge(event: &Event, machine: &Machine, flash: &mut Flash) {
     match (event, machine.pending()) {
         (Event::Persisted, Pending::Journal(journal)) => flash.journal.written(Some(journal.clone())),
         (Event::Stored, Pending::Cells(wanted)) => flash.wanted.written(Some(wanted.clone())),
+        // It failed, and a look showed it there; or nothing could be seen, as when a medium goes before what it serves.
+        (Event::WriteFailed(Found::New), Pending::Journal(journal)) => flash.journal.written(Some(journal.clone())),
+        (Event::WriteFailed(Found::New), Pending::Cells(wanted)) => flash.wanted.written(Some(wanted.clone())),
+        (Event::WriteFailed(Found::Unreadable), Pending::Journal(journal)) => {
+            flash.journal.perhaps(Some(journal.clone()));
+        }
+        (Event::WriteFailed(Found::Unreadable), Pending::Cells(wanted)) => flash.wanted.perhaps(Some(wanted.clone())),
         _ => {}
     }
 }
@@ -349,6 +356,21 @@ mod tests {
     fn a_firmware_that_forgets_to_count_is_found() {
         let forgot = RUN.replace(r#""spent":{"boots":1,"#, r#""spent":{"boots":0,"#);
         assert!(follow(&forgot).err().unwrap().to_string().starts_with("line 1"));
+    }
+
+    #[test]
+    fn of_a_failed_write_stands_what_was_seen_or_either_where_nothing_was() {
+        let line: Value = RUN.lines().find(|line| is(line, "state")).and_then(|line| line.parse().ok()).unwrap();
+        let (machine, _) = Machine::dark(Limits::FIELD).step(read(&line["fact"]).unwrap());
+        assert!(matches!(machine.pending(), Pending::Journal(_)));
+        for (found, values) in [(Found::Old, 1), (Found::New, 1), (Found::Unreadable, 2)] {
+            let old = Some(machine.journal().clone());
+            let note = Note::Read(Spent { nonce: 0, boots: 0 });
+            let mut flash = Flash { wanted: Stands(Vec::new()), journal: Stands(vec![old.clone()]), note };
+            acknowledge(&Event::WriteFailed(found), &machine, &mut flash);
+            assert_eq!(flash.journal.0.len(), values, "{found:?}");
+            assert_eq!(flash.journal.0.contains(&old), found != Found::New, "{found:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub(crate) mod bootenv;
 pub(crate) mod journal;
+pub(crate) mod layers;
+pub(crate) mod requests;
 pub(crate) mod revision;
 
 /// CRC-32/ISO-HDLC by its definition, bit by bit: a second opinion beside the table of the code under test.

@@ -1,0 +1,81 @@
+//! What containers and people send to a device: requests, paths, names of hosts, posted revisions, codes; and who is paired.
+
+use formats::json::{self, Limits};
+use formats::pairing::{self, Code};
+use front::control::{body, route as control};
+use front::endpoint::{self, host, pair, post as posts};
+use front::http::{Head, Method, head};
+
+pub(crate) fn request(bytes: &[u8]) {
+    let Ok(Some((read, length))) = head::read(bytes) else { return };
+    assert!(length <= bytes.len() && length <= head::HEAD_MAX);
+    // Where it ends does not depend on what follows, and no beginning of it is a request.
+    assert_eq!(head::read(&bytes[..length]), Ok(Some((read.clone(), length))));
+    assert_eq!(head::read(&bytes[..length - 1]), Ok(None));
+    // Of a token there is only its hash.
+    let read = Head { token: None, ..read };
+    assert_eq!(head::read(plain(&read).as_bytes()).map(|again| again.map(|(head, _)| head)), Ok(Some(read.clone())));
+    path(read.path.as_bytes());
+    if let Some(host) = read.host.filter(|host| host::may_name_us(host)) {
+        // It stands in URLs as it is.
+        assert!(host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte)), "{host:?}");
+    }
+}
+
+/// The same request as a writer without any freedom writes it.
+fn plain(head: &Head) -> String {
+    let method = match head.method {
+        Method::Get => "GET",
+        Method::Put => "PUT",
+        Method::Post => "POST",
+        Method::Delete => "DELETE",
+        Method::Other => "OTHER",
+    };
+    let version = u8::from(head.host.is_some() && (head.keeps || head.waits));
+    let mut text = format!("{method} {} HTTP/1.{version}\r\nContent-Length: {}\r\n", head.path, head.length);
+    for (there, field) in [
+        (head.host.is_some(), format!("Host: {}", head.host.as_deref().unwrap_or_default())),
+        (head.has_origin, "Origin: null".into()),
+        (head.waits, "Expect: 100-continue".into()),
+        (!head.keeps, "Connection: close".into()),
+    ] {
+        if there {
+            text.push_str(&field);
+            text.push_str("\r\n");
+        }
+    }
+    text + "\r\n"
+}
+
+pub(crate) fn path(bytes: &[u8]) {
+    let Ok(path) = str::from_utf8(bytes) else { return };
+    if let Ok(route) = control::route(path) {
+        assert_eq!(route.to_string(), path);
+    }
+    if let Ok(route) = endpoint::route::route(path) {
+        assert_eq!(endpoint::route::route(&route.to_string()), Ok(route));
+    }
+    let routed = control::route(path).is_ok() || endpoint::route::route(path).is_ok();
+    assert!(!routed || (path.len() < 256 && path.split('/').all(|name| !matches!(name, "." | ".."))), "{path:?}");
+}
+
+pub(crate) fn post(bytes: &[u8]) {
+    let _ = (body::action(bytes), body::signal(bytes), body::command(bytes), posts::record(bytes), pair::read(bytes));
+    let Ok(posted) = posts::post(bytes) else { return };
+    let limits = Limits { bytes: posts::POST_MAX, ..Limits::STATE };
+    let state = json::parse(posted.state.as_bytes(), limits).expect("a text of its own");
+    assert_eq!(state.raw(), posted.state);
+    let name = posted.name.unwrap_or_else(|| posts::chosen_name(posted.state, 1).expect("a name"));
+    assert!(name.as_str().starts_with("locals/"), "{name}");
+}
+
+pub(crate) fn pairings(bytes: &[u8]) {
+    if let Ok(list) = pairing::read(bytes) {
+        assert_eq!(pairing::write(&list).as_bytes(), bytes);
+        assert!(list.len() <= pairing::PAIRINGS_MAX && list.iter().all(|known| pairing::is_name(&known.name)));
+    }
+    let Some(code) = str::from_utf8(bytes).ok().and_then(Code::parse) else { return };
+    let shown = code.reveal();
+    assert_eq!(shown.expose().len(), pairing::CODE_LEN);
+    assert_eq!(Code::parse(shown.expose()), Some(code));
+}

@@ -1,0 +1,182 @@
+//! The device of a run: made from a factory state, booted by the stand-in, spoken to through its ports.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::factory::{COMMIT_DELAY, Factory, LINE};
+use super::scene::Scene;
+use super::tools::{Tools, quiet};
+
+/// The port of the endpoint inside of the device.
+const ENDPOINT: u16 = 12368;
+
+/// The port of the web server inside of the device.
+const WEB: u16 = 80;
+
+const NAME: &str = "device";
+
+/// A container to a line, and of the one that is asked for, the number. Nothing else in it is called `pid`.
+const PID_OF: &str = r#"'s/{"name":/\n&/g' | sed -n "s/^{\"name\":\"$1\",.*\"pid\":\([0-9]*\).*/\1/p" | grep ."#;
+
+/// PID 1 as this machine counts, of what the stand-in says.
+const PID1_OF: &str = r#"sed -n 's/.*"pid1": *\([0-9]*\).*/\1/p' | grep ."#;
+
+/// What runs writes twice a second, so its log is the newest.
+const SAYS: &str = r#"logs=$(outside /storage/logs)
+newest=$(ls -t "$logs"/*/"$1"/console.log "$logs"/*/*/"$1"/console.log 2> /dev/null | head -n 1)
+tail -n 1 "$newest"
+"#;
+
+const REVISION: &str = r#"sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | grep .
+"#;
+
+const STEPS: &str = r#"grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/' | sort
+"#;
+
+const HELPER: &str = r"sed -n 's/^helper *front *\([0-9][0-9]*\) .*/\1/p' | grep .
+";
+
+const APP: &str = r#"set -e
+name=$1; shift
+pvr app add "$name" --from "oci:$IMAGES/library-shell-latest" --group app "$@"
+mkdir -p "_config/$name"
+cat > "_config/$name/app"
+"#;
+
+const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
+"#;
+
+pub(crate) struct Device {
+    host: PathBuf,
+    dir: PathBuf,
+    /// The endpoint, as this machine reaches it: `127.0.0.1:PORT`.
+    pub(crate) endpoint: String,
+    /// The web server, likewise.
+    pub(crate) web: String,
+    /// Where the stand-in writes what happens.
+    pub(crate) events: PathBuf,
+}
+
+/// All that the device may have: PID 1, its helper and every container, with the files that they read.
+const MEMORY: &str = "64M";
+
+impl Device {
+    /// Makes a device with a factory state in it. `size` is that of its storage.
+    pub(crate) fn create(scene: &mut Scene, tools: &Tools, factory: &Factory, size: Option<&str>) -> Result<Self> {
+        let dir = scene.path("device");
+        let mut create = Command::new(&tools.host);
+        create.arg("create").arg(&dir).arg("--storage").arg(&factory.storage).arg("--trust").arg(&factory.trust);
+        create.args(["--line", LINE, "--commit-delay", &COMMIT_DELAY.to_string()]);
+        create.args(size.map(|size| ["--size", size]).into_iter().flatten());
+        quiet(&mut create)?;
+        Ok(Self {
+            host: tools.host.clone(),
+            endpoint: format!("127.0.0.1:{}", free_port(ENDPOINT)?),
+            web: format!("127.0.0.1:{}", free_port(8080)?),
+            events: scene.path("events.jsonl"),
+            dir,
+        })
+    }
+
+    /// Switches it on.
+    pub(crate) fn start(&self, scene: &mut Scene) -> Result<()> {
+        let publish = |here: &str, there: u16| format!("{}:{there}", here.rsplit(':').next().unwrap_or_default());
+        let mut run = Command::new(&self.host);
+        run.arg("run").arg(&self.dir).arg("--events").arg(&self.events);
+        run.args(["--publish", &publish(&self.endpoint, ENDPOINT), "--publish", &publish(&self.web, WEB)]);
+        run.args(["--memory", MEMORY]);
+        scene.has_device(&self.host, &self.dir)?;
+        let log = scene.start(NAME, &mut run)?;
+        scene.wait("the first boot", Duration::from_secs(30), || {
+            if !scene.runs(NAME) {
+                bail!("the stand-in has ended:\n{}", fs::read_to_string(&log)?.trim_end());
+            }
+            Ok(self.events.exists().then_some(()))
+        })
+    }
+
+    /// Kills PID 1, or cuts the power.
+    pub(crate) fn kill(&self, power_cut: bool) -> Result<()> {
+        quiet(Command::new(&self.host).arg("kill").arg(&self.dir).args(power_cut.then_some("--power-cut")))
+    }
+
+    /// Programs for scripts and for a person.
+    ///
+    /// | | |
+    /// |---|---|
+    /// | `pvr`, `pvcontrol` | those of this tree; `pvcontrol` inside of the device |
+    /// | `fetch URL` | the page |
+    /// | `pid CONTAINER` | of its first process, as the device counts |
+    /// | `outside PATH` | a path of the device, as this machine reaches it |
+    /// | `says CONTAINER` | the last line that it has written |
+    /// | `revision default`, `… previous` | the name of that revision |
+    /// | `table CONTAINER` | its line of the table, with single blanks |
+    /// | `helper` | the process of `front`, as the device counts |
+    /// | `die CONTAINER TIMES` | writes that number to its `/tmp/die` |
+    /// | `steps` | the names of all that are on the device, sorted |
+    /// | `app NAME …` | makes an app in the current repository; what it does is a script on the standard input |
+    /// | `beats TEXT` | such a script: says the text twice a second until it is asked to end |
+    pub(crate) fn write_programs(&self, bin: &Path, pvr: &Path) -> Result<()> {
+        let (host, dir) = (quoted(&self.host), quoted(&self.dir));
+        let programs = [
+            ("pvr", format!("exec {} \"$@\"\n", quoted(pvr))),
+            ("pvcontrol", format!("exec {host} exec {dir} -- pvcontrol \"$@\"\n")),
+            ("pid", format!("pvcontrol --json containers ls | sed {PID_OF}\n")),
+            ("outside", format!("echo \"/proc/$({host} status {dir} --json | {PID1_OF})/root$1\"\n")),
+            ("says", SAYS.to_owned()),
+            ("revision", format!("pvcontrol --json device | {REVISION}")),
+            ("table", "pvcontrol --table containers ls | tr -s ' ' | sed 's/ $//' | grep \"^$1 \"\n".to_owned()),
+            ("helper", format!("pvcontrol --table daemons ls | {HELPER}")),
+            ("die", "echo \"$2\" > \"$(outside \"/proc/$(pid \"$1\")/root/tmp/die\")\"\n".to_owned()),
+            ("steps", format!("pvcontrol --json steps ls | {STEPS}")),
+            ("app", APP.to_owned()),
+            ("beats", BEATS.to_owned()),
+            ("fetch", "exec timeout 10 busybox wget -q -Y off -O - \"$@\"\n".to_owned()),
+        ];
+        for (name, text) in programs {
+            write_program(&bin.join(name), &format!("#!/bin/sh\n{text}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_program(path: &Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
+/// A path as one word of a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+/// This port of loopback if nobody has it, else one that nobody has.
+fn free_port(wanted: u16) -> Result<u16> {
+    let taken = TcpListener::bind(("127.0.0.1", wanted)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
+    Ok(taken.context("no free port on loopback")?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_one_word_of_a_shell() {
+        let path = Path::new("/tmp/it's here");
+        let output = Command::new("sh").arg("-c").arg(format!("printf %s {}", quoted(path))).output().unwrap();
+        assert_eq!(output.stdout, b"/tmp/it's here");
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_is_not_taken() {
+        let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        assert_ne!(free_port(port).unwrap(), port);
+    }
+}

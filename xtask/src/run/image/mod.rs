@@ -1,0 +1,5 @@
+//! Images made of what the distribution has, so that nothing here needs a registry on the internet.
+
+pub(crate) mod contents;
+pub(crate) mod oci;
+pub(crate) mod tree;

@@ -1,0 +1,141 @@
+//! A story: a file of steps that a device is taken through, each with what must come of it.
+//!
+//! ```toml
+//!   title = "First light"                   # what it is about
+//!   size = "16M"                            # of the device's storage; 256M unless it says so
+//!   [[step]]
+//!   name = "a changed page"                 # what the timeline shows
+//!   dir = "my-device"                       # where it runs, below the directory of the run
+//!   save = { BEFORE = "pid heart" }         # variables from the output of commands, kept for all later steps
+//!   run = "pvr post"                        # for `sh -eu`; must succeed, or fail with `fails = true`
+//!   output = ["posted"]                     # texts that its output must have
+//!   show = true                             # the timeline shows its output
+//!   kill = { on = { event = "up" }, times = 3 }     # PID 1 is killed then; `cut`: the power goes
+//!   expect = [{ event = "commit" }]         # events, in this order, others between them
+//!   never = [{ event = "container" }]       # events that must not come before the step is over
+//!   wait = 2                                # seconds for which it goes on when everything else has come
+//!   within = 60                             # seconds that all of it may take
+//! ```
+
+pub(crate) mod event;
+pub(crate) mod play;
+pub(crate) mod show;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use self::event::Pattern;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Story {
+    pub(crate) title: String,
+    pub(crate) size: Option<String>,
+    pub(crate) step: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) dir: Option<String>,
+    #[serde(default)]
+    pub(crate) save: BTreeMap<String, String>,
+    pub(crate) run: Option<String>,
+    #[serde(default)]
+    pub(crate) fails: bool,
+    #[serde(default)]
+    pub(crate) output: Vec<String>,
+    #[serde(default)]
+    pub(crate) show: bool,
+    pub(crate) kill: Option<Strike>,
+    pub(crate) cut: Option<Strike>,
+    #[serde(default)]
+    pub(crate) expect: Vec<Pattern>,
+    #[serde(default)]
+    pub(crate) never: Vec<Pattern>,
+    #[serde(default)]
+    pub(crate) wait: u64,
+    #[serde(default = "a_minute")]
+    pub(crate) within: u64,
+}
+
+/// When the device is hit, and how often.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Strike {
+    pub(crate) on: Pattern,
+    #[serde(default = "once")]
+    pub(crate) times: u32,
+}
+
+fn a_minute() -> u64 {
+    60
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Story {
+    /// Reads a story. What could never be told is an error here and not in the middle.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let story: Self = toml::from_str(text)?;
+        for (number, step) in story.step.iter().enumerate() {
+            let name = &step.name;
+            if story.step.iter().take(number).any(|other| other.name == *name) {
+                bail!("two steps are called \"{name}\"");
+            }
+            if step.run.is_none() && step.expect.is_empty() {
+                bail!("\"{name}\" neither does nor expects anything");
+            }
+            if step.run.is_none() && (step.fails || !step.output.is_empty()) {
+                bail!("\"{name}\" says what must come of a script, and has none");
+            }
+            if !step.never.is_empty() && step.expect.is_empty() && step.wait == 0 {
+                bail!("\"{name}\" has no time in which its `never` could come: add `expect` or `wait`");
+            }
+        }
+        Ok(story)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(steps: &str) -> String {
+        format!("{:#}", Story::parse(&format!("title = \"t\"\n{steps}")).err().expect("a mistake"))
+    }
+
+    #[test]
+    fn every_story_of_the_project_can_be_read() {
+        let paths =
+            std::fs::read_dir(crate::cargo::root().join("tests/e2e")).unwrap().map(|entry| entry.unwrap().path());
+        let stories: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+        assert!(stories.len() >= 3);
+        for path in stories {
+            assert!(!Story::read(&path).unwrap().step.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_could_never_be_told_is_found_before_it_begins() {
+        assert!(wrong("[[step]]\nname = \"a\"").contains("neither does nor expects"));
+        assert!(
+            wrong("[[step]]\nname = \"a\"\nrun = \"x\"\n[[step]]\nname = \"a\"\nrun = \"x\"").contains("two steps")
+        );
+        assert!(wrong("[[step]]\nname = \"a\"\nrun = \"x\"\nexpects = []").contains("unknown field"));
+        let never = "[[step]]\nname = \"a\"\nrun = \"x\"\nnever = [{ event = \"boot\" }]";
+        assert!(wrong(never).contains("no time in which"));
+        assert!(wrong("[[step]]\nname = \"a\"\nexpect = [{ event = \"boot\" }]\nfails = true").contains("has none"));
+    }
+}
