@@ -10,6 +10,7 @@ mod elf;
 mod explore;
 mod nostd;
 mod packages;
+mod parts;
 mod run;
 mod setup;
 mod sizes;

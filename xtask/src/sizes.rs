@@ -2,7 +2,7 @@
 //!
 //! Promises: it measures the program as a device gets it (release profile, static), and fails when that program is not
 //! static, is above its budget, or has grown by more than the allowance since the record. `--record` writes the new
-//! figure, so that growth shows up in a review.
+//! figure, so that growth shows up in a review. What is in it is told by role ([`parts`]).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::Json;
 use crate::cargo;
 use crate::elf::Elf;
+use crate::parts;
 use crate::term::{Out, bold, green, red};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -56,6 +57,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     if options.record {
         entry.recorded = file;
     }
+    let parts = parts::of(&std::fs::read(with_symbols(out)?).context("cannot read the program with symbols")?)?;
     let wrong = judge(entry, file, elf.dynamic);
     let change = i128::from(file) - i128::from(entry.recorded);
     if options.json.json {
@@ -64,7 +66,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
             json!({
                 "command": "sizes", "passed": wrong.is_empty(), "program": PROGRAM, "target": TARGET, "static": !elf.dynamic,
                 "file": file, "text": elf.text, "rodata": elf.rodata, "data": elf.data, "bss": elf.bss,
-                "recorded": entry.recorded, "change": change, "budget": entry.budget, "failures": wrong,
+                "parts": parts.iter().copied().collect::<BTreeMap<_, _>>(), "recorded": entry.recorded, "change": change, "budget": entry.budget, "failures": wrong,
             })
         );
     }
@@ -76,6 +78,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         "{PROGRAM:<8} {file:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {change:>+10} {:>10}",
         elf.text, elf.rodata, elf.data, elf.bss, entry.recorded, entry.budget
     ));
+    out.line(bold(out, "\nrole or part                     bytes of its own code and data"));
+    parts.iter().for_each(|(part, bytes)| out.line(format!("{part:<28} {bytes:>10}")));
     wrong.iter().for_each(|wrong| out.line(format!("{} {wrong}", red(out, "failed"))));
     if !wrong.is_empty() {
         return Ok(ExitCode::FAILURE);
@@ -92,6 +96,15 @@ pub(crate) fn build(out: Out) -> Result<PathBuf> {
     let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", PROGRAM]);
     cargo::must(command.env("RUSTFLAGS", "-C target-feature=+crt-static"), out)?;
     Ok(cargo::target_directory()?.join(TARGET).join("release").join(PROGRAM))
+}
+
+/// The same program with its symbols, to see what is in it.
+fn with_symbols(out: Out) -> Result<PathBuf> {
+    let target = cargo::target_directory()?.join("symbols");
+    let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", PROGRAM, "--target-dir"]);
+    command.arg(&target).env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    cargo::must(command.env("RUSTFLAGS", "-C target-feature=+crt-static"), out)?;
+    Ok(target.join(TARGET).join("release").join(PROGRAM))
 }
 
 fn path() -> PathBuf {

@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -148,10 +149,10 @@ fn load(holdings: &Holdings, id: &RevisionId) -> Result<Candidate, HoldError> {
 /// The descriptor that the command line names.
 fn trace_of(settings: &Settings) -> Option<File> {
     let number: u32 = settings.value("cairn.trace")?.parse().ok()?;
-    // Opened anew: this program has no claim to a number.
-    let file = std::fs::OpenOptions::new().append(true).open(format!("/proc/self/fd/{number}")).ok()?;
-    rustix::io::ioctl_fionbio(&file, true).ok()?;
-    Some(file)
+    // Opened anew: this program has no claim to a number. Neither a pipe that nobody reads nor a full one is waited for.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
+    let path = format!("/proc/self/fd/{number}");
+    std::fs::OpenOptions::new().append(true).custom_flags(flags).open(path).ok()
 }
 
 impl Ready {

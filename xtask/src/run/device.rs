@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::factory::{COMMIT_DELAY, Factory, LINE};
 use super::scene::Scene;
+use super::story::Story;
 use super::tools::{Tools, quiet};
 
 /// The port of the endpoint inside of the device.
@@ -60,25 +61,25 @@ pub(crate) struct Device {
     pub(crate) web: String,
     /// Where the stand-in writes what happens.
     pub(crate) events: PathBuf,
+    /// All the memory that it may have: PID 1, its helper and every container, with the files that they read.
+    memory: Option<String>,
 }
 
-/// All that the device may have: PID 1, its helper and every container, with the files that they read.
-const MEMORY: &str = "64M";
-
 impl Device {
-    /// Makes a device with a factory state in it. `size` is that of its storage.
-    pub(crate) fn create(scene: &mut Scene, tools: &Tools, factory: &Factory, size: Option<&str>) -> Result<Self> {
+    /// Makes the device of a story, with a factory state in it.
+    pub(crate) fn create(scene: &mut Scene, tools: &Tools, factory: &Factory, story: &Story) -> Result<Self> {
         let dir = scene.path("device");
         let mut create = Command::new(&tools.host);
         create.arg("create").arg(&dir).arg("--storage").arg(&factory.storage).arg("--trust").arg(&factory.trust);
         create.args(["--line", LINE, "--commit-delay", &COMMIT_DELAY.to_string()]);
-        create.args(size.map(|size| ["--size", size]).into_iter().flatten());
+        create.args(story.size.iter().flat_map(|size| ["--size", size]));
         quiet(&mut create)?;
         Ok(Self {
             host: tools.host.clone(),
             endpoint: format!("127.0.0.1:{}", free_port(ENDPOINT)?),
             web: format!("127.0.0.1:{}", free_port(8080)?),
             events: scene.path("events.jsonl"),
+            memory: story.memory.clone(),
             dir,
         })
     }
@@ -89,7 +90,7 @@ impl Device {
         let mut run = Command::new(&self.host);
         run.arg("run").arg(&self.dir).arg("--events").arg(&self.events);
         run.args(["--publish", &publish(&self.endpoint, ENDPOINT), "--publish", &publish(&self.web, WEB)]);
-        run.args(["--memory", MEMORY]);
+        run.args(self.memory.iter().flat_map(|memory| ["--memory", memory]));
         scene.has_device(&self.host, &self.dir)?;
         let log = scene.start(NAME, &mut run)?;
         scene.wait("the first boot", Duration::from_secs(30), || {

@@ -126,7 +126,7 @@ impl Telling {
         show.out().line(bold(show.out(), &format!("\n{}", story.title)));
         let start = Instant::now();
         let mut scene = Scene::open(scene)?;
-        let (device, variables) = prepare(&mut scene, &tools, story.size.as_deref(), image)?;
+        let (device, variables) = prepare(&mut scene, &tools, &story, image)?;
         Ok(Self { story, scene, device, variables, start, show })
     }
 
@@ -180,7 +180,7 @@ impl Telling {
 fn prepare(
     scene: &mut Scene,
     tools: &Tools,
-    size: Option<&str>,
+    story: &Story,
     image: Option<&str>,
 ) -> Result<(Device, BTreeMap<String, String>)> {
     let registry = Registry::start(scene)?;
@@ -191,7 +191,7 @@ fn prepare(
         image.write_layout(&scene.place(&format!("images/{}", name.replace([':', '/'], "-")))?, name)?;
     }
     let factory = Factory::make(scene, tools)?;
-    let device = Device::create(scene, tools, &factory, size)?;
+    let device = Device::create(scene, tools, &factory, story)?;
     let bin = scene.place("bin")?;
     device.write_programs(&bin, &tools.pvr)?;
     let inherited = std::env::var("PATH").unwrap_or_default();

@@ -3,6 +3,7 @@
 //! ```toml
 //!   title = "First light"                   # what it is about
 //!   size = "16M"                            # of the device's storage; 256M unless it says so
+//!   memory = "64M"                          # for all of the device; as much as there is unless it says so
 //!   [[step]]
 //!   name = "a changed page"                 # what the timeline shows
 //!   dir = "my-device"                       # where it runs, below the directory of the run
@@ -34,6 +35,7 @@ use self::event::Pattern;
 pub(crate) struct Story {
     pub(crate) title: String,
     pub(crate) size: Option<String>,
+    pub(crate) memory: Option<String>,
     pub(crate) step: Vec<Step>,
 }
 
