@@ -23,21 +23,34 @@ use rustix::net::{
     recv, sendmsg, shutdown, socketpair,
 };
 
+type Test = (&'static str, fn());
+
+const AS_ROOT: &[Test] = &[
+    ("it_is_nobody_and_still_answers", it_is_nobody_and_still_answers),
+    ("nothing_but_its_channel_is_taken_for_it", nothing_but_its_channel_is_taken_for_it),
+];
+
+const AS_ANYBODY: &[Test] = &[("it_does_not_serve_unconfined", it_does_not_serve_unconfined)];
+
+/// Speaks as much of the language of test programs as runners need: `--list`, `--exact NAME`, `--ignored`.
 fn main() -> ExitCode {
-    match env::args().nth(1).as_deref() {
-        Some("front") => helper(),
-        _ if rustix::process::getuid().is_root() => {
-            it_is_nobody_and_still_answers();
-            nothing_but_its_channel_is_taken_for_it();
-            println!("confined, and at work: ok");
-            ExitCode::SUCCESS
-        }
-        _ => {
-            it_does_not_serve_unconfined();
-            println!("not root; it does not serve unconfined: ok");
-            ExitCode::SUCCESS
+    let args: Vec<String> = env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == "front") {
+        return helper();
+    }
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let all = if rustix::process::getuid().is_root() { AS_ROOT } else { AS_ANYBODY };
+    let named = |name: &str| args.iter().any(|arg| arg == name);
+    let tests = all.iter().filter(|(name, _)| !has("--ignored") && (!has("--exact") || named(name)));
+    for (name, test) in tests {
+        if has("--list") {
+            println!("{name}: test");
+        } else {
+            test();
+            println!("test {name} ... ok");
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// What PID 1 leaves as descriptor 3 comes as the standard input here, because that is what a safe program can hand on.
