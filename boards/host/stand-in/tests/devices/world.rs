@@ -19,7 +19,7 @@ const TOOL: &str = env!("CARGO_BIN_EXE_cairn-host");
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The fixture, built once for all tests of the process.
+/// The fixture, built if it is not there or older than its source.
 pub(crate) fn fixture(linkage: &str) -> PathBuf {
     static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     let scratch = SCRATCH.get_or_init(|| {
@@ -28,7 +28,14 @@ pub(crate) fn fixture(linkage: &str) -> PathBuf {
         for linkage in ["+crt-static", "-crt-static"] {
             let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
             let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/pid1.rs");
-            let building = scratch.join(format!("{linkage}.{}", std::process::id()));
+            let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+            if age(&scratch.join(linkage)).is_some_and(|made| age(&source).is_none_or(|written| written < made)) {
+                continue;
+            }
+            // A directory of its own: the compiler calls its intermediate files after the program.
+            let own = scratch.join(std::process::id().to_string());
+            fs::create_dir_all(&own).unwrap();
+            let building = own.join(linkage);
             let mut command = Command::new(rustc);
             command.args([
                 "--edition",
@@ -43,6 +50,7 @@ pub(crate) fn fixture(linkage: &str) -> PathBuf {
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
             // Another run of these tests may be using the one that is there.
             fs::rename(building, scratch.join(linkage)).unwrap();
+            let _ = fs::remove_dir_all(own);
         }
         scratch
     });
