@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   RUN/volumes/web/root.squashfs     the image, through a loop device      RUN/control/web   ──▶ /pantavisor, read-only
-//!                  /lxc-overlay       tmpfs, or a directory of:
+//!                  /lxc-overlay       a directory of:
+//!   RUN/boot/web/KEY/VOLUME           a tmpfs, until the next boot or the next change of the container
 //!   STORAGE/disks/perm/web/VOLUME     permanent
 //!           disks/rev/KEY/web/VOLUME  of the last revision that changed the container
 //!           pv/volume-disk/DISK/perm/web/VOLUME
@@ -57,6 +58,12 @@ impl Paths {
     #[must_use]
     pub fn control(&self, container: &str) -> PathBuf {
         self.run.join("control").join(container)
+    }
+
+    /// Where the volumes of a container lie that end with this boot.
+    #[must_use]
+    pub fn boot(&self, container: &str) -> PathBuf {
+        self.run.join("boot").join(container)
     }
 
     /// Where the volumes of a container are mounted.
@@ -142,7 +149,8 @@ impl Engine {
     /// Something stays; the rest is gone.
     pub fn sweep(&self) -> Result<(), EngineError> {
         let groups = self.instance.sweep(PATIENCE).map_err(EngineError::from);
-        mounts::clear(&self.paths.run.join("volumes")).and(groups)
+        let cleared = ["volumes", "boot"].map(|dir| mounts::clear(&self.paths.run.join(dir)));
+        cleared.into_iter().fold(groups, Result::and)
     }
 
     /// Mounts all volumes of a container of the revision `id`. What was mounted for it before is unmounted first.
@@ -152,6 +160,9 @@ impl Engine {
     pub fn mount(&self, planned: &Planned, id: &RevisionId, keys: &VolumeKeys) -> Result<Mounts, EngineError> {
         let name = planned.name.as_str();
         self.unmount(name)?;
+        // What another generation of it has left in memory is of no use to this one.
+        let key = generation(&planned.name, id, keys);
+        mounts::clear_others(&self.paths.boot(name), &key)?;
         let done = planned.volumes.iter().try_for_each(|volume| self.mount_one(&planned.name, volume, id, keys));
         if let Err(error) = done {
             // The first error is the one that explains; what this leaves is told by the next call.
@@ -185,7 +196,11 @@ impl Engine {
                     None => self.paths.storage.join("disks"),
                 };
                 let dir = match persistence {
-                    Persistence::Boot => return mounts::tmpfs(&place),
+                    Persistence::Boot => {
+                        let kept = self.paths.boot(owner.as_str()).join(generation(owner, id, keys)).join(name);
+                        mounts::tmpfs(&kept)?;
+                        return mounts::bind(&kept, &place, false);
+                    }
                     Persistence::Permanent => base.join("perm"),
                     // A trail that knows no keys was made by other tools: there the revision is the key.
                     Persistence::Revision => base.join("rev").join(keys.get(owner).unwrap_or(id).as_str()),
@@ -268,6 +283,14 @@ impl Engine {
         self.instance.group(name)?.end(PATIENCE)?;
         mounts::clear(&self.paths.volumes(name))
     }
+
+    /// Gives up what a container has kept in memory since the boot: it is no longer part of what runs.
+    ///
+    /// # Errors
+    /// A mount cannot be taken away.
+    pub fn forget(&self, name: &str) -> Result<(), EngineError> {
+        mounts::clear(&self.paths.boot(name))
+    }
 }
 
 /// Gives the group the device nodes that the configuration leaves it. With a `/dev` of its own, its nodes are made in
@@ -286,6 +309,12 @@ fn restrict(group: &Group, devices: &DeviceAccess, own_dev: bool) -> Result<(), 
     rules.iter().try_for_each(|(allow, rule)| set(*allow, &rule.to_string()))?;
     let nodes = container::launch::DEV_NODES.iter().filter(|_| own_dev);
     nodes.copied().try_for_each(|(_, major, minor)| set(true, &format!("c {major}:{minor} m")))
+}
+
+/// The directory name of the container as it is: the revision that changed it last. A slash stands behind `locals` only,
+/// so no two revisions share a name.
+fn generation(owner: &ContainerName, id: &RevisionId, keys: &VolumeKeys) -> String {
+    keys.get(owner).unwrap_or(id).as_str().replace('/', "-")
 }
 
 #[cfg(test)]

@@ -64,8 +64,12 @@ impl Core {
             });
             self.table.insert(name.to_owned(), seat);
         }
-        for name in seats.keys() {
+        for name in seats.into_keys() {
             self.helpers.close(&Caller::Container(name.clone()));
+            self.mounts.order(move |engine| {
+                // What cannot be given up now is memory until the next boot, and no harm.
+                let _ = engine.forget(&name);
+            });
         }
         for name in self.table.keys() {
             let caller = Caller::Container(name.clone());

@@ -54,11 +54,39 @@ pub(super) fn bind(from: &Path, place: &Path, read_only: bool) -> Result<(), Eng
     Ok(())
 }
 
-/// Mounts an empty directory in memory.
+/// Mounts an empty directory in memory. One that is mounted already stays as it is.
 pub(super) fn tmpfs(place: &Path) -> Result<(), EngineError> {
     make_dir(place)?;
+    if is_mounted(place)? {
+        return Ok(());
+    }
     mount("tmpfs", place, "tmpfs", MountFlags::NODEV, Some(c"mode=0755"))
         .map_err(|errno| EngineError::file("mount a tmpfs on", place)(errno.into()))
+}
+
+fn is_mounted(place: &Path) -> Result<bool, EngineError> {
+    let dir = fs::canonicalize(place).map_err(EngineError::file("find", place))?;
+    Ok(below(&table()?, &dir).contains(&dir))
+}
+
+fn table() -> Result<Vec<u8>, EngineError> {
+    let table = Path::new("/proc/self/mountinfo");
+    fs::read(table).map_err(EngineError::file("read", table))
+}
+
+/// Clears every entry of a directory but one.
+pub(super) fn clear_others(dir: &Path, but: &str) -> Result<(), EngineError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(EngineError::file("read", dir))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(EngineError::file("read", dir))?;
+        if entry.file_name() != but {
+            clear(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file: who writes to it does not write to the store's.
@@ -77,8 +105,7 @@ pub(super) fn clear(dir: &Path) -> Result<(), EngineError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         found => found.map_err(EngineError::file("find", dir))?,
     };
-    let table = Path::new("/proc/self/mountinfo");
-    let text = fs::read(table).map_err(EngineError::file("read", table))?;
+    let text = table()?;
     let mut result = Ok(());
     // In the order of mounting, so that what covers comes after what is covered.
     for place in below(&text, &dir).iter().rev() {

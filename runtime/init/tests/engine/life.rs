@@ -12,6 +12,7 @@ const WAITS: &str = "echo up; while true; do sleep 1000; done";
 
 /// Nothing is mounted below the runtime directory, and no group of a container is there.
 fn invariant_all_is_down(world: &World) -> Result {
+    world.engine.forget("web")?;
     assert_eq!(world.mounted()?, [""; 0]);
     assert!(!world.engine.paths().volumes("web").exists());
     let groups = crate::world::host("find", &["/sys/fs/cgroup", "-path", &format!("*/{}/web", world.traces())])?;
@@ -23,7 +24,7 @@ pub(crate) fn a_planned_container_runs_and_leaves_nothing(world: &World) -> Resu
     let planned = world.plan(BOOT, "echo hello; cat /etc/origin; echo $container; ls -d /pantavisor", "")?;
     fs::create_dir_all(world.engine.paths().control("web"))?;
     let running = world.start(&planned)?;
-    assert_eq!(world.mounted()?.len(), 2, "the image, and its overlay in memory");
+    assert_eq!(world.mounted()?.len(), 3, "the image, its overlay in memory, and where that is kept");
     let run = wait(running)?;
     assert_eq!((run.outcome, run.failure), (Outcome::Code(0), None));
     assert_eq!(run.log, "hello\nimage\npv-app\n/pantavisor\n");

@@ -34,6 +34,7 @@ const TESTS: &[Test] = tests! {
     }
     volumes::{
         each_storage_lives_as_long_as_it_says,
+        a_changed_container_begins_with_empty_memory,
         a_mount_that_fails_leaves_nothing_of_the_others,
         objects_of_the_store_are_never_written,
         files_of_the_revision_lie_over_the_image,

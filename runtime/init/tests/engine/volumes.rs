@@ -1,9 +1,13 @@
 //! What is mounted for a container, how long it lives, and what it cannot do to the device.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use formats::state::Revision;
 use init::engine::EngineError;
+use statemachine::ids::RevisionId;
+use store::volumes::VolumeKeys;
 
 use crate::world::{BOOT, Result, World, id};
 
@@ -13,7 +17,9 @@ pub(crate) fn each_storage_lives_as_long_as_it_says(world: &World) -> Result {
     let lines = entry("p") + &entry("b");
     let script = "cd /mnt; ls p b /tmp; touch p/x b/x /tmp/x";
     assert_eq!(world.output(members, script, &lines)?, "/tmp:\n\nb:\n\np:\n");
-    assert_eq!(world.output(members, script, &lines)?, "/tmp:\nx\n\nb:\n\np:\nx\n");
+    assert_eq!(world.output(members, script, &lines)?, "/tmp:\nx\n\nb:\nx\n\np:\nx\n", "started again in one boot");
+    world.engine.forget("web")?;
+    assert_eq!(world.output(members, script, &lines)?, "/tmp:\nx\n\nb:\n\np:\nx\n", "as after a boot");
     let disks = world.engine.paths().storage.join("disks");
     assert!(disks.join("perm/web/p/x").exists());
     assert!(disks.join("rev").join(id().as_str()).join("web/lxc-overlay/upper/tmp/x").exists());
@@ -25,8 +31,25 @@ pub(crate) fn a_mount_that_fails_leaves_nothing_of_the_others(world: &World) -> 
     let planned = world.plan(&(BOOT.to_owned() + r#","volumes":["bad.squashfs"]"#), "true", "")?;
     let error = world.mount(&planned).err().ok_or("it was mounted")?.to_string();
     assert!(error.contains("bad.squashfs"), "{error}");
+    world.engine.forget("web")?;
     assert_eq!(world.mounted()?, [""; 0]);
     assert!(!world.engine.paths().volumes("web").exists());
+    Ok(())
+}
+
+pub(crate) fn a_changed_container_begins_with_empty_memory(world: &World) -> Result {
+    let planned = world.plan(BOOT, "true", "")?;
+    let kept = world.engine.paths().boot("web");
+    world.mount(&planned)?;
+    fs::write(kept.join("0/lxc-overlay/x"), "old")?;
+    let state = r##"{"#spec":"pantavisor-service-system@1","web/run.json":{}}"##;
+    let keys = VolumeKeys::own(&Revision::parse(state.as_bytes())?, &RevisionId::parse("locals/two")?);
+    world.engine.mount(&planned, &id(), &keys)?;
+    assert!(!kept.join("0").exists());
+    assert_eq!(fs::read_dir(kept.join("locals-two/lxc-overlay"))?.count(), 0);
+    world.engine.unmount("web")?;
+    world.engine.forget("web")?;
+    assert_eq!(world.mounted()?, [""; 0]);
     Ok(())
 }
 
@@ -63,11 +86,14 @@ pub(crate) fn an_overlay_of_a_directory_keeps_what_is_written(world: &World) -> 
 pub(crate) fn mounting_and_unmounting_again_changes_nothing(world: &World) -> Result {
     let planned = world.plan(BOOT, "true", "")?;
     let first = world.mount(&planned)?;
-    let places = world.mounted()?;
+    let sorted = || world.mounted().map(BTreeSet::from_iter);
+    let places = sorted()?;
     assert_eq!(world.mount(&planned)?, first);
-    assert_eq!(world.mounted()?, places);
+    assert_eq!(sorted()?, places);
     world.engine.unmount("web")?;
     world.engine.unmount("web")?;
+    world.engine.forget("web")?;
+    world.engine.forget("web")?;
     assert_eq!(world.mounted()?, [""; 0]);
     let error = world.engine.start(&planned, &first).err().ok_or("it runs")?;
     assert!(matches!(error, EngineError::File { .. } | EngineError::Upper(_)), "{error}");
