@@ -203,6 +203,8 @@ impl Container {
             }
             (Wish::Up | Wish::Down, E::Withdrawn) => self.wish = Wish::Gone,
             (Wish::Down, E::StartAsked | E::RestartAsked) => self.wish = Wish::Up,
+            // It had failed for good before: what is tried keeps it as it is, and is not to blame for it.
+            (Wish::Up, E::TrialBegan) if matches!(self.state, State::Failed { .. }) => self.timer = Timer::Idle,
             // The trial judges what runs and what is to run. A stop in the middle of it is not excused.
             (Wish::Up, E::TrialBegan) if self.timer != Timer::Idle => {
                 self.timer = Timer::Running(now.after(policy.timeout));
@@ -397,7 +399,7 @@ impl Container {
     }
 
     /// Where it stands with its goal. `None`: it is not judged, because a person had stopped it before the trial began,
-    /// or because it reached its goal and finished its work.
+    /// or because it reached its goal and finished its work, or because it had failed before the trial began.
     #[must_use]
     pub fn standing(&self, policy: &Policy) -> Option<Standing> {
         let spent = matches!(
@@ -406,7 +408,7 @@ impl Container {
                 | State::Recovering { spent: true, .. }
                 | State::Unmounting(Then::Fail { .. } | Then::Recover { spent: true, .. })
         );
-        let done = matches!(self.state, State::Stopped | State::Unmounting(Then::Rest));
+        let done = matches!(self.state, State::Stopped | State::Failed { .. } | State::Unmounting(Then::Rest));
         match (self.wish, self.timer) {
             (Wish::Down, Timer::Idle) => None,
             (Wish::Up, Timer::Idle) if done => None,

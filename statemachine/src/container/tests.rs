@@ -440,6 +440,19 @@ fn a_stop_in_a_trial_is_held_against_it_and_one_before_it_is_not() {
 }
 
 #[test]
+fn what_had_failed_before_a_trial_is_not_held_against_it() {
+    let mut desk = Desk::new(Goal::Started, Recovery::default()).up();
+    desk.down(CRASH);
+    assert_eq!(desk.standing(), Some(Standing::Crashed));
+    desk.take(&[Event::TrialBegan]);
+    assert_eq!(desk.standing(), None);
+    desk.take(&[Event::StartAsked, Event::Allowed]);
+    assert_eq!(desk.standing(), Some(Standing::Unmet), "a person has started it: now it counts");
+    desk.wait(Span::seconds(30));
+    assert_eq!(desk.standing(), Some(Standing::Missed));
+}
+
+#[test]
 fn a_container_stopped_before_its_turn_blocks_nobody_for_ever() {
     let mut desk = Desk::new(Goal::Started, Recovery::default());
     desk.take(&[Event::Held, Event::StopAsked]);

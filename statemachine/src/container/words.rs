@@ -90,7 +90,8 @@ pub enum Event {
     RestartAsked,
     /// The revision wants it down for good: it is replaced or removed, or the device goes down.
     Withdrawn,
-    /// A revision that keeps this container as it is goes on trial in place: its goal has a new deadline.
+    /// A revision that keeps this container as it is goes on trial in place: its goal has a new deadline. If it had
+    /// failed for good before, the trial does not judge it.
     TrialBegan,
     /// The reboot that it asked for will not happen.
     RebootRefused,

@@ -247,3 +247,19 @@ fn a_trial_does_not_wait_for_apps_that_stay_down_in_this_boot() {
     bench.watch();
     assert_eq!(bench.facts, [Fact::Goals(Turn::Crashed)]);
 }
+
+#[test]
+fn an_update_is_not_blamed_for_an_app_that_had_failed_before_and_that_it_keeps() {
+    let members = vec![member("os", 0, Goal::Started), member("app", 1, Goal::Started)];
+    let mut bench = Bench::boot(members, update::Care::All);
+    bench.tell("app", Event::Exited(Outcome::Code(1)));
+    assert_eq!(bench.status("app"), Status::Failed);
+    let out =
+        bench.supervisor.switch(Switch { stop: Vec::new(), start: vec![member("new", 1, Goal::Started)] }, bench.now);
+    bench.obey(out);
+    bench.watch();
+    bench.soak(10);
+    bench.pass(Span::seconds(11));
+    assert_eq!(bench.facts, [Fact::Switched, Fact::Goals(Turn::GoalsMet), Fact::Soaked]);
+    assert_eq!((bench.status("app"), bench.status("new")), (Status::Failed, Status::Started));
+}

@@ -77,7 +77,9 @@ pub(super) fn broken_by_word(manifest: &Manifest, supervisor: &Supervisor, word:
         }
         Word::Soaked => {
             let soaked = meets_its_goal(policy, supervisor)
-                && (supervisor.container.is_stable() || has_done_its_work(policy, supervisor));
+                && (supervisor.container.is_stable()
+                    || has_done_its_work(policy, supervisor)
+                    || had_failed_before(policy, supervisor));
             (!soaked).then_some("a soak ends over goals that are met and stable")
         }
         Word::Goals(Turn::GoalsLost) => {
@@ -98,13 +100,20 @@ fn meets_its_goal(policy: &Policy, supervisor: &Supervisor) -> bool {
         Goal::Started => Status::Started,
         Goal::Ready => Status::Ready,
     };
-    there && supervisor.container.status() == status || has_done_its_work(policy, supervisor)
+    there && supervisor.container.status() == status
+        || has_done_its_work(policy, supervisor)
+        || had_failed_before(policy, supervisor)
 }
 
 /// It reached its goal, and ended with code 0 where that is the end of the work.
 fn has_done_its_work(policy: &Policy, supervisor: &Supervisor) -> bool {
     let ends = matches!(supervisor.container.status(), Status::Stopping | Status::Stopped);
     policy.recovery.policy == RecoveryPolicy::OnFailure && ends && supervisor.container.standing(policy).is_none()
+}
+
+/// It had failed for good before the trial, which keeps it as it is and is not to blame for it.
+fn had_failed_before(policy: &Policy, supervisor: &Supervisor) -> bool {
+    supervisor.container.status() == Status::Failed && supervisor.container.standing(policy).is_none()
 }
 
 /// Where a device may rest, with nothing owed to it: the container holds its goal, or its policies leave it there.

@@ -68,11 +68,12 @@ fn invariant_stable_means_met(policy: &Policy, world: &World) -> bool {
     !world.container.is_stable() || world.container.standing(policy) == Some(Standing::Met)
 }
 
-/// Not judged is who a person had stopped before the trial, or who ended with code 0 where that ends the work.
+/// Not judged is who a person had stopped before the trial, who ended with code 0 where that ends the work, or who had
+/// failed for good before the trial.
 fn invariant_only_the_excused_are_not_judged(policy: &Policy, world: &World) -> bool {
     let done = policy.recovery.policy == RecoveryPolicy::OnFailure && policy.goal != Goal::Mounted;
     let excused = match world.device.wish {
-        Wish::Up => done,
+        Wish::Up => done || world.container.status() == Status::Failed,
         Wish::Down => world.device.excused,
         Wish::Gone => false,
     };
