@@ -82,7 +82,6 @@ pub struct Helpers {
     sockets: BTreeMap<String, (Listener, OwnedFd)>,
     life: Option<Life>,
     lives: u64,
-    stopped: bool,
     wait: Span,
     again: Option<Time>,
     unsent: VecDeque<Packet>,
@@ -102,7 +101,6 @@ impl Helpers {
             sockets: BTreeMap::new(),
             life: None,
             lives: 0,
-            stopped: false,
             wait: Span::seconds(1),
             again: None,
             unsent: VecDeque::new(),
@@ -178,7 +176,6 @@ impl Helpers {
     /// Starts what should run.
     pub fn start(&mut self, log: &Voice, now: Time) {
         self.again = None;
-        self.stopped = false;
         if self.life.is_some() {
             return;
         }
@@ -309,9 +306,7 @@ impl Helpers {
         if life.since.after(HEALTHY) <= now {
             self.wait = Span::seconds(1);
         }
-        if !self.stopped {
-            self.rest(now);
-        }
+        self.rest(now);
         true
     }
 
@@ -340,11 +335,11 @@ impl Helpers {
         }
     }
 
-    /// What tools see.
+    /// What tools see. None can be stopped for good ([`Self::act`]), so each is started again.
     #[must_use]
     pub fn views(&self) -> Vec<DaemonView> {
         let pid = self.life.as_ref().map(|life| life.pid.as_raw_nonzero().get().unsigned_abs());
-        vec![DaemonView { name: FRONT.to_owned(), pid, respawn: !self.stopped }]
+        vec![DaemonView { name: FRONT.to_owned(), pid, respawn: true }]
     }
 
     /// Does what a tool wants.

@@ -63,7 +63,8 @@ impl Core {
         Some((self.ending, trial))
     }
 
-    /// The answer to a call that wants this boot to end: at once, since there may be nobody to tell it later.
+    /// A call that wants this boot to end. Its answer comes with the update machine's, in the turn of the loop in which
+    /// the containers are asked to end: there is still somebody to tell it.
     pub(super) fn end_call(&mut self, ending: Ending, id: u32) -> Option<Result<Reply, Refused>> {
         self.end_asked(ending, Some(id));
         None
