@@ -110,7 +110,7 @@ fn part(symbol: &str) -> &'static str {
     PARTS.iter().find(|(_, crates)| crates.contains(&owner)).map_or(OTHER, |(part, _)| part)
 }
 
-/// The crate of `init::core::Core::take`, or of `<init::plan::Plan as core::fmt::Debug>::fmt`.
+/// The crate of `init::core::Core::take`, or of `<init::assembly::Assembly as core::fmt::Debug>::fmt`.
 fn owner(name: &str) -> &str {
     let name = name.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '_');
     let name = ["impl ", "mut ", "dyn "].iter().fold(name, |name, word| name.strip_prefix(word).unwrap_or(name));
@@ -131,7 +131,7 @@ mod tests {
     fn a_symbol_belongs_to_the_crate_that_its_name_begins_with() {
         for (name, of) in [
             ("init::core::Core::take", "init"),
-            ("<init::plan::Plan as core::fmt::Debug>::fmt", "init"),
+            ("<init::assembly::Assembly as core::fmt::Debug>::fmt", "init"),
             ("<&T as store::dir::Some>::x", "store"),
             ("<[u8] as alloc::borrow::ToOwned>::to_owned", "alloc"),
             ("core::ptr::drop_in_place<front::serve::X>", "core"),

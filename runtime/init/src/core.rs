@@ -9,14 +9,15 @@
 //!
 //! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
-//! What tools ask is in `calls`, what they send in `uploads`, what makes room for it in `sweeping`, what the machine of
-//! one container orders is in `containers`.
+//! What tools ask is in `calls`, who may in `permissions`, what they send in `uploads`, what makes room for it in
+//! `sweeping`, what the machine of one container orders is in `containers`.
 
 mod calls;
 mod containers;
 mod leaving;
 mod orders;
 mod pairings;
+mod permissions;
 mod reports;
 mod sweeping;
 mod uploads;
@@ -216,7 +217,7 @@ impl Core {
     /// Puts the parts together. Nothing has happened yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let members = parts.current.as_ref().map(|current| current.plan.members()).unwrap_or_default();
+        let members = parts.current.as_ref().map(|current| current.assembly.members()).unwrap_or_default();
         let limits = parts.settings.limits;
         let mut core = Self {
             settings: parts.settings,

@@ -1,4 +1,4 @@
-//! The hands of PID 1 for containers: what a [plan](crate::plan) says is mounted, started, ended and unmounted.
+//! The hands of PID 1 for containers: mounts, starts, ends and unmounts what an [assembly](crate::assembly) says.
 //!
 //! ```text
 //!   RUN/volumes/web/root.squashfs     the image, through a loop device      RUN/control/web   ──▶ /pantavisor, read-only
@@ -32,7 +32,7 @@ use store::volumes::VolumeKeys;
 
 pub use error::EngineError;
 
-use crate::plan::{DeviceAccess, Planned, Program, Setting, Volume, What};
+use crate::assembly::{Assembled, DeviceAccess, Program, Setting, Volume, What};
 
 /// How long what was killed may take to be gone: longer than the kernel takes to end a process that does no I/O,
 /// shorter than a watchdog.
@@ -80,7 +80,7 @@ impl Paths {
 
     /// What a path of a configuration means here.
     fn real(&self, path: &str) -> PathBuf {
-        let below = |dir: &str| crate::plan::below(path, dir).filter(|_| path != "/");
+        let below = |dir: &str| crate::assembly::below(path, dir).filter(|_| path != "/");
         match (below("/volumes"), below("/storage")) {
             (Some(rest), _) => self.run.join("volumes").join(rest),
             (_, Some(rest)) => self.storage.join(rest),
@@ -157,19 +157,19 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`] names the volume or the path. Nothing of the container is mounted then.
-    pub fn mount(&self, planned: &Planned, id: &RevisionId, keys: &VolumeKeys) -> Result<Mounts, EngineError> {
-        let name = planned.name.as_str();
+    pub fn mount(&self, assembled: &Assembled, id: &RevisionId, keys: &VolumeKeys) -> Result<Mounts, EngineError> {
+        let name = assembled.name.as_str();
         self.unmount(name)?;
         // What another generation of it has left in memory is of no use to this one.
-        let key = generation(&planned.name, id, keys);
+        let key = generation(&assembled.name, id, keys);
         mounts::clear_others(&self.paths.boot(name), &key)?;
-        let done = planned.volumes.iter().try_for_each(|volume| self.mount_one(&planned.name, volume, id, keys));
+        let done = assembled.volumes.iter().try_for_each(|volume| self.mount_one(&assembled.name, volume, id, keys));
         if let Err(error) = done {
             // The first error is the one that explains; what this leaves is told by the next call.
             let _ = mounts::clear(&self.paths.volumes(name));
             return Err(error);
         }
-        let overlay = planned.overlay.then(|| self.paths.trail(id).join("_config").join(name));
+        let overlay = assembled.overlay.then(|| self.paths.trail(id).join("_config").join(name));
         Ok(Mounts { overlay })
     }
 
@@ -216,11 +216,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NoProgram`], or what could not be prepared. No process and no group is left then.
-    pub fn start(&self, planned: &Planned, mounts: &Mounts) -> Result<Running, EngineError> {
-        let name = planned.name.as_str();
-        let program = planned.program.as_ref().ok_or_else(|| EngineError::NoProgram(name.to_owned()))?;
+    pub fn start(&self, assembled: &Assembled, mounts: &Mounts) -> Result<Running, EngineError> {
+        let name = assembled.name.as_str();
+        let program = assembled.program.as_ref().ok_or_else(|| EngineError::NoProgram(name.to_owned()))?;
         let group = self.instance.create(name)?;
-        match self.start_in(&group, planned, program, mounts) {
+        match self.start_in(&group, assembled, program, mounts) {
             Ok(Spawned { pid, pidfd, log, error }) => Ok(Running { pid, pidfd, log, error, group }),
             Err(error) => {
                 let _ = group.end(PATIENCE);
@@ -232,7 +232,7 @@ impl Engine {
     fn start_in(
         &self,
         group: &Group,
-        planned: &Planned,
+        assembled: &Assembled,
         program: &Program,
         mounts: &Mounts,
     ) -> Result<Spawned, EngineError> {
@@ -247,8 +247,8 @@ impl Engine {
         for dir in &program.dirs {
             self.paths.plain(dir, true)?;
         }
-        mounts::make_dir(&self.paths.control(planned.name.as_str()))?;
-        let launch = launch::complete(program, &self.paths, planned.name.as_str(), mounts.overlay.as_deref(), group)?;
+        mounts::make_dir(&self.paths.control(assembled.name.as_str()))?;
+        let launch = launch::complete(program, &self.paths, assembled.name.as_str(), mounts.overlay.as_deref(), group)?;
         if let Some(writable) = &launch.root.writable {
             image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
         }

@@ -1,7 +1,7 @@
 //! What the device holds: objects and trails, and the one way from bytes to a revision that may run.
 //!
 //! ```text
-//!   bytes ─▶ parsed ─▶ signed well ─▶ made for this product ─▶ planned ─▶ Candidate
+//!   bytes ─▶ parsed ─▶ signed well ─▶ made for this product ─▶ assembled ─▶ Candidate
 //! ```
 //!
 //! Everything here blocks and belongs to the thread of the store. Every boot, every receipt and every staging takes the
@@ -27,10 +27,10 @@ use store::sweep::{Roots, SweepError, Swept, sweep, withdraw};
 use store::trails::{Depth, Staged, TrailError, Trails};
 use store::volumes::VolumeKeys;
 
-use crate::plan::{self, Plan, PlanError};
+use crate::assembly::{self, Assembly, AssemblyError};
 use crate::settings::{Settings, TRUST};
 
-/// A revision that may run: verified, made for this product, planned to the last container.
+/// A revision that may run: verified, made for this product, assembled to the last container.
 #[derive(Debug)]
 pub struct Candidate {
     /// Its name here.
@@ -38,7 +38,7 @@ pub struct Candidate {
     /// Its state.
     pub revision: Verified<Revision>,
     /// Its containers.
-    pub plan: Plan,
+    pub assembly: Assembly,
     /// Where its `revision` volumes lie.
     pub keys: VolumeKeys,
 }
@@ -62,8 +62,8 @@ pub enum HoldError {
     Verify(VerifyError),
     /// It is for something else.
     Misfit(Misfit),
-    /// A container cannot be planned.
-    Plan(PlanError),
+    /// A container cannot be assembled from what its manifest says.
+    Assembly(AssemblyError),
     /// Objects that it needs are not here.
     Objects {
         /// The first of them, with the path that needs it.
@@ -88,7 +88,7 @@ impl fmt::Display for HoldError {
             Self::Document(error) => error.fmt(f),
             Self::Verify(error) => error.fmt(f),
             Self::Misfit(error) => error.fmt(f),
-            Self::Plan(error) => error.fmt(f),
+            Self::Assembly(error) => error.fmt(f),
             Self::Objects { first: (key, id), count } => {
                 write!(f, "{key} is object {id}, which is not on this device")?;
                 if *count > 1 {
@@ -117,7 +117,7 @@ macro_rules! from {
 }
 
 from! {
-    StateError => State, DocumentError => Document, VerifyError => Verify, Misfit => Misfit, PlanError => Plan,
+    StateError => State, DocumentError => Document, VerifyError => Verify, Misfit => Misfit, AssemblyError => Assembly,
     TrailError => Trail, ObjectError => Object, DirError => Dir,
 }
 
@@ -146,7 +146,7 @@ impl HoldError {
             | Self::Document(_)
             | Self::Verify(_)
             | Self::Misfit(_)
-            | Self::Plan(_)
+            | Self::Assembly(_)
             | Self::Objects { .. }
             | Self::Object(ObjectError::Refused { .. } | ObjectError::TooLarge { .. }) => Status::Unprocessable,
             Self::Trail(TrailError::Missing(_)) | Self::Object(ObjectError::Missing(_)) => Status::NotFound,
@@ -167,7 +167,7 @@ pub struct Holdings {
     trust: Trust,
     policy: Policy,
     settings: Settings,
-    planning: plan::Settings,
+    assembling: assembly::Settings,
 }
 
 /// The oldest moment that certificates are judged by, where no clock was ever set: the day this was built for the first
@@ -187,8 +187,8 @@ impl Holdings {
         let trust = if settings.signatures == Mode::Disabled { Trust::default() } else { trust(Path::new(TRUST))? };
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
         let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
-        let planning = plan::Settings { kernel, ..plan::Settings::default() };
-        Ok(Self { objects, trails, trust, policy, settings, planning })
+        let assembling = assembly::Settings { kernel, ..assembly::Settings::default() };
+        Ok(Self { objects, trails, trust, policy, settings, assembling })
     }
 
     /// From bytes to a verified revision for this product.
@@ -206,14 +206,14 @@ impl Holdings {
         Ok(verified)
     }
 
-    /// A revision of which all objects must be here, planned to the last container. Its text comes from the network or
-    /// from a trail, its files from the store.
+    /// A revision of which all objects must be here, assembled to the last container. Its text comes from the network
+    /// or from a trail, its files from the store.
     ///
     /// # Errors
     /// [`HoldError`]
-    pub fn plan(&self, revision: &Revision) -> Result<Plan, HoldError> {
+    pub fn assemble(&self, revision: &Revision) -> Result<Assembly, HoldError> {
         self.needs(revision)?;
-        Ok(Plan::of(revision, &self.planning, |key| self.file(revision, key))?)
+        Ok(Assembly::of(revision, &self.assembling, |key| self.file(revision, key))?)
     }
 
     /// The revision of this name, if it may run.
@@ -222,9 +222,9 @@ impl Holdings {
     /// [`HoldError`]
     pub fn candidate(&self, id: &RevisionId) -> Result<Candidate, HoldError> {
         let revision = self.admit(&self.trails.load(id)?)?;
-        let plan = self.plan(&revision)?;
+        let assembly = self.assemble(&revision)?;
         let keys = self.trails.volume_keys(id, &revision)?;
-        Ok(Candidate { id: id.clone(), revision, plan, keys })
+        Ok(Candidate { id: id.clone(), revision, assembly, keys })
     }
 
     /// Takes a revision in: all that a boot of it would check is checked, then its trail is written.
@@ -233,7 +233,7 @@ impl Holdings {
     /// [`HoldError`]; nothing is left of it.
     pub fn receive(&self, id: &RevisionId, bytes: &[u8], base: Option<&RevisionId>) -> Result<Staged, HoldError> {
         let revision = self.admit(bytes)?;
-        self.plan(&revision)?;
+        self.assemble(&revision)?;
         Ok(self.trails.stage(&revision, id, base, &self.objects)?)
     }
 
@@ -279,7 +279,7 @@ impl Holdings {
         }
     }
 
-    /// A small file of a revision: a configuration that the plan reads.
+    /// A small file of a revision: a configuration that the assembly is made from.
     fn file(&self, revision: &Revision, key: &str) -> Option<Vec<u8>> {
         use std::io::Read as _;
         let entry = revision.get(key)?;
@@ -288,7 +288,7 @@ impl Holdings {
         // One byte more than any configuration may have, so that a longer one is seen to be longer.
         let limit = formats::lxc::BYTES_MAX as u64 + 1;
         self.objects.open_object(id).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
-        // What is planned from must be what was signed: the whole file is in memory, so its name is checked here.
+        // What is assembled from must be what was signed: the whole file is in memory, so its name is checked here.
         (ObjectId::of(&bytes) == id).then_some(bytes)
     }
 }

@@ -7,7 +7,7 @@
 //! | [`driver`] | the only place where the update machine and the flash meet; it decides nothing |
 //! | [`supervisor`] | between the machines of the containers and that of the update |
 //! | [`mod@flash`], [`boards`] | what is durable: journal, boot cells, barrier; and the boards that have them |
-//! | [`plan`], [`engine`] | what a revision asks for, and the hands that do it |
+//! | [`assembly`], [`engine`] | what a revision asks for, and the hands that do it |
 //! | [`holdings`] | from bytes to a revision that may run |
 //! | [`pairing`] | who may use the endpoint from outside |
 //! | [`helpers`] | the unprivileged roles that parse what others send |
@@ -16,6 +16,7 @@
 //! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
 #![forbid(unsafe_code)]
 
+pub mod assembly;
 pub mod boards;
 pub mod clock;
 pub mod core;
@@ -28,7 +29,6 @@ pub mod holdings;
 pub mod logs;
 pub mod pairing;
 pub mod pipes;
-pub mod plan;
 pub mod run;
 pub mod settings;
 pub mod supervisor;

@@ -162,7 +162,7 @@ impl Ready {
         if let Running::Revision(id) = &boot.running {
             log.keep(id);
         }
-        for warning in current.iter().flat_map(|current| &current.plan.warnings) {
+        for warning in current.iter().flat_map(|current| &current.assembly.warnings) {
             log.warn("revision", warning);
         }
         let (tell, messages) = bounded(QUEUE);

@@ -2,8 +2,9 @@
 //!
 //! The layer is `package.metadata.cairn.layer` of each manifest. Exceptions, all of them:
 //! - inside `boards/`: `api` ← each board ← `all`, though they share a layer;
-//! - inside `tests/`: `sim` ← the others, because simulated media are no test of their own;
-//! - any crate's *dev*-dependency on `tests/sim`: its own unit tests may cut power, and nothing of it is ever shipped.
+//! - inside `tests/`: `sim` and `harness` ← the others, because what tests are made of is no test of its own;
+//! - any crate's *dev*-dependency on these two: its own tests may cut power or start containers, and nothing of them is
+//!   ever shipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,8 @@ use super::lists::NARROW;
 use super::{File, Finding};
 use crate::cargo::{Metadata, Package};
 
-const SIM: &str = "tests/sim";
+/// What tests are made of.
+const FOR_TESTS: &[&str] = &["tests/sim", "tests/harness"];
 const MAP: &str = "ARCHITECTURE.md";
 
 /// A crate of ours as this rule sees it.
@@ -58,7 +60,7 @@ fn verdict(member: &Member, import: &Member, dev: bool) -> Option<String> {
     if to == "hub" {
         return Some("nothing imports the hub".into());
     }
-    if to == SIM && (dev || from.starts_with("tests/")) {
+    if FOR_TESTS.contains(&to) && (dev || from.starts_with("tests/")) {
         return None;
     }
     if let Some((_, rooms)) = NARROW.iter().find(|(room, _)| *room == from)
@@ -123,10 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn the_simulator_is_for_tests_only() {
-        assert!(allows(("runtime/store", 3), ("tests/sim", 5), true));
-        assert!(allows(("tests/powercut", 5), ("tests/sim", 5), false));
-        assert!(!allows(("runtime/store", 3), ("tests/sim", 5), false));
+    fn what_tests_are_made_of_is_for_tests_only() {
+        for room in ["tests/sim", "tests/harness"] {
+            assert!(allows(("runtime/store", 3), (room, 5), true));
+            assert!(allows(("tests/powercut", 5), (room, 5), false));
+            assert!(!allows(("runtime/store", 3), (room, 5), false));
+        }
+        assert!(!allows(("runtime/store", 3), ("tests/unreplayed", 5), true));
     }
 
     #[test]

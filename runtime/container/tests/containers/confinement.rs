@@ -1,9 +1,10 @@
 //! What a container is kept from.
 
 use container::launch::{CgroupMode, Mount, ProcMode, Resource, Rlimit, SysMode, TARGETS_MASKED, TARGETS_READ_ONLY};
+use harness::Result;
 use statemachine::container::Outcome;
 
-use crate::world::{Result, World};
+use crate::world::World;
 
 const CHOWN: u64 = 1 << 0;
 const NET_BIND_SERVICE: u64 = 1 << 10;

@@ -5,37 +5,41 @@ use std::path::PathBuf;
 
 use container::image::{self, Kind, Unmounted};
 use container::loopdev::Loop;
+use harness::{Result, host, loop_files};
 
-use crate::world::{Result, World, host, loop_files};
+use crate::world::World;
 
 /// An image of the image.
 pub(crate) fn squashfs(world: &World) -> Result<PathBuf> {
-    let file = world.dir.join("root.squashfs");
-    host("mksquashfs", &[&world.path("image"), &world.path("root.squashfs"), "-quiet", "-no-progress", "-noappend"])?;
+    let file = world.ground.dir.join("root.squashfs");
+    host(
+        "mksquashfs",
+        &[&world.ground.path("image"), &world.ground.path("root.squashfs"), "-quiet", "-no-progress", "-noappend"],
+    )?;
     Ok(file)
 }
 
 /// Where to mount it.
 pub(crate) fn point(world: &World) -> Result<PathBuf> {
-    let dir = world.dir.join("mnt");
+    let dir = world.ground.dir.join("mnt");
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }
 
 /// How many loop devices hold files of this world.
 pub(crate) fn attached(world: &World) -> Result<usize> {
-    Ok(loop_files()?.iter().filter(|file| file.contains(&world.traces())).count())
+    Ok(loop_files()?.iter().filter(|file| file.contains(&world.ground.name)).count())
 }
 
 pub(crate) fn a_container_runs_from_an_image_of_each_kind(world: &World) -> Result {
     world.file("image/etc/conf", "from the image\n")?;
     squashfs(world)?;
-    let image = world.path("image");
-    host("mke2fs", &["-q", "-t", "ext4", "-d", &image, &world.path("root.ext4"), "16M"])?;
-    host("mkfs.erofs", &["--quiet", &world.path("root.erofs"), &image])?;
+    let image = world.ground.path("image");
+    host("mke2fs", &["-q", "-t", "ext4", "-d", &image, &world.ground.path("root.ext4"), "16M"])?;
+    host("mkfs.erofs", &["--quiet", &world.ground.path("root.erofs"), &image])?;
     let dir = point(world)?;
     for kind in [Kind::Squashfs, Kind::Ext4, Kind::Erofs] {
-        let file = world.dir.join(format!("root.{}", kind.as_str()));
+        let file = world.ground.dir.join(format!("root.{}", kind.as_str()));
         let before = fs::read(&file)?;
         image::mount(&file, kind, &dir)?;
         let mut launch = world.launch("cat /etc/conf; echo new > /etc/conf; cat /etc/conf");
@@ -44,7 +48,7 @@ pub(crate) fn a_container_runs_from_an_image_of_each_kind(world: &World) -> Resu
         let ended = image::unmount(&dir)?;
         assert_eq!((log?.as_str(), ended), ("from the image\nnew\n", Unmounted::Clean), "{kind:?}");
         assert!(before == fs::read(&file)?, "{kind:?} was written to");
-        fs::remove_file(world.dir.join("upper/etc/conf"))?;
+        fs::remove_file(world.ground.dir.join("upper/etc/conf"))?;
     }
     Ok(())
 }
@@ -97,7 +101,7 @@ pub(crate) fn a_file_that_is_no_image_leaves_nothing_attached(world: &World) -> 
     let error = image::mount(&file, Kind::Squashfs, &dir).err().ok_or("it was mounted")?.to_string();
     assert!(error.contains("bad.squashfs") && error.contains("read a file system"), "{error}");
     assert_eq!(attached(world)?, 0);
-    let error = image::mount(&world.dir.join("missing"), Kind::Squashfs, &dir).err().ok_or("it was mounted")?;
+    let error = image::mount(&world.ground.dir.join("missing"), Kind::Squashfs, &dir).err().ok_or("it was mounted")?;
     assert!(error.to_string().contains("missing: No such file"), "{error}");
     Ok(())
 }

@@ -7,11 +7,12 @@ use container::cgroup::{Limit, Version};
 use container::failure::{EXIT_CODE, Failure, Step};
 use container::launch::{Mount, Namespaces};
 use container::{Launch, reaper};
+use harness::{Result, wait};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use statemachine::container::Outcome;
 
-use crate::world::{Result, World, read_until};
+use crate::world::{World, read_until};
 
 /// A script that has said `up` and then only waits.
 const WAITS: &str = "echo up; while true; do sleep 1000; done";
@@ -28,7 +29,7 @@ pub(crate) fn the_program_is_pid_one_inside_and_a_child_of_this_process_outside(
     let children = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))?;
     assert_eq!(children.trim(), pid.to_string());
     group.kill()?;
-    assert_eq!(world.wait(spawned)?.outcome, Outcome::Signal(9));
+    assert_eq!(wait(spawned)?.outcome, Outcome::Signal(9));
     group.remove()?;
     Ok(())
 }
@@ -44,7 +45,7 @@ pub(crate) fn an_exit_code_and_a_signal_are_told_apart(world: &World) -> Result 
         world.start(&world.launch("trap 'exit 3' TERM; echo up; while true; do sleep 0.05; done"))?;
     read_until(&spawned, "up")?;
     rustix::process::pidfd_send_signal(&spawned.pidfd, Signal::TERM)?;
-    assert_eq!(world.wait(spawned)?.outcome, Outcome::Code(3));
+    assert_eq!(wait(spawned)?.outcome, Outcome::Code(3));
     group.end(Duration::from_secs(5))?;
     Ok(())
 }
@@ -97,7 +98,7 @@ pub(crate) fn nothing_of_the_parent_is_inherited(world: &World) -> Result {
 
 pub(crate) fn a_failing_step_is_reported_with_its_place(world: &World) -> Result {
     type Change = fn(&mut Launch) -> std::result::Result<(), container::launch::MountError>;
-    let missing = world.path("missing");
+    let missing = world.ground.path("missing");
     let mut table: Vec<(Launch, Step, String, Errno)> = Vec::new();
     let mut add = |change: Change, step, path: &str, errno| -> Result {
         let mut launch = world.launch("true");
@@ -174,7 +175,7 @@ pub(crate) fn killing_the_group_kills_all_of_it(world: &World) -> Result {
     let pids = procs()?;
     assert!(group.is_populated()?);
     group.kill()?;
-    assert_eq!(world.wait(spawned)?.outcome, Outcome::Signal(9));
+    assert_eq!(wait(spawned)?.outcome, Outcome::Signal(9));
     group.end(Duration::from_secs(10))?;
     for pid in pids.lines() {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -187,7 +188,7 @@ fn world_procs(world: &World) -> String {
     let v2 = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
         .into_iter()
         .find(|dir| std::path::Path::new(&format!("{dir}/cgroup.controllers")).exists());
-    format!("{}/{}/one/cgroup.procs", v2.unwrap_or_default(), world.traces())
+    format!("{}/{}/one/cgroup.procs", v2.unwrap_or_default(), world.ground.name)
 }
 
 pub(crate) fn a_frozen_container_stands_still_and_goes_on(world: &World) -> Result {
@@ -207,16 +208,16 @@ pub(crate) fn a_frozen_container_stands_still_and_goes_on(world: &World) -> Resu
     read_until(&spawned, "tick")?;
     group.freeze(true)?;
     group.kill()?;
-    assert_eq!(world.wait(spawned)?.outcome, Outcome::Signal(9));
+    assert_eq!(wait(spawned)?.outcome, Outcome::Signal(9));
     group.remove()?;
     Ok(())
 }
 
 pub(crate) fn a_container_that_uses_up_its_memory_is_told_by_that_name(world: &World) -> Result {
-    let group = world.instance.create("one")?;
+    let group = world.ground.instance.create("one")?;
     group.limit(Limit::Memory(32 << 20))?;
     let spawned = world.start_in(&world.launch("exec tail /dev/zero"), &group)?;
-    let run = world.wait(spawned)?;
+    let run = wait(spawned)?;
     assert!(group.memory_kills()? > 0);
     assert_eq!(reaper::with_memory_kills(run.outcome, group.memory_kills()?), Outcome::OutOfMemory);
     group.end(Duration::from_secs(5))?;
@@ -226,17 +227,17 @@ pub(crate) fn a_container_that_uses_up_its_memory_is_told_by_that_name(world: &W
 }
 
 pub(crate) fn a_container_cannot_have_more_tasks_than_its_limit(world: &World) -> Result {
-    let group = world.instance.create("one")?;
+    let group = world.ground.instance.create("one")?;
     group.limit(Limit::Tasks(3))?;
     let spawned = world.start_in(&world.launch("for i in 1 2 3 4 5 6; do sleep 1000 & done; echo all"), &group)?;
-    let run = world.wait(spawned)?;
+    let run = wait(spawned)?;
     assert!(run.outcome != Outcome::Code(0) && !run.log.contains("all"), "{}", run.log);
     group.end(Duration::from_secs(5))?;
     Ok(())
 }
 
 pub(crate) fn a_limit_that_no_tree_has_is_an_error(world: &World) -> Result {
-    let group = world.instance.create("one")?;
+    let group = world.ground.instance.create("one")?;
     for (version, file) in [(Version::V2, "nosuch.max"), (Version::V1, "nosuch.max"), (Version::V2, "../one/x")] {
         assert!(group.set(version, file, "1").is_err(), "{file}");
     }
@@ -247,8 +248,8 @@ pub(crate) fn a_limit_that_no_tree_has_is_an_error(world: &World) -> Result {
 pub(crate) fn what_an_earlier_life_has_left_is_swept(world: &World) -> Result {
     let (spawned, group) = world.start(&world.launch(WAITS))?;
     read_until(&spawned, "up")?;
-    world.instance.sweep(Duration::from_secs(10))?;
-    assert_eq!(world.wait(spawned)?.outcome, Outcome::Signal(9));
+    world.ground.instance.sweep(Duration::from_secs(10))?;
+    assert_eq!(wait(spawned)?.outcome, Outcome::Signal(9));
     assert!(group.open().is_err());
     Ok(())
 }

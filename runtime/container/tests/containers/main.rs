@@ -1,9 +1,6 @@
 //! Containers for real: on this kernel, as root, with BusyBox inside. This program is also the stage that it starts,
-//! as PID 1 is on a device; therefore it has a main of its own, which speaks as much of the protocol of test programs
-//! as `cargo test` and `cargo nextest` use.
-//!
-//! Nothing is skipped: without root, or without a program that is needed, a test fails and says so. After every test
-//! [`world::invariant_nothing_is_left`] looks for mounts, loop devices, groups, processes and descriptors.
+//! as PID 1 is on a device; therefore it has a main of its own, that of [`harness`], which also looks after each test
+//! for what it has left behind.
 
 mod confinement;
 mod images;
@@ -11,20 +8,12 @@ mod lifecycle;
 mod mounts;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use world::{Result, World};
+use harness::{Test, tests};
+use world::World;
 
-/// One test: a sentence, and what shows it.
-type Test = (&'static str, fn(&World) -> Result);
-
-/// Names the functions of a module as tests.
-macro_rules! tests {
-    ($($module:ident :: { $($test:ident),* $(,)? })*) => { &[$($((stringify!($test), $module::$test),)*)*] };
-}
-
-const TESTS: &[Test] = tests! {
+const TESTS: &[Test<World>] = tests! {
     lifecycle::{
         the_program_is_pid_one_inside_and_a_child_of_this_process_outside,
         an_exit_code_and_a_signal_are_told_apart,
@@ -75,69 +64,22 @@ const TESTS: &[Test] = tests! {
 };
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.first().map(String::as_str) {
-        Some(container::spawn::ROLE) => return container::stage::main(),
-        Some(mounts::COVERED) => return covered(),
-        _ => {}
+    match std::env::args().nth(1).as_deref() {
+        Some(mounts::COVERED) => covered(),
+        _ => harness::main("containers", TESTS),
     }
-    let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    // Values of options that test programs take with a blank.
-    let mut words = Vec::new();
-    let mut rest = args.iter();
-    while let Some(arg) = rest.next() {
-        match arg.as_str() {
-            "--format" | "--test-threads" | "--skip" | "--color" => drop(rest.next()),
-            flag if flag.starts_with('-') => {}
-            word => words.push(word),
-        }
-    }
-    let wanted = |name: &str| {
-        words.is_empty() || words.iter().any(|word| if has("--exact") { name == *word } else { name.contains(word) })
-    };
-    // No test is an ignored one.
-    let tests = TESTS.iter().filter(|(name, _)| wanted(name) && !has("--ignored"));
-    if has("--list") {
-        tests.for_each(|(name, _)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    let (passed, failed) = tests.partition::<Vec<&Test>, _>(|(name, test)| one(name, *test) == ExitCode::SUCCESS);
-    println!("\ncontainers: {} passed; {} failed", passed.len(), failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The test of a root that cannot be pivoted, from within.
 fn covered() -> ExitCode {
-    match mounts::descend() {
-        Ok(made) => {
-            let code = one("on the lowest root", mounts::covered);
-            mounts::ascend(&made);
-            code
-        }
+    let made = match mounts::descend() {
+        Ok(made) => made,
         Err(error) => {
             println!("cannot go down to the lowest root: {error}");
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
-    }
-}
-
-/// Runs one test in a world of its own, one after the other: there is one reaper per process.
-fn one(name: &str, test: fn(&World) -> Result) -> ExitCode {
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let before = world::descriptors()?;
-        let world = World::new()?;
-        let result = test(&world);
-        let traces = world.traces();
-        drop(world);
-        result.and_then(|()| world::invariant_nothing_is_left(&traces, before))
-    }));
-    match result {
-        Ok(Ok(())) => {
-            println!("test {name} ... ok");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Err(error)) => println!("test {name} ... FAILED\n    {error}"),
-        Err(_) => println!("test {name} ... FAILED (see the panic above)"),
-    }
-    ExitCode::FAILURE
+    };
+    let passed = harness::passes("on the lowest root", mounts::covered);
+    mounts::ascend(&made);
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -7,20 +7,21 @@ use std::path::{Path, PathBuf};
 use container::failure::Step;
 use container::image::{self, Kind, Unmounted};
 use container::launch::{Attributes, Mount, Source};
+use harness::{Result, host, wait};
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use statemachine::container::Outcome;
 
 use crate::images;
-use crate::world::{Result, World, host, read_until};
+use crate::world::{World, read_until};
 
 pub(crate) fn a_write_goes_to_the_upper_layer_and_not_to_the_lower(world: &World) -> Result {
     world.file("image/etc/conf", "old\n")?;
     world.output(&world.launch("echo new > /etc/conf; echo x > /etc/added; rm /bin/wc"))?;
-    assert_eq!(fs::read_to_string(world.dir.join("image/etc/conf"))?, "old\n");
-    assert!(!world.dir.join("image/etc/added").exists() && world.dir.join("image/bin/wc").is_symlink());
-    assert_eq!(fs::read_to_string(world.dir.join("upper/etc/conf"))?, "new\n");
+    assert_eq!(fs::read_to_string(world.ground.dir.join("image/etc/conf"))?, "old\n");
+    assert!(!world.ground.dir.join("image/etc/added").exists() && world.ground.dir.join("image/bin/wc").is_symlink());
+    assert_eq!(fs::read_to_string(world.ground.dir.join("upper/etc/conf"))?, "new\n");
     assert_eq!(world.output(&world.launch("cat /etc/conf; ls /bin/wc || echo gone"))?.lines().next(), Some("new"));
     Ok(())
 }
@@ -31,7 +32,7 @@ pub(crate) fn upper_layers_cover_lower_ones(world: &World) -> Result {
     // A colon in a name would separate layers, were they told by name.
     world.file("top:1/etc/a", "top\n")?;
     let mut launch = world.launch("cat /etc/a /etc/b; touch /etc/x && echo written");
-    launch.root.layers.insert(0, world.path("top:1"));
+    launch.root.layers.insert(0, world.ground.path("top:1"));
     assert_eq!(world.output(&launch)?, "top\nbottom\nwritten\n");
     launch.root.writable = None;
     let run = world.run(&launch)?;
@@ -47,18 +48,18 @@ pub(crate) fn a_root_without_a_writable_layer_refuses_writes(world: &World) -> R
     let run = world.run(&launch)?;
     assert_eq!((run.failure, run.outcome), (None, Outcome::Code(1)));
     assert_eq!(run.log.matches("Read-only file system").count(), 2, "{}", run.log);
-    assert!(!world.dir.join("image/etc/x").exists());
+    assert!(!world.ground.dir.join("image/etc/x").exists());
     Ok(())
 }
 
 pub(crate) fn a_symbolic_link_of_an_image_does_not_lead_out(world: &World) -> Result {
-    let outside = world.path("outside");
+    let outside = world.ground.path("outside");
     fs::create_dir(&outside)?;
     world.file("image/outside", "")?;
-    symlink(&outside, world.dir.join("image/abs"))?;
-    symlink("../../../../../../..", world.dir.join("image/up"))?;
-    symlink(format!("../../../../../..{outside}"), world.dir.join("image/etc/climb"))?;
-    fs::create_dir_all(world.dir.join("image").join(outside.trim_start_matches('/')))?;
+    symlink(&outside, world.ground.dir.join("image/abs"))?;
+    symlink("../../../../../../..", world.ground.dir.join("image/up"))?;
+    symlink(format!("../../../../../..{outside}"), world.ground.dir.join("image/etc/climb"))?;
+    fs::create_dir_all(world.ground.dir.join("image").join(outside.trim_start_matches('/')))?;
     for (target, inside) in [("abs/a", ""), ("etc/climb/b", ""), ("up/tmp/c", "/tmp/c")] {
         let mut launch = world.launch("");
         let place = if inside.is_empty() {
@@ -75,7 +76,7 @@ pub(crate) fn a_symbolic_link_of_an_image_does_not_lead_out(world: &World) -> Re
     assert!(!Path::new("/tmp/c").exists());
     // A source within the container cannot climb out either.
     world.file("secret", "secret")?;
-    symlink(world.path("secret"), world.dir.join("image/link"))?;
+    symlink(world.ground.path("secret"), world.ground.dir.join("image/link"))?;
     let mut launch = world.launch("cat /etc/got");
     launch.mounts.push(Mount::from_fstab("link", "etc/got", "none", ["bind", "relative", "create=file"])?);
     assert_eq!(world.run(&launch)?.failure.map(|failure| failure.step), Some(Step::Source));
@@ -90,10 +91,10 @@ pub(crate) fn entries_are_mounted_in_order_and_as_they_say(world: &World) -> Res
          echo '#!/bin/sh' > /run/x; chmod +x /run/x; /run/x; dd if=/dev/zero of=/run/big bs=1024 count=2000; \
          grep -E ' (/run|/etc/conf|/data|/made) ' /proc/self/mounts",
     );
-    let made = world.path("made/by/us");
+    let made = world.ground.path("made/by/us");
     for (source, target, fstype, options) in [
-        (world.path("data").as_str(), "/data", "none", vec!["bind", "rw", "create=dir"]),
-        (world.path("conf").as_str(), "etc/conf", "none", vec!["bind", "ro", "create=file"]),
+        (world.ground.path("data").as_str(), "/data", "none", vec!["bind", "rw", "create=dir"]),
+        (world.ground.path("conf").as_str(), "etc/conf", "none", vec!["bind", "ro", "create=file"]),
         ("tmpfs", "run", "tmpfs", vec!["nodev", "noexec", "nosuid", "create=dir", "mode=755", "size=1m"]),
         ("etc", "run/again", "none", vec!["rbind", "relative", "ro", "create=dir"]),
         (made.as_str(), "made", "none", vec!["bind", "origin=mkdir", "nodev", "create=dir"]),
@@ -107,18 +108,18 @@ pub(crate) fn entries_are_mounted_in_order_and_as_they_say(world: &World) -> Res
     assert!(log.contains("/etc/conf: Read-only file system"), "{log}");
     assert!(log.contains("/run/x: Permission denied") && log.contains("No space left"), "{log}");
     assert!(log.contains(" /run tmpfs rw,nosuid,nodev,noexec,relatime,size=1024k,mode=755"), "{log}");
-    assert_eq!(fs::read_to_string(world.dir.join("data/new"))?, "x\n");
-    assert!(world.dir.join("made/by/us").is_dir());
+    assert_eq!(fs::read_to_string(world.ground.dir.join("data/new"))?, "x\n");
+    assert!(world.ground.dir.join("made/by/us").is_dir());
     Ok(())
 }
 
 pub(crate) fn a_source_within_a_directory_does_not_lead_out_of_it(world: &World) -> Result {
     world.file("data/own/file", "own\n")?;
     let outside = world.file("outside/file", "outside\n")?;
-    symlink(outside.parent().ok_or("no parent")?, world.dir.join("data/out"))?;
-    symlink("/own", world.dir.join("data/in"))?;
+    symlink(outside.parent().ok_or("no parent")?, world.ground.dir.join("data/out"))?;
+    symlink("/own", world.ground.dir.join("data/in"))?;
     let within = |path: &str, create| Mount {
-        source: Source::Within { dir: world.path("data"), path: path.into(), recursive: false, create },
+        source: Source::Within { dir: world.ground.path("data"), path: path.into(), recursive: false, create },
         target: "srv".into(),
         attributes: Attributes::default(),
         create: None,
@@ -134,7 +135,7 @@ pub(crate) fn a_source_within_a_directory_does_not_lead_out_of_it(world: &World)
     assert_eq!((failure.step, failure.errno), (Step::Source, Errno::NOENT.raw_os_error()));
     launch.mounts = vec![within("new/dir", true), within("", false)];
     world.run(&launch)?;
-    assert!(world.dir.join("data/new/dir").is_dir());
+    assert!(world.ground.dir.join("data/new/dir").is_dir());
     Ok(())
 }
 
@@ -151,17 +152,17 @@ pub(crate) fn an_optional_mount_may_be_missing_and_no_other(world: &World) -> Re
 
 pub(crate) fn nothing_that_is_mounted_inside_is_seen_outside(world: &World) -> Result {
     // On a tree that the device shares with everybody, which is the worst case.
-    let shared = world.path("shared");
+    let shared = world.ground.path("shared");
     fs::create_dir(&shared)?;
     host("mount", &["-t", "tmpfs", "tmpfs", &shared])?;
     let run = (|| {
         host("mount", &["--make-shared", &shared])?;
-        fs::create_dir(world.dir.join("shared/below"))?;
+        fs::create_dir(world.ground.dir.join("shared/below"))?;
         let mut launch = world.launch("mount -t tmpfs inside /srv/below && touch /srv/below/x && ls /srv/below");
         launch.mounts.push(Mount::from_fstab(&shared, "srv", "none", ["rbind", "rslave"])?);
         world.output(&launch)
     })();
-    let outside = fs::read_dir(world.dir.join("shared/below"))?.count();
+    let outside = fs::read_dir(world.ground.dir.join("shared/below"))?.count();
     host("umount", &[&shared])?;
     assert_eq!((run?.as_str(), outside), ("x\n", 0));
     Ok(())
@@ -233,7 +234,7 @@ pub(crate) fn a_container_keeps_no_mount_of_the_device_alive(world: &World) -> R
     // Held by nobody, least of all by a copy in the container's namespace.
     let attached = images::attached(world)?;
     group.kill()?;
-    world.wait(spawned)?;
+    wait(spawned)?;
     group.remove()?;
     assert_eq!((ended, attached), (Unmounted::Clean, 0));
     Ok(())

@@ -1,4 +1,4 @@
-//! What tools ask of PID 1: who may, and what is answered.
+//! What tools ask of PID 1, and what is answered. Who may ask is in `permissions`.
 
 use formats::control::{
     Action, Ask, Call, Caller, ObjectView, PAGE_MAX, PIECE_MAX, Refused, Reply, Status, StepView, Upload,
@@ -11,6 +11,7 @@ use statemachine::update::{self, State};
 use store::objects::ObjectError;
 use store::trails::{Note, TrailError};
 
+use super::permissions::{needs_pairing, permit};
 use super::{Asker, Core, Ending, Message, Purpose};
 use crate::holdings::{HoldError, Holdings};
 
@@ -105,46 +106,14 @@ impl Core {
         }
     }
 
-    /// Who may ask for what. A container that does not manage the device may only speak of itself.
     fn may(&self, caller: &Caller, call: &Call) -> Result<(), Refused> {
-        let of_the_network = matches!(call, Call::Enter | Call::Pair { .. } | Call::Leave);
-        let allowed = match caller {
-            Caller::Device | Caller::Container(_) if of_the_network => false,
-            Caller::Device => !matches!(call, Call::Signal { .. }),
-            Caller::Container(_) if matches!(call, Call::Signal { .. }) => true,
-            Caller::Container(name) => self.table.get(name).is_some_and(|seat| seat.planned.manager),
-            // Nobody can be paired yet who says the code.
-            Caller::Network(_) if matches!(call, Call::Pair { .. }) => true,
-            Caller::Network(_) => matches!(
-                call,
-                Call::Device
-                    | Call::ReadObject { .. }
-                    | Call::SizeOfObject(_)
-                    | Call::Begin { .. }
-                    | Call::Put { .. }
-                    | Call::Finish { .. }
-                    | Call::Abandon { .. }
-                    | Call::ReadStep { .. }
-                    | Call::Progress(_)
-                    | Call::SetMessage { .. }
-                    | Call::Run { .. }
-                    | Call::Enter
-                    | Call::Leave
-            ),
+        let is_manager = match caller {
+            Caller::Container(name) => self.table.get(name).is_some_and(|seat| seat.assembled.manager),
+            Caller::Device | Caller::Network(_) => false,
         };
-        let message = match (caller, call) {
-            (Caller::Device | Caller::Container(_), _) if of_the_network => "this is for the network",
-            (Caller::Device, _) => "only a container can signal",
-            (Caller::Container(_), _) => {
-                "this container does not manage the device: its manifest lacks the role `mgmt`"
-            }
-            (Caller::Network(_), _) => "this is not offered on the network",
-        };
-        if !allowed {
-            return Err(Refused::new(Status::Forbidden, message));
-        }
+        permit(caller, is_manager, call)?;
         match caller {
-            Caller::Network(token) if !matches!(call, Call::Pair { .. }) => {
+            Caller::Network(token) if needs_pairing(call) => {
                 self.pairings.lets_in(self.settings.endpoint.ip(), token.as_ref())
             }
             _ => Ok(()),
@@ -159,7 +128,7 @@ impl Core {
         let Some(seat) = self.table.get(name) else {
             return refuse(Status::NotFound, format!("there is no container {name:?}"));
         };
-        if seat.planned.member.policy.restart == statemachine::container::RestartPolicy::System {
+        if seat.assembled.member.policy.restart == statemachine::container::RestartPolicy::System {
             let message = format!("{name} is part of the system: only a reboot stops or starts it");
             return refuse(Status::Forbidden, message);
         }
@@ -183,7 +152,7 @@ impl Core {
         let expects = self
             .table
             .get(name)
-            .is_some_and(|seat| seat.planned.member.policy.goal == statemachine::container::Goal::Ready);
+            .is_some_and(|seat| seat.assembled.member.policy.goal == statemachine::container::Goal::Ready);
         if kind != "ready" || !expects {
             return refuse(Status::Internal, "this signal is not expected from this container");
         }

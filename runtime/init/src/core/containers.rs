@@ -13,10 +13,10 @@ use statemachine::container::{Effect, Event, Outcome};
 use statemachine::ids::RevisionId;
 
 use super::{Asker, Core, Message};
+use crate::assembly::Assembled;
 use crate::engine::{EngineError, Mounts, Running};
 use crate::holdings::Candidate;
 use crate::pipes;
-use crate::plan::Planned;
 
 /// Ends of children that nobody knew yet; more of them are orphans.
 const UNCLAIMED_MAX: usize = 64;
@@ -30,7 +30,7 @@ pub(super) struct Process {
 
 /// A container of what runs.
 pub(super) struct Seat {
-    pub(super) planned: Arc<Planned>,
+    pub(super) assembled: Arc<Assembled>,
     /// From whose trail it was mounted.
     pub(super) revision: RevisionId,
     of: Arc<Candidate>,
@@ -48,12 +48,12 @@ impl Core {
     /// Gives every container of a revision its seat. One that both have, unchanged, keeps the seat it has.
     pub(super) fn seat(&mut self, of: &Arc<Candidate>) {
         let mut seats = std::mem::take(&mut self.table);
-        for planned in &of.plan.containers {
-            let name = planned.name.as_str();
+        for assembled in &of.assembly.containers {
+            let name = assembled.name.as_str();
             // One that is up was not asked to leave: it is the same container.
             let kept = seats.remove(name).filter(|seat| seat.mounts.is_some());
             let seat = kept.unwrap_or_else(|| Seat {
-                planned: Arc::new(planned.clone()),
+                assembled: Arc::new(assembled.clone()),
                 revision: of.id.clone(),
                 of: Arc::clone(of),
                 run: 0,
@@ -114,10 +114,10 @@ impl Core {
         let run = self.runs;
         let Some(seat) = self.table.get_mut(name) else { return };
         seat.run = run;
-        let (planned, of, tell, name) =
-            (Arc::clone(&seat.planned), Arc::clone(&seat.of), self.tell.clone(), name.to_owned());
+        let (assembled, of, tell, name) =
+            (Arc::clone(&seat.assembled), Arc::clone(&seat.of), self.tell.clone(), name.to_owned());
         self.mounts.order(move |engine| {
-            let result = engine.mount(&planned, &of.id, &of.keys);
+            let result = engine.mount(&assembled, &of.id, &of.keys);
             let _ = tell.send_blocking(Message::Mounted(name, run, result));
         });
     }
@@ -141,11 +141,11 @@ impl Core {
     fn start(&mut self, name: &str) {
         let Some(seat) = self.table.get_mut(name) else { return };
         seat.starts = seat.starts.saturating_add(1);
-        let (run, planned, tell) = (seat.run, Arc::clone(&seat.planned), self.tell.clone());
+        let (run, assembled, tell) = (seat.run, Arc::clone(&seat.assembled), self.tell.clone());
         let Some(mounts) = seat.mounts.clone() else { return self.fact(name, Event::Failed) };
         let name = name.to_owned();
         self.mounts.order(move |engine| {
-            let result = engine.start(&planned, &mounts);
+            let result = engine.start(&assembled, &mounts);
             let _ = tell.send_blocking(Message::Spawned(name, run, result));
         });
     }

@@ -11,8 +11,8 @@ use statemachine::update::{Effect, Event, Evicts, Plan, Refusal};
 use store::trails::Depth;
 
 use super::{Asker, Core, Message, Purpose, SWITCH};
+use crate::assembly;
 use crate::holdings::{Candidate, HoldError, Holdings};
-use crate::plan;
 use crate::supervisor::{Fact, Output};
 use crate::trace::{reason_word, refusal_word, revision_of, state_word};
 use crate::updater::Taken;
@@ -96,7 +96,7 @@ impl Core {
                 let outputs = self.supervisor.watch(now);
                 self.follow(outputs);
                 if self.current.is_none() {
-                    // Nothing was planned, so nothing can reach a goal: that is no revision without containers.
+                    // Nothing was assembled, so nothing can reach a goal: that is no revision without containers.
                     self.updater.take(Event::Crashed, None);
                 }
             }
@@ -169,7 +169,7 @@ impl Core {
             None => Transition::Reboot,
             // Apps that are held back in this boot would miss their goals, and a good revision would be blamed for it.
             Some(_) if self.supervisor.is_holding() => Transition::Reboot,
-            Some(current) => decide(&current.plan.rows(), &candidate.plan.rows()).by(),
+            Some(current) => decide(&current.assembly.rows(), &candidate.assembly.rows()).by(),
         }
     }
 
@@ -179,9 +179,9 @@ impl Core {
             self.updater.take(Event::Failed, None);
             return;
         };
-        let (old, new) = (from.plan.rows(), to.plan.rows());
+        let (old, new) = (from.assembly.rows(), to.assembly.rows());
         let switch = match decide(&old, &new) {
-            Decision::InPlace(change) => plan::switch(change, &from.plan, &to.plan),
+            Decision::InPlace(change) => assembly::switch(change, &from.assembly, &to.assembly),
             Decision::Reboot(because) => {
                 self.log.error("update", &format_args!("no way in place to {}: {because:?}", to.id));
                 self.updater.take(Event::Failed, None);

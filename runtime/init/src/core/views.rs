@@ -49,11 +49,11 @@ impl Core {
             let hold = self.supervisor.holds_back(member);
             Some(ContainerView {
                 name: member.name.clone(),
-                group: seat.planned.group.clone(),
+                group: seat.assembled.group.clone(),
                 status: container.status().word().to_owned(),
                 status_goal: goal(member.policy.goal).to_owned(),
                 restart_policy: restart(member.policy.restart).to_owned(),
-                roles: if seat.planned.manager { vec!["mgmt".to_owned()] } else { Vec::new() },
+                roles: if seat.assembled.manager { vec!["mgmt".to_owned()] } else { Vec::new() },
                 recovery: (recovery.policy != RecoveryPolicy::No).then(|| RecoveryView {
                     policy: policy(recovery.policy).to_owned(),
                     max_retries: recovery.max_retries,

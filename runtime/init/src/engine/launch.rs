@@ -7,7 +7,7 @@ use container::cgroup::Group;
 use container::launch::{Create, Mount, Source};
 
 use super::{EngineError, Paths, mounts};
-use crate::plan::Program;
+use crate::assembly::Program;
 
 /// Where a container finds its socket.
 const CONTROL: &str = "pantavisor";
@@ -59,7 +59,7 @@ pub(super) fn complete(
     launch.mounts.push(Mount {
         source: Source::Device { path: text(&paths.control(name))?, recursive: false, create: false },
         target: CONTROL.to_owned(),
-        attributes: crate::plan::READ_ONLY,
+        attributes: crate::assembly::READ_ONLY,
         create: Some(Create::Dir),
         optional: false,
     });

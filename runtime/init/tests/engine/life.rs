@@ -1,11 +1,12 @@
-//! From the start of a planned container to its end.
+//! From the start of an assembled container to its end.
 
 use std::fs;
 
 use container::failure::Step;
+use harness::Result;
 use statemachine::container::Outcome;
 
-use crate::world::{BOOT, Result, World, read_until, wait};
+use crate::world::{BOOT, World, read_until, wait};
 
 /// A script that has said `up` and then only waits.
 const WAITS: &str = "echo up; while true; do sleep 1000; done";
@@ -15,15 +16,15 @@ fn invariant_all_is_down(world: &World) -> Result {
     world.engine.forget("web")?;
     assert_eq!(world.mounted()?, [""; 0]);
     assert!(!world.engine.paths().volumes("web").exists());
-    let groups = crate::world::host("find", &["/sys/fs/cgroup", "-path", &format!("*/{}/web", world.traces())])?;
+    let groups = harness::host("find", &["/sys/fs/cgroup", "-path", &format!("*/{}/web", world.ground.name)])?;
     assert_eq!(groups, "");
     Ok(())
 }
 
-pub(crate) fn a_planned_container_runs_and_leaves_nothing(world: &World) -> Result {
-    let planned = world.plan(BOOT, "echo hello; cat /etc/origin; echo $container; ls -d /pantavisor", "")?;
+pub(crate) fn an_assembled_container_runs_and_leaves_nothing(world: &World) -> Result {
+    let assembled = world.assemble(BOOT, "echo hello; cat /etc/origin; echo $container; ls -d /pantavisor", "")?;
     fs::create_dir_all(world.engine.paths().control("web"))?;
-    let running = world.start(&planned)?;
+    let running = world.start(&assembled)?;
     assert_eq!(world.mounted()?.len(), 3, "the image, its overlay in memory, and where that is kept");
     let run = wait(running)?;
     assert_eq!((run.outcome, run.failure), (Outcome::Code(0), None));
@@ -35,7 +36,7 @@ pub(crate) fn a_planned_container_runs_and_leaves_nothing(world: &World) -> Resu
 pub(crate) fn a_container_is_asked_to_end_by_the_signal_that_it_takes(world: &World) -> Result {
     for (signal, code) in [("TERM", 3), ("PWR", 4)] {
         let script = format!("trap 'exit {code}' {signal}; echo up; while true; do sleep 0.05; done");
-        let running = world.start(&world.plan(BOOT, &script, "")?)?;
+        let running = world.start(&world.assemble(BOOT, &script, "")?)?;
         read_until(&running, "up")?;
         world.engine.terminate(&running)?;
         assert_eq!(wait(running)?.outcome, Outcome::Code(code), "{signal}");
@@ -45,7 +46,7 @@ pub(crate) fn a_container_is_asked_to_end_by_the_signal_that_it_takes(world: &Wo
 }
 
 pub(crate) fn a_container_that_does_not_listen_is_killed(world: &World) -> Result {
-    let running = world.start(&world.plan(BOOT, WAITS, "")?)?;
+    let running = world.start(&world.assemble(BOOT, WAITS, "")?)?;
     read_until(&running, "up")?;
     world.engine.terminate(&running)?;
     world.engine.kill("web")?;
@@ -56,16 +57,17 @@ pub(crate) fn a_container_that_does_not_listen_is_killed(world: &World) -> Resul
 }
 
 pub(crate) fn a_stage_that_fails_says_where(world: &World) -> Result {
-    let run = world.run(&world.plan(BOOT, WAITS, "lxc.mount.entry = /no/such mnt none bind,create=dir 0 0\n")?)?;
+    let run =
+        world.run(&world.assemble(BOOT, WAITS, "lxc.mount.entry = /no/such mnt none bind,create=dir 0 0\n")?)?;
     let failure = run.failure.ok_or("it runs")?;
     assert_eq!((failure.step, failure.path.as_str()), (Step::Source, "/no/such"));
     invariant_all_is_down(world)
 }
 
 pub(crate) fn a_limit_that_this_device_lacks_starts_nothing(world: &World) -> Result {
-    let planned = world.plan(BOOT, WAITS, "lxc.cgroup2.nothing.max = 1\n")?;
-    let mounts = world.mount(&planned)?;
-    let error = world.engine.start(&planned, &mounts).err().ok_or("it runs")?.to_string();
+    let assembled = world.assemble(BOOT, WAITS, "lxc.cgroup2.nothing.max = 1\n")?;
+    let mounts = world.mount(&assembled)?;
+    let error = world.engine.start(&assembled, &mounts).err().ok_or("it runs")?.to_string();
     assert!(error.contains("lxc.cgroup2.nothing.max cannot be honoured on this device"), "{error}");
     world.engine.unmount("web")?;
     invariant_all_is_down(world)
@@ -86,7 +88,7 @@ pub(crate) fn device_nodes_are_those_that_the_rules_leave(world: &World) -> Resu
 }
 
 pub(crate) fn what_an_earlier_life_has_left_is_swept(world: &World) -> Result {
-    let running = world.start(&world.plan(BOOT, WAITS, "")?)?;
+    let running = world.start(&world.assemble(BOOT, WAITS, "")?)?;
     read_until(&running, "up")?;
     world.reborn().sweep()?;
     assert_eq!(wait(running)?.outcome, Outcome::Signal(9));

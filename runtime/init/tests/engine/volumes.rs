@@ -5,11 +5,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use formats::state::Revision;
+use harness::Result;
 use init::engine::EngineError;
 use statemachine::ids::RevisionId;
 use store::volumes::VolumeKeys;
 
-use crate::world::{BOOT, Result, World, id};
+use crate::world::{BOOT, World, id};
 
 pub(crate) fn each_storage_lives_as_long_as_it_says(world: &World) -> Result {
     let members = r#","storage":{"lxc-overlay":{"persistence":"revision"},"p":{"persistence":"permanent"},"b":{"persistence":"boot"}}"#;
@@ -28,8 +29,8 @@ pub(crate) fn each_storage_lives_as_long_as_it_says(world: &World) -> Result {
 
 pub(crate) fn a_mount_that_fails_leaves_nothing_of_the_others(world: &World) -> Result {
     world.file("web/bad.squashfs", &"x".repeat(8192))?;
-    let planned = world.plan(&(BOOT.to_owned() + r#","volumes":["bad.squashfs"]"#), "true", "")?;
-    let error = world.mount(&planned).err().ok_or("it was mounted")?.to_string();
+    let assembled = world.assemble(&(BOOT.to_owned() + r#","volumes":["bad.squashfs"]"#), "true", "")?;
+    let error = world.mount(&assembled).err().ok_or("it was mounted")?.to_string();
     assert!(error.contains("bad.squashfs"), "{error}");
     world.engine.forget("web")?;
     assert_eq!(world.mounted()?, [""; 0]);
@@ -38,13 +39,13 @@ pub(crate) fn a_mount_that_fails_leaves_nothing_of_the_others(world: &World) -> 
 }
 
 pub(crate) fn a_changed_container_begins_with_empty_memory(world: &World) -> Result {
-    let planned = world.plan(BOOT, "true", "")?;
+    let assembled = world.assemble(BOOT, "true", "")?;
     let kept = world.engine.paths().boot("web");
-    world.mount(&planned)?;
+    world.mount(&assembled)?;
     fs::write(kept.join("0/lxc-overlay/x"), "old")?;
     let state = r##"{"#spec":"pantavisor-service-system@1","web/run.json":{}}"##;
     let keys = VolumeKeys::own(&Revision::parse(state.as_bytes())?, &RevisionId::parse("locals/two")?);
-    world.engine.mount(&planned, &id(), &keys)?;
+    world.engine.mount(&assembled, &id(), &keys)?;
     assert!(!kept.join("0").exists());
     assert_eq!(fs::read_dir(kept.join("locals-two/lxc-overlay"))?.count(), 0);
     world.engine.unmount("web")?;
@@ -84,38 +85,38 @@ pub(crate) fn an_overlay_of_a_directory_keeps_what_is_written(world: &World) -> 
 }
 
 pub(crate) fn mounting_and_unmounting_again_changes_nothing(world: &World) -> Result {
-    let planned = world.plan(BOOT, "true", "")?;
-    let first = world.mount(&planned)?;
+    let assembled = world.assemble(BOOT, "true", "")?;
+    let first = world.mount(&assembled)?;
     let sorted = || world.mounted().map(BTreeSet::from_iter);
     let places = sorted()?;
-    assert_eq!(world.mount(&planned)?, first);
+    assert_eq!(world.mount(&assembled)?, first);
     assert_eq!(sorted()?, places);
     world.engine.unmount("web")?;
     world.engine.unmount("web")?;
     world.engine.forget("web")?;
     world.engine.forget("web")?;
     assert_eq!(world.mounted()?, [""; 0]);
-    let error = world.engine.start(&planned, &first).err().ok_or("it runs")?;
+    let error = world.engine.start(&assembled, &first).err().ok_or("it runs")?;
     assert!(matches!(error, EngineError::File { .. } | EngineError::Upper(_)), "{error}");
     Ok(())
 }
 
 pub(crate) fn a_link_in_storage_does_not_lead_out(world: &World) -> Result {
     let members = r#","storage":{"lxc-overlay":{"persistence":"boot"},"p":{"persistence":"permanent"}}"#;
-    let outside = world.dir.join("outside");
+    let outside = world.ground.dir.join("outside");
     fs::create_dir_all(&outside)?;
     fs::write(outside.join("secret"), "secret\n")?;
     let storage = world.engine.paths().storage.join("disks/perm/web/p");
     fs::create_dir_all(&storage)?;
     symlink(&outside, storage.join("link"))?;
     let entry = "lxc.mount.entry = /volumes/web/p/link mnt none bind,create=dir 0 0\n";
-    let run = world.run(&world.plan(members, "ls /mnt", entry)?)?;
+    let run = world.run(&world.assemble(members, "ls /mnt", entry)?)?;
     assert!(run.failure.is_some() && !run.log.contains("secret"), "{}", run.log);
     let overlay = "lxc.mount.entry = x mnt overlay lowerdir=/volumes/web/root.squashfs/srv,\
                    upperdir=/volumes/web/p/link,workdir=/volumes/web/p/work,create=dir 0 0\n";
-    let planned = world.plan(members, "touch /mnt/x", overlay)?;
-    let mounts = world.mount(&planned)?;
-    assert!(world.engine.start(&planned, &mounts).is_err());
+    let assembled = world.assemble(members, "touch /mnt/x", overlay)?;
+    let mounts = world.mount(&assembled)?;
+    assert!(world.engine.start(&assembled, &mounts).is_err());
     world.engine.unmount("web")?;
     assert_eq!(fs::read_dir(&outside)?.count(), 1);
     Ok(())
@@ -124,7 +125,7 @@ pub(crate) fn a_link_in_storage_does_not_lead_out(world: &World) -> Result {
 pub(crate) fn an_image_without_a_writable_layer_is_a_root_as_it_is(world: &World) -> Result {
     let config = "lxc.init.cmd = /bin/sh -c \"cat /etc/origin; ls -d /pantavisor; touch /x\"\n\
                   lxc.mount.auto = proc\n";
-    let run = world.run(&world.plan_whole("", config)?)?;
+    let run = world.run(&world.assemble_whole("", config)?)?;
     assert!(run.log.starts_with("image\n/pantavisor\n") && run.log.contains("Read-only file system"), "{}", run.log);
     Ok(())
 }

@@ -20,7 +20,7 @@ use formats::run_json::Manifest;
 
 use super::Settings;
 use super::confine::{Confinement, Network};
-use super::error::{PlanError, Refusal, Where};
+use super::error::{AssemblyError, Refusal, Where};
 use super::volumes::{Volume, What};
 
 /// What is started in a container. Its paths are those of configurations.
@@ -105,7 +105,7 @@ pub(super) fn of(
     config: &Config,
     sight: &Sight<'_>,
     warnings: &mut Vec<String>,
-) -> Result<(Program, BTreeSet<String>), PlanError> {
+) -> Result<(Program, BTreeSet<String>), AssemblyError> {
     let mut draft = Draft::new();
     for (name, value) in ENV {
         draft.set(name, value);
@@ -118,7 +118,7 @@ pub(super) fn of(
         draft.set(name, value);
     }
     draft.firmware(sight);
-    let whole = |why| PlanError::refused(sight.document, Where::Whole, why);
+    let whole = |why| AssemblyError::refused(sight.document, Where::Whole, why);
     let root = draft.root(sight).map_err(whole)?;
     let host = sight.manifest.network.as_ref().and_then(|network| network.hostname.as_deref());
     let confined = draft.confinement.settle(sight.manifest.name.as_str(), host, draft.uid).map_err(whole)?;
@@ -334,10 +334,10 @@ impl Draft {
 }
 
 impl Sight<'_> {
-    fn refused(&self, line: &lxc::Line, why: Refusal) -> PlanError {
+    fn refused(&self, line: &lxc::Line, why: Refusal) -> AssemblyError {
         let text = line.item.to_string();
         let key = text.split_once(" = ").map_or(text.as_str(), |(key, _)| key).to_owned();
-        PlanError::refused(self.document, Where::Line { number: line.number, key }, why)
+        AssemblyError::refused(self.document, Where::Line { number: line.number, key }, why)
     }
 
     /// The container whose volume a layer is, if it is another one.

@@ -5,7 +5,7 @@ use formats::device_json::{Device, DiskKind};
 use formats::run_json::Manifest;
 use formats::volume::{self, Persistence, Storage};
 
-use super::error::{PlanError, Refusal};
+use super::error::{AssemblyError, Refusal};
 
 /// A volume of a container. Its place is `/volumes/CONTAINER/NAME`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,23 +35,23 @@ pub enum What {
 }
 
 /// The volumes of a container, in the order in which they are mounted.
-pub(super) fn of(manifest: &Manifest, device: &Device) -> Result<Vec<Volume>, PlanError> {
+pub(super) fn of(manifest: &Manifest, device: &Device) -> Result<Vec<Volume>, AssemblyError> {
     let mut volumes: Vec<Volume> = Vec::new();
     for (at, image) in manifest.images().enumerate() {
         let member = if at == 0 && manifest.root_volume.is_some() { "root-volume" } else { "volumes" };
-        let what = what(image).map_err(|why| PlanError::member(manifest, member, why))?;
+        let what = what(image).map_err(|why| AssemblyError::member(manifest, member, why))?;
         let volume = Volume { name: image.file.clone(), what };
         // A root that is listed once more is still one image.
         if !volumes.contains(&volume) {
-            add(&mut volumes, volume).map_err(|why| PlanError::member(manifest, member, why))?;
+            add(&mut volumes, volume).map_err(|why| AssemblyError::member(manifest, member, why))?;
         }
     }
     for storage in &manifest.storage {
         let member = format!("storage.{}", storage.name);
-        let disk = disk(storage, device).map_err(|why| PlanError::member(manifest, member.clone(), why))?;
+        let disk = disk(storage, device).map_err(|why| AssemblyError::member(manifest, member.clone(), why))?;
         let what = What::Storage { persistence: storage.persistence, disk };
         let volume = Volume { name: storage.name.clone(), what };
-        add(&mut volumes, volume).map_err(|why| PlanError::member(manifest, member, why))?;
+        add(&mut volumes, volume).map_err(|why| AssemblyError::member(manifest, member, why))?;
     }
     Ok(volumes)
 }

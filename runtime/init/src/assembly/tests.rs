@@ -1,4 +1,4 @@
-//! Plans of whole states, with the configurations that tools write.
+//! Assemblies of whole states, with the configurations that tools write.
 
 use std::collections::BTreeMap;
 
@@ -61,20 +61,20 @@ impl State {
         Revision::parse(format!("{{{}}}", entries.join(",")).as_bytes()).unwrap()
     }
 
-    fn plan_with(&self, settings: &Settings) -> Result<Plan, PlanError> {
-        Plan::of(&self.revision(), settings, |key| self.files.get(key).map(|text| text.clone().into_bytes()))
+    fn assemble_with(&self, settings: &Settings) -> Result<Assembly, AssemblyError> {
+        Assembly::of(&self.revision(), settings, |key| self.files.get(key).map(|text| text.clone().into_bytes()))
     }
 
-    fn plan(&self) -> Plan {
-        self.plan_with(&Settings::default()).unwrap()
+    fn assemble(&self) -> Assembly {
+        self.assemble_with(&Settings::default()).unwrap()
     }
 }
 
 /// The program of a container whose configuration is the template and further lines.
 fn program(members: &str, lines: &str) -> Result<Program, String> {
     let state = State::new().container("web", members, &(template("web") + lines));
-    let plan = state.plan_with(&Settings::default()).map_err(|error| error.to_string())?;
-    Ok(plan.get("web").unwrap().program.clone().unwrap())
+    let assembly = state.assemble_with(&Settings::default()).map_err(|error| error.to_string())?;
+    Ok(assembly.get("web").unwrap().program.clone().unwrap())
 }
 
 fn refused(members: &str, lines: &str) -> String {
@@ -82,10 +82,10 @@ fn refused(members: &str, lines: &str) -> String {
 }
 
 #[test]
-fn a_container_of_a_template_is_planned_as_its_lines_say() {
+fn a_container_of_a_template_is_assembled_as_its_lines_say() {
     let state = State::new().container("web", r#","group":"app","automodfw":"no""#, &template("web"));
-    let plan = state.object("_config/web/etc/x").plan();
-    let web = plan.get("web").unwrap();
+    let assembly = state.object("_config/web/etc/x").assemble();
+    let web = assembly.get("web").unwrap();
     assert_eq!((web.group.as_str(), web.manager, web.overlay), ("app", false, true));
     let names: Vec<_> = web.volumes.iter().map(|volume| volume.name.as_str()).collect();
     assert_eq!(names, ["root.squashfs", "lxc-overlay", "docker--data"]);
@@ -108,9 +108,9 @@ fn a_container_of_a_template_is_planned_as_its_lines_say() {
 }
 
 #[test]
-fn the_same_revision_has_the_same_plan() {
+fn the_same_revision_has_the_same_assembly() {
     let state = State::new().container("b", "", &template("b")).container("a", "", &template("a"));
-    assert_eq!(state.plan(), state.plan());
+    assert_eq!(state.assemble(), state.assemble());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn containers_come_in_the_order_of_their_groups() {
         .container("a", r#","group":"app""#, &template("a"))
         .container("b", r#","group":"root""#, &template("b"))
         .container("c", r#","group":"platform""#, &template("c"));
-    let members = state.plan().members();
+    let members = state.assemble().members();
     assert_eq!(members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
     assert!(members.is_sorted_by_key(|member| member.group));
 }
@@ -127,7 +127,7 @@ fn containers_come_in_the_order_of_their_groups() {
 #[test]
 fn the_policy_of_a_container_is_its_group_s_in_the_machine_s_words() {
     let members = r#","group":"app","status_goal":"READY""#;
-    let policy = State::new().container("web", members, &template("web")).plan().members()[0].policy;
+    let policy = State::new().container("web", members, &template("web")).assemble().members()[0].policy;
     assert_eq!((policy.goal, policy.restart, policy.grace), (Goal::Ready, RestartPolicy::Container, STOP_GRACE));
     assert_eq!((policy.timeout, policy.recovery.stable_timeout), (Span::seconds(30), Span::seconds(30)));
     assert_eq!((policy.recovery.policy, policy.recovery.max_retries), (RecoveryPolicy::OnFailure, 5));
@@ -139,16 +139,16 @@ fn a_group_without_a_timeout_has_that_of_the_device() {
     let device = r#"{"groups":[{"name":"only"}]}"#;
     let state = State::new().container("web", "", &template("web")).with("device.json", device);
     let settings = Settings { group_timeout: Span::seconds(7), ..Settings::default() };
-    assert_eq!(state.plan_with(&settings).unwrap().members()[0].policy.timeout, Span::seconds(7));
+    assert_eq!(state.assemble_with(&settings).unwrap().members()[0].policy.timeout, Span::seconds(7));
 }
 
 #[test]
 fn a_container_that_is_only_mounted_has_nothing_to_start() {
-    let plan = State::new()
+    let assembly = State::new()
         .object("data/x.squashfs")
         .with("data/run.json", r#"{"name":"data","group":"data","root-volume":"x.squashfs"}"#)
-        .plan();
-    let data = plan.get("data").unwrap();
+        .assemble();
+    let data = assembly.get("data").unwrap();
     assert_eq!((data.program.as_ref(), data.volumes.len(), data.member.policy.goal), (None, 1, Goal::Mounted));
 }
 
@@ -189,7 +189,7 @@ fn capabilities_are_those_that_are_left_or_kept() {
 
 #[test]
 fn a_container_that_keeps_every_capability_is_told_of() {
-    let warnings = |lines: &str| State::new().container("web", "", &(template("web") + lines)).plan().warnings;
+    let warnings = |lines: &str| State::new().container("web", "", &(template("web") + lines)).assemble().warnings;
     assert!(warnings("").iter().any(|warning| warning.contains("keeps every capability")));
     assert_eq!(warnings("lxc.cap.keep = chown\n"), [""; 0]);
 }
@@ -202,8 +202,8 @@ fn the_network_is_shared_only_where_the_configuration_says_so() {
     assert!(!own("lxc.namespace.keep = user ipc\nlxc.net.0.type = none\n"));
     assert!(own("lxc.namespace.keep = user ipc\nlxc.net.0.type = empty\nlxc.net.0.flags = up\n"));
     let silent = template("web").replace("lxc.namespace.keep = user  net  ipc\n", "");
-    let plan = State::new().container("web", "", &silent).plan();
-    assert_eq!(plan.containers[0].program.as_ref().unwrap().launch.namespaces, Namespaces::OWN);
+    let assembly = State::new().container("web", "", &silent).assemble();
+    assert_eq!(assembly.containers[0].program.as_ref().unwrap().launch.namespaces, Namespaces::OWN);
 }
 
 #[test]
@@ -234,8 +234,8 @@ fn volumes_of_other_containers_are_layers_and_sources_and_make_a_dependency() {
         r#","automodfw":"no""#,
         &config,
     );
-    let plan = state.plan();
-    let web = plan.get("web").unwrap();
+    let assembly = state.assemble();
+    let web = assembly.get("web").unwrap();
     assert_eq!(web.uses.iter().map(String::as_str).collect::<Vec<_>>(), ["base", "db"]);
     let launch = &web.program.as_ref().unwrap().launch;
     assert_eq!(launch.root.layers, ["/volumes/web/root.squashfs", "/volumes/base/root.squashfs"]);
@@ -294,14 +294,14 @@ fn what_cannot_be_followed_is_refused_with_its_place() {
 
 #[test]
 fn a_volume_that_cannot_be_mounted_is_refused_with_its_place() {
-    let plan = |members: &str, more: &str| {
+    let volumes = |members: &str, more: &str| {
         let manifest = format!(r#"{{"name":"a","group":"data",{members}}}"#);
         let state = State::new().object("a/x.ext3").object("a/s/x.squashfs").object("a/x.squashfs");
         let state = state.with("a/_dm/x.squashfs.json", "{}").with("a/run.json", &manifest);
         let state = if more.is_empty() { state } else { state.with("disks.json", more) };
         state
-            .plan_with(&Settings::default())
-            .map(|plan| plan.containers[0].volumes.clone())
+            .assemble_with(&Settings::default())
+            .map(|assembly| assembly.containers[0].volumes.clone())
             .map_err(|error| error.to_string())
     };
     let crypt = r#"[{"name":"d","type":"dm-crypt-versatile","path":"a,1,b","default":"yes"}]"#;
@@ -325,14 +325,14 @@ fn a_volume_that_cannot_be_mounted_is_refused_with_its_place() {
             "persistence \"revision\" is only",
         ),
     ] {
-        let error = plan(members, disks).unwrap_err();
+        let error = volumes(members, disks).unwrap_err();
         assert!(error.contains(why), "{members}: {error}");
     }
     let volume = r#"[{"name":"d","aliases":["e"],"type":"volume-disk"}]"#;
-    let volumes = plan(r#""storage":{"s":{"persistence":"permanent","disk":"e"}}"#, volume).unwrap();
-    assert!(matches!(&volumes[0].what, What::Storage { disk: Some(disk), .. } if disk == "d"), "{volumes:?}");
+    let found = volumes(r#""storage":{"s":{"persistence":"permanent","disk":"e"}}"#, volume).unwrap();
+    assert!(matches!(&found[0].what, What::Storage { disk: Some(disk), .. } if disk == "d"), "{found:?}");
     // What lives in memory does not go to a disk that nobody named.
-    assert!(plan(r#""storage":{"s":{"persistence":"boot"}}"#, crypt).is_ok());
+    assert!(volumes(r#""storage":{"s":{"persistence":"boot"}}"#, crypt).is_ok());
 }
 
 #[test]
@@ -347,8 +347,8 @@ fn an_optional_mount_without_a_source_is_no_error() {
 fn firmware_and_modules_appear_unless_declined() {
     let targets = |members: &str| -> Vec<String> {
         let state = State::new().container("web", members, &template("web"));
-        let plan = state.plan_with(&Settings { kernel: Some("6.1".into()), ..Settings::default() }).unwrap();
-        plan.containers[0]
+        let assembly = state.assemble_with(&Settings { kernel: Some("6.1".into()), ..Settings::default() }).unwrap();
+        assembly.containers[0]
             .program
             .as_ref()
             .unwrap()
@@ -365,8 +365,8 @@ fn firmware_and_modules_appear_unless_declined() {
 
 #[test]
 fn without_a_root_of_its_own_the_image_is_the_root_and_read_only() {
-    let plan = State::new().container("web", "", "lxc.init.cmd = /x\n").plan();
-    let root = &plan.containers[0].program.as_ref().unwrap().launch.root;
+    let assembly = State::new().container("web", "", "lxc.init.cmd = /x\n").assemble();
+    let root = &assembly.containers[0].program.as_ref().unwrap().launch.root;
     assert_eq!((root.layers.as_slice(), &root.writable), (&["/volumes/web/root.squashfs".to_owned()][..], &None));
 }
 
@@ -374,7 +374,7 @@ fn without_a_root_of_its_own_the_image_is_the_root_and_read_only() {
 fn a_manager_is_whom_the_revision_or_the_device_makes_one() {
     let manager = |members: &str, absent_roles| {
         let state = State::new().container("web", members, &template("web"));
-        state.plan_with(&Settings { absent_roles, ..Settings::default() }).unwrap().containers[0].manager
+        state.assemble_with(&Settings { absent_roles, ..Settings::default() }).unwrap().containers[0].manager
     };
     assert!(manager(r#","roles":["mgmt"]"#, AbsentRoles::ReadinessOnly));
     assert!(!manager("", AbsentRoles::ReadinessOnly));
@@ -384,16 +384,19 @@ fn a_manager_is_whom_the_revision_or_the_device_makes_one() {
 #[test]
 fn a_configuration_that_is_not_there_is_named() {
     let state = State::new().container("web", "", &template("web"));
-    let error = Plan::of(&state.revision(), &Settings::default(), |_| None).unwrap_err();
-    assert_eq!(error, PlanError::Unreadable("web/lxc.container.conf".into()));
+    let error = Assembly::of(&state.revision(), &Settings::default(), |_| None).unwrap_err();
+    assert_eq!(error, AssemblyError::Unreadable("web/lxc.container.conf".into()));
 }
 
 #[test]
 fn rows_are_sorted_and_know_their_owners() {
     let app = r#","group":"app""#;
-    let plan =
-        State::new().container("web", app, &template("web")).object("_config/web/x").object("bsp/kernel.img").plan();
-    let rows = plan.rows();
+    let assembly = State::new()
+        .container("web", app, &template("web"))
+        .object("_config/web/x")
+        .object("bsp/kernel.img")
+        .assemble();
+    let rows = assembly.rows();
     assert!(rows.is_sorted_by_key(|row| row.path));
     let owner = |path: &str| rows.iter().find(|row| row.path == path).unwrap().owner;
     assert_eq!(owner("_config/web/x"), transition::Owner::Container("web"));
@@ -412,7 +415,7 @@ fn a_change_in_place_takes_along_who_uses_what_changed() {
             .container("other", app, &template("other"))
             .with("db/x.json", content)
     };
-    let (old, new) = (state("1").plan(), state("2").plan());
+    let (old, new) = (state("1").assemble(), state("2").assemble());
     let (before, after) = (old.rows(), new.rows());
     let Decision::InPlace(change) = decide(&before, &after) else { panic!("a reboot") };
     let switch = switch(change, &old, &new);
@@ -428,7 +431,7 @@ fn a_container_that_changes_its_default_group_is_started_anew() {
     let state = || State::new().container("b", "", &template("b")).container("c", "", &template("c"));
     let device =
         r#"{"groups":[{"name":"one","restart_policy":"container"},{"name":"two","restart_policy":"container"}]}"#;
-    let old = state().with("device.json", device).plan();
+    let old = state().with("device.json", device).assemble();
     let mut new = old.clone();
     // As when a container came that took its place: the same files, another group.
     new.containers[0].member.group = 0;

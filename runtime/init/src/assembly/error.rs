@@ -1,4 +1,4 @@
-//! Why a revision has no plan: the document, the place in it, and what to do.
+//! Why a revision has no assembly: the document, the place in it, and what to do.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use formats::run_json::Manifest;
 
 /// Why a revision cannot be run by this version.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PlanError {
+pub enum AssemblyError {
     /// A manifest is wrong.
     Document(Box<DocumentError>),
     /// A configuration is wrong.
@@ -93,7 +93,7 @@ pub enum Refusal {
     Launch(LaunchError),
 }
 
-impl PlanError {
+impl AssemblyError {
     pub(super) fn refused(document: impl Into<String>, place: Where, why: Refusal) -> Self {
         Self::Refused { document: document.into(), place, why }
     }
@@ -104,8 +104,8 @@ impl PlanError {
 }
 
 /// Refuses what a manifest needs and nothing provides, and tells what has no effect.
-pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Result<(), PlanError> {
-    let refuse = |member: &str, why| Err(PlanError::member(manifest, member, why));
+pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Result<(), AssemblyError> {
+    let refuse = |member: &str, why| Err(AssemblyError::member(manifest, member, why));
     if !manifest.remount.is_empty() {
         return refuse("remount", Refusal::Remount);
     }
@@ -137,13 +137,13 @@ pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Re
     Ok(())
 }
 
-impl From<DocumentError> for PlanError {
+impl From<DocumentError> for AssemblyError {
     fn from(error: DocumentError) -> Self {
         Self::Document(Box::new(error))
     }
 }
 
-impl fmt::Display for PlanError {
+impl fmt::Display for AssemblyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Document(error) => error.fmt(f),
@@ -159,7 +159,7 @@ impl fmt::Display for PlanError {
     }
 }
 
-impl std::error::Error for PlanError {}
+impl std::error::Error for AssemblyError {}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,9 +7,9 @@
 //!     └── lxc.container.conf ───────────────▶ Program     for the engine: what is started, and how confined
 //! ```
 //!
-//! A pure function: the same revision gives the same plan, and a revision without a plan cannot be started at all. Each
-//! line of a configuration is honoured, or it is an error that names it. A line that only concerns the program which
-//! Cairn stands in for (its terminals, its own log) has no effect. Paths are those that configurations use
+//! A pure function: the same revision gives the same assembly, and a revision without one cannot be started at all.
+//! Each line of a configuration is honoured, or it is an error that names it. A line that only concerns the program
+//! which Cairn stands in for (its terminals, its own log) has no effect. Paths are those that configurations use
 //! (`/volumes/NAME/VOLUME`); where these lie on a device is the [engine](crate::engine)'s.
 
 mod confine;
@@ -35,7 +35,7 @@ use statemachine::ids::Digest;
 use statemachine::transition::{self, Change, InPlace, Row};
 
 pub(crate) use confine::READ_ONLY;
-pub use error::{PlanError, Refusal, Where};
+pub use error::{AssemblyError, Refusal, Where};
 pub(crate) use program::below;
 pub use program::{DeviceAccess, GroupSetting, Program, Setting};
 pub use volumes::{Volume, What};
@@ -69,11 +69,11 @@ impl Default for Settings {
 
 /// A revision, ready to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Plan {
+pub struct Assembly {
     /// The names of the groups, in the order of starting.
     pub groups: Vec<String>,
     /// The containers, group by group, in a group as the state has them.
-    pub containers: Vec<Planned>,
+    pub containers: Vec<Assembled>,
     /// What a person should hear about.
     pub warnings: Vec<String>,
     files: Vec<File>,
@@ -81,7 +81,7 @@ pub struct Plan {
 
 /// A container, ready to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Planned {
+pub struct Assembled {
     /// Its name.
     pub name: ContainerName,
     /// The name of its group.
@@ -111,26 +111,26 @@ struct File {
     digest: Digest,
 }
 
-impl Plan {
-    /// Plans a revision. `read` gives the bytes of a file of it, by its key in the state.
+impl Assembly {
+    /// Assembles a revision. `read` gives the bytes of a file of it, by its key in the state.
     ///
     /// # Errors
-    /// [`PlanError`] names the document and the line or member.
+    /// [`AssemblyError`] names the document and the line or member.
     pub fn of(
         revision: &Revision,
         settings: &Settings,
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, AssemblyError> {
         let Resolved { device, containers, warnings } = resolve(revision)?;
         let mut warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
         if !device.remount.is_empty() {
-            return Err(PlanError::refused("device.json", Where::Member("remount".into()), Refusal::Remount));
+            return Err(AssemblyError::refused("device.json", Where::Member("remount".into()), Refusal::Remount));
         }
         let mut volumes = BTreeMap::new();
         for container in &containers {
             volumes.insert(container.manifest.name.clone(), volumes::of(&container.manifest, &device)?);
         }
-        let mut planned = Vec::new();
+        let mut assembled = Vec::new();
         for container in containers {
             let name = container.manifest.name.clone();
             // `resolve` has found the group of each.
@@ -140,9 +140,9 @@ impl Plan {
             let found = match (&container.manifest.config, policy.goal) {
                 (Some(file), Goal::Started | Goal::Ready) => {
                     let document = format!("{name}/{file}");
-                    let text = read(&document).ok_or_else(|| PlanError::Unreadable(document.clone()))?;
+                    let text = read(&document).ok_or_else(|| AssemblyError::Unreadable(document.clone()))?;
                     let config = Config::parse(&text)
-                        .map_err(|why| PlanError::Config { document: document.clone(), why: Box::new(why) })?;
+                        .map_err(|why| AssemblyError::Config { document: document.clone(), why: Box::new(why) })?;
                     let sight = program::Sight {
                         document: &document,
                         manifest: &container.manifest,
@@ -156,7 +156,7 @@ impl Plan {
             };
             let overlay = formats::config::overlay(revision, &name).next().is_some();
             let (program, uses) = found.map_or((None, BTreeSet::new()), |(program, uses)| (Some(program), uses));
-            planned.push(Planned {
+            assembled.push(Assembled {
                 group: group.name.clone(),
                 member: Member { name: name.to_string(), group: container.group, policy },
                 manager: container.manifest.is_manager(settings.absent_roles),
@@ -168,15 +168,15 @@ impl Plan {
                 uses,
             });
         }
-        planned.sort_by_key(|container: &Planned| container.member.group);
-        let files = files(revision, &planned);
+        assembled.sort_by_key(|container: &Assembled| container.member.group);
+        let files = files(revision, &assembled);
         let groups = device.groups.into_iter().map(|group| group.name).collect();
-        Ok(Self { groups, containers: planned, warnings, files })
+        Ok(Self { groups, containers: assembled, warnings, files })
     }
 
     /// A container by its name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Planned> {
+    pub fn get(&self, name: &str) -> Option<&Assembled> {
         self.containers.iter().find(|container| container.name.as_str() == name)
     }
 
@@ -201,11 +201,11 @@ impl File {
     }
 }
 
-/// What the supervisor does for a change in place. A container whose files stay is started anew all the same if its plan
-/// is another (a new container can take its place in a default group), or if it uses volumes of one that goes or comes:
-/// what it has mounted is no longer what its configuration names.
+/// What the supervisor does for a change in place. A container whose files stay is started anew all the same if what is
+/// assembled for it is another (a new container can take its place in a default group), or if it uses volumes of one that
+/// goes or comes: what it has mounted is no longer what its configuration names.
 #[must_use]
-pub fn switch(change: InPlace<'_>, old: &Plan, new: &Plan) -> Switch {
+pub fn switch(change: InPlace<'_>, old: &Assembly, new: &Assembly) -> Switch {
     let (mut stop, mut start) = (BTreeSet::new(), BTreeSet::new());
     for change in change.changes() {
         let (stops, starts) = match change {
@@ -268,9 +268,9 @@ fn policy(container: &resolve::Container, timeout: Option<u32>, settings: &Setti
 }
 
 /// Every file with its owner, sorted by path.
-fn files(revision: &Revision, planned: &[Planned]) -> Vec<File> {
+fn files(revision: &Revision, assembled: &[Assembled]) -> Vec<File> {
     let policies: BTreeMap<&ContainerName, RestartPolicy> =
-        planned.iter().map(|container| (&container.name, container.member.policy.restart)).collect();
+        assembled.iter().map(|container| (&container.name, container.member.policy.restart)).collect();
     let mut files: Vec<File> = revision
         .entries()
         .filter(|entry| !matches!(entry.class, Class::Spec | Class::Ignored))
