@@ -167,6 +167,12 @@ impl Supervisor {
         self.settle(now, out)
     }
 
+    /// A switch was given up. What leaves goes on leaving, but nothing comes in for it, and no `Switched` follows, however
+    /// late the last of them ends: the update machine undoes by then, and would take it for the way back.
+    pub fn forget_switch(&mut self) {
+        self.incoming = None;
+    }
+
     /// Stops everything, for the end of this boot.
     pub fn withdraw(&mut self, now: Time) -> Vec<Output> {
         self.rest();

@@ -230,6 +230,7 @@ impl Core {
         self.switch_until = None;
         self.incoming = None;
         self.torn = true;
+        self.supervisor.forget_switch();
         let left = self.supervisor.containers().filter(|(_, container)| !container.is_down());
         let names: Vec<&str> = left.map(|(member, _)| member.name.as_str()).collect();
         self.log.error("update", &format_args!("the switch is given up; still up: {}", names.join(", ")));

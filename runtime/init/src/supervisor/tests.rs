@@ -263,3 +263,17 @@ fn an_update_is_not_blamed_for_an_app_that_had_failed_before_and_that_it_keeps()
     assert_eq!(bench.facts, [Fact::Switched, Fact::Goals(Turn::GoalsMet), Fact::Soaked]);
     assert_eq!((bench.status("app"), bench.status("new")), (Status::Failed, Status::Started));
 }
+
+#[test]
+fn a_switch_that_was_given_up_says_nothing_when_the_last_one_dies_after_all() {
+    let members = vec![member("os", 0, Goal::Started), member("web", 1, Goal::Started)];
+    let mut bench = Bench::boot(members, update::Care::All);
+    let switch = Switch { stop: vec!["web".into()], start: vec![member("web", 1, Goal::Ready)] };
+    // Nobody obeys: it does not die.
+    let _ = bench.supervisor.switch(switch, bench.now);
+    bench.supervisor.forget_switch();
+    bench.tell("web", Event::Exited(Outcome::Signal(9)));
+    assert_eq!(bench.facts, [], "the update machine undoes, and would take it for the way back");
+    assert_eq!(bench.started(), ["os", "web"], "nothing comes in for it");
+    assert_eq!(bench.supervisor.containers().count(), 2);
+}
