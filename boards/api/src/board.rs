@@ -101,6 +101,22 @@ pub enum BootedAs {
     Recovery,
 }
 
+impl BootedAs {
+    /// Reads the last `cairn.role=ROLE` of a command line. `None`: it is missing or unknown.
+    #[must_use]
+    pub fn from_cmdline(cmdline: &str) -> Option<Self> {
+        Some(match last(cmdline, "cairn.role=")? {
+            "trial" => Self::Trial,
+            "default" => Self::Default,
+            "previous" => Self::Previous,
+            "factory" => Self::Factory,
+            "first-slot" => Self::FirstSlot,
+            "recovery" => Self::Recovery,
+            _ => return None,
+        })
+    }
+}
+
 /// What the bootloader did, in its own words on the kernel command line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Booted {
@@ -117,20 +133,8 @@ impl Booted {
     /// `None`: the role is missing or unknown, or the slot is not one of this board.
     #[must_use]
     pub fn from_cmdline(cmdline: &str, places: Places) -> Option<Self> {
-        let last = |key: &str| {
-            let mut words = cmdline.split_ascii_whitespace();
-            words.rfind(|word| word.strip_prefix(key).is_some()).and_then(|word| word.strip_prefix(key))
-        };
-        let role = match last("cairn.role=")? {
-            "trial" => BootedAs::Trial,
-            "default" => BootedAs::Default,
-            "previous" => BootedAs::Previous,
-            "factory" => BootedAs::Factory,
-            "first-slot" => BootedAs::FirstSlot,
-            "recovery" => BootedAs::Recovery,
-            _ => return None,
-        };
-        let slot = match (places, last("cairn.slot=")) {
+        let role = BootedAs::from_cmdline(cmdline)?;
+        let slot = match (places, last(cmdline, "cairn.slot=")) {
             (_, None) => None,
             (Places::Trails, Some(_)) => return None,
             (Places::Slots(names), Some(name)) => {
@@ -140,6 +144,11 @@ impl Booted {
         };
         Some(Self { slot, role })
     }
+}
+
+/// The value of the last word that begins with `key`.
+fn last<'c>(cmdline: &'c str, key: &str) -> Option<&'c str> {
+    cmdline.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key)).next_back()
 }
 
 /// A board: what differs from one device to the next.

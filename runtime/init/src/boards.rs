@@ -11,7 +11,7 @@ use board_host::{BOOT_DIRECTORY, Host, JOURNAL};
 use boards_api::board::{Board, Booted, BootedAs, Media, Role};
 use boards_api::env::BootEnv;
 use media::directory::Directory;
-use statemachine::boot::Wanted;
+use statemachine::boot::{TrialKind, Wanted};
 use statemachine::ids::RevisionId;
 use statemachine::journal::Journal;
 use statemachine::recover::Boot;
@@ -83,6 +83,20 @@ pub fn open(settings: &Settings, storage: &Path, questions: &Questions<'_>) -> R
         Host::NAME => open_as::<Host>(settings, storage, questions),
         other => Err(BoardError::Unknown(other.to_owned())),
     }
+}
+
+/// How the firmware of the board counts that the settings name, and as what it has started this boot. `None`: this
+/// program has no such board.
+#[must_use]
+pub fn facts(settings: &Settings) -> Option<(TrialKind, Option<BootedAs>)> {
+    match settings.fit.board() {
+        Host::NAME => Some(facts_of::<Host>(settings)),
+        _ => None,
+    }
+}
+
+fn facts_of<B: Board>(settings: &Settings) -> (TrialKind, Option<BootedAs>) {
+    (B::TRIAL, B::booted(&settings.words).map(|booted| booted.role))
 }
 
 fn open_as<B: Board>(settings: &Settings, storage: &Path, questions: &Questions<'_>) -> Result<Opened, BoardError>

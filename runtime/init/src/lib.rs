@@ -31,6 +31,7 @@ pub mod pairing;
 pub mod pipes;
 pub mod run;
 pub mod settings;
+pub mod stranded;
 pub mod supervisor;
 pub mod threads;
 pub mod trace;

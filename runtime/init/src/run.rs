@@ -1,8 +1,8 @@
 //! The role `init`: from the first instruction of PID 1 to the last.
 //!
 //! ```text
-//!   kernel's file systems ▸ settings ▸ storage ▸ board ▸ what runs: verified, planned
-//!      │                                                    └─ not? this boot is spent: reboot, and the firmware counts
+//!   kernel's file systems ▸ settings ▸ storage ▸ board ▸ what runs: verified, assembled
+//!      │              └─ one of these fails, or what runs may not run: the boot is spent, or stays (stranded)
 //!      ▼
 //!   threads ▸ helpers ▸ Core::run ▸ … ▸ nothing left of any container ▸ reboot(2)
 //! ```
@@ -41,7 +41,8 @@ use crate::engine::{Engine, Paths};
 use crate::helpers::Helpers;
 use crate::holdings::{Candidate, HoldError, Holdings};
 use crate::pairing::Pairings;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
+use crate::stranded::{self, Firmware};
 use crate::threads::Worker;
 use crate::trace::{Trace, hex};
 use crate::updater::Updater;
@@ -49,9 +50,6 @@ use crate::voice::Voice;
 
 /// How many connections may wait at the endpoint.
 const BACKLOG: i32 = 16;
-
-/// Before a boot that cannot be is ended: time to read why, and no busy loop.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// Becomes PID 1. It returns only where it is not: `words` are its arguments.
 pub fn main(words: &[String]) -> ExitCode {
@@ -64,15 +62,9 @@ pub fn main(words: &[String]) -> ExitCode {
     let paths = Paths::under(Path::new("/"));
     let console = rustix::io::dup(rustix::stdio::stdout()).ok().map(File::from);
     let log = Rc::new(Voice::new(clock, console, paths.storage.join("logs")));
-    let ended = prepare(words, clock, &log, &paths).and_then(|ready| ready.run(clock, Rc::clone(&log)));
-    let (ending, arg) = match ended {
-        Ok((ending, arg)) => (ending, arg),
-        Err(why) => {
-            log.error("boot", &format_args!("this boot is spent: {why}"));
-            std::thread::sleep(PAUSE);
-            (Ending::Restart, None)
-        }
-    };
+    let mut firmware = Firmware::default();
+    let ended = prepare(words, clock, &log, &paths, &mut firmware).and_then(|ready| ready.run(clock, Rc::clone(&log)));
+    let (ending, arg) = ended.unwrap_or_else(|why| (stranded::wait_for_end(firmware, &log, &why), None));
     rustix::fs::sync();
     let ended = match ending {
         Ending::Restart => container::power::restart(arg),
@@ -98,10 +90,20 @@ struct Ready {
     warnings: Vec<String>,
 }
 
-fn prepare(words: &[String], clock: Clock, log: &Voice, paths: &Paths) -> Result<Ready, String> {
+/// Opens everything, and tells on the way what is known of the `firmware`, so that a failure is answered rightly.
+fn prepare(
+    words: &[String],
+    clock: Clock,
+    log: &Voice,
+    paths: &Paths,
+    firmware: &mut Firmware,
+) -> Result<Ready, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
+    *firmware = Firmware::from_words(&words.join(" "));
     early::prepare().map_err(|error| text(&error))?;
+    *firmware = Firmware::from_words(&settings::words(words));
     let settings = Settings::read(words).map_err(|error| text(&error))?;
+    *firmware = Firmware::of_board(&settings);
     log.info("boot", &format_args!("{}: {}", settings.fit, settings.words));
     let trace = Arc::new(Trace::new(clock, trace_of(&settings)));
     let holdings = Holdings::open(&paths.storage, settings.clone()).map_err(|error| text(&error))?;

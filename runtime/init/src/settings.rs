@@ -78,6 +78,17 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+/// What the firmware says: the arguments of PID 1; without any, the kernel's command line. Empty where that cannot be
+/// read either.
+#[must_use]
+pub fn words(arguments: &[String]) -> String {
+    if arguments.is_empty() {
+        std::fs::read_to_string("/proc/cmdline").unwrap_or_default()
+    } else {
+        arguments.join(" ")
+    }
+}
+
 impl Settings {
     /// Reads the file. `words` are the arguments of PID 1; without any, the kernel's command line counts.
     ///
@@ -88,12 +99,7 @@ impl Settings {
         if text.len() > FILE_MAX {
             return Err(SettingsError::File(format!("more than {FILE_MAX} bytes")));
         }
-        let words = if words.is_empty() {
-            std::fs::read_to_string("/proc/cmdline").unwrap_or_default()
-        } else {
-            words.join(" ")
-        };
-        Self::parse(&text, words)
+        Self::parse(&text, self::words(words))
     }
 
     fn parse(text: &str, words: String) -> Result<Self, SettingsError> {

@@ -63,6 +63,8 @@ pub(crate) struct Device {
     pub(crate) events: PathBuf,
     /// All the memory that it may have: PID 1, its helper and every container, with the files that they read.
     memory: Option<String>,
+    /// What boots when every revision is used up: the program of this tree.
+    recovery: PathBuf,
 }
 
 impl Device {
@@ -80,6 +82,7 @@ impl Device {
             web: format!("127.0.0.1:{}", free_port(8080)?),
             events: scene.path("events.jsonl"),
             memory: story.memory.clone(),
+            recovery: tools.cairn.clone(),
             dir,
         })
     }
@@ -88,7 +91,7 @@ impl Device {
     pub(crate) fn start(&self, scene: &mut Scene) -> Result<()> {
         let publish = |here: &str, there: u16| format!("{}:{there}", here.rsplit(':').next().unwrap_or_default());
         let mut run = Command::new(&self.host);
-        run.arg("run").arg(&self.dir).arg("--events").arg(&self.events);
+        run.arg("run").arg(&self.dir).arg("--events").arg(&self.events).arg("--recovery").arg(&self.recovery);
         run.args(["--publish", &publish(&self.endpoint, ENDPOINT), "--publish", &publish(&self.web, WEB)]);
         run.args(self.memory.iter().flat_map(|memory| ["--memory", memory]));
         scene.has_device(&self.host, &self.dir)?;
@@ -114,6 +117,7 @@ impl Device {
     /// | `fetch URL` | the page |
     /// | `pid CONTAINER` | of its first process, as the device counts |
     /// | `outside PATH` | a path of the device, as this machine reaches it |
+    /// | `console` | what the device has written to its console |
     /// | `says CONTAINER` | the last line that it has written |
     /// | `revision default`, `… previous` | the name of that revision |
     /// | `table CONTAINER` | its line of the table, with single blanks |
@@ -129,6 +133,7 @@ impl Device {
             ("pvcontrol", format!("exec {host} exec {dir} -- pvcontrol \"$@\"\n")),
             ("pid", format!("pvcontrol --json containers ls | sed {PID_OF}\n")),
             ("outside", format!("echo \"/proc/$({host} status {dir} --json | {PID1_OF})/root$1\"\n")),
+            ("console", format!("cat {dir}/console.log\n")),
             ("says", SAYS.to_owned()),
             ("revision", format!("pvcontrol --json device | {REVISION}")),
             ("table", "pvcontrol --table containers ls | tr -s ' ' | sed 's/ $//' | grep \"^$1 \"\n".to_owned()),
