@@ -138,8 +138,11 @@ impl Answer {
     pub(crate) fn copy(mut self, to: &mut dyn Write, watch: Watch<'_>) -> Result<(), Failure> {
         let mut piece = vec![0; PIECE];
         let mut done = 0;
-        loop {
-            let read = self.read(&mut piece).map_err(Failure::io("the answer ends early"))?;
+        // Not a byte more than it says: behind it a device that has hung up on an upload leaves only an error.
+        while self.length.is_none_or(|length| done < length) {
+            let left = self.length.map_or(PIECE as u64, |length| length - done).min(PIECE as u64);
+            let into = piece.get_mut(..usize::try_from(left).unwrap_or(PIECE)).unwrap_or_default();
+            let read = self.read(into).map_err(Failure::io("the answer ends early"))?;
             if read == 0 {
                 break;
             }
