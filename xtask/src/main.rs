@@ -8,6 +8,7 @@
 mod cargo;
 mod elf;
 mod explore;
+mod lane;
 mod nostd;
 mod packages;
 mod parts;

@@ -1,7 +1,7 @@
 //! `test`: every check there is, stage by stage. A failing stage does not stop the next; failures are listed at the end.
 //!
 //! The last line is always `N passed, N failed`, counted in stages. `--fast` is the loop while writing code: what needs
-//! no optimised build.
+//! no optimised build. Of the whole test, stories are told beside the other stages ([`crate::lane`]).
 
 use std::borrow::Cow;
 use std::process::{Command, ExitCode};
@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::explore::Explorer;
+use crate::lane::{Lane, Told};
 use crate::term::{Out, bold, green, red};
 use crate::{Json, cargo, nostd, run, setup, tidy};
 
@@ -84,7 +85,7 @@ struct Outcome {
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
     let stages = select(&options)?;
-    let outcomes: Vec<_> = stages.into_iter().map(|stage| once(stage, out)).collect();
+    let outcomes = if options.only.is_empty() { whole(stages, out)? } else { each(stages, out) };
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
     if options.json.json {
         println!("{:#}", as_json(&outcomes, options.fast));
@@ -92,6 +93,36 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     table(&outcomes, out);
     out.line(format!("{} passed, {failed} failed", outcomes.len() - failed));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Before this stage everything that the stories need is built and sound enough.
+const LANE_BEGINS: &str = "model";
+
+fn each(stages: Vec<Stage>, out: Out) -> Vec<Outcome> {
+    stages.into_iter().map(|stage| once(stage, out)).collect()
+}
+
+/// All stages, the stories beside the others.
+fn whole(stages: Vec<Stage>, out: Out) -> Result<Vec<Outcome>> {
+    let mut stories = Vec::new();
+    let mut checks = Vec::new();
+    for stage in stages {
+        match stage.work {
+            Work::Story(name) => stories.push(name),
+            Work::Check(_) => checks.push(stage),
+        }
+    }
+    let later = checks.iter().position(|stage| stage.name == LANE_BEGINS).unwrap_or(checks.len());
+    let later = checks.split_off(later);
+    let mut outcomes = each(checks, out);
+    let lane = Lane::start(stories)?;
+    outcomes.extend(each(later, out));
+    while let Some(Told { name, seconds, said, result }) = lane.next() {
+        out.line(said.trim_end());
+        let error = result.err().map(|error| format!("{error:#}"));
+        outcomes.push(Outcome { name: name.into(), seconds, error });
+    }
+    Ok(outcomes)
 }
 
 /// The table, with a row for every story that there is.

@@ -19,7 +19,8 @@ const ENDPOINT: u16 = 12368;
 /// The port of the web server inside of the device.
 const WEB: u16 = 80;
 
-const NAME: &str = "device";
+/// The name of its process in the scene.
+pub(crate) const NAME: &str = "device";
 
 /// A container to a line, and of the one that is asked for, the number. Nothing else in it is called `pid`.
 const PID_OF: &str = r#"'s/{"name":/\n&/g' | sed -n "s/^{\"name\":\"$1\",.*\"pid\":\([0-9]*\).*/\1/p" | grep ."#;

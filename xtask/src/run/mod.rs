@@ -16,6 +16,7 @@ mod registry;
 mod scene;
 mod stage;
 mod story;
+mod stuck;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -139,6 +140,8 @@ impl Telling {
         self.show.event(&Event::new("story", stage.now(), over));
         let told = told.and_then(|()| self.follow());
         if told.is_err() {
+            let threads = self.scene.pid(device::NAME).map(stuck::threads_below).unwrap_or_default();
+            std::fs::write(self.scene.path("logs/threads.txt"), threads)?;
             let logs = [self.scene.path("logs"), self.scene.path("device/console.log")];
             self.show.out().line(format!("logs: {}, {}", logs[0].display(), logs[1].display()));
         }

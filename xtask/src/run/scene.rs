@@ -150,6 +150,12 @@ impl Scene {
         self.left.processes.iter().any(|process| process.name == name && process.is_alive())
     }
 
+    /// The process of a program that was started and still runs.
+    pub(crate) fn pid(&self, name: &str) -> Option<i32> {
+        let process = self.left.processes.iter().find(|process| process.name == name && process.is_alive())?;
+        Some(process.pid)
+    }
+
     /// Waits until the question has an answer.
     pub(crate) fn wait<T>(&self, what: &str, time: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         let start = Instant::now();
