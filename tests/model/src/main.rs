@@ -31,6 +31,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use statemachine::boot::TrialKind;
 
 use crate::explore::Finding;
 use crate::trace::{Claim, Trace};
@@ -165,6 +166,8 @@ fn explore_all(options: &Explore) -> Result<bool> {
     // The longest first, so that two threads end together; but for whoever waits for one finding, the shortest.
     if !options.stop {
         jobs.reverse();
+        // A firmware that counts has the longest list, and by far the most worlds.
+        jobs.sort_by_key(|(_, kind)| *kind != TrialKind::Counted);
     }
     if !options.json {
         println!("{:<28}{:<10}{:>12}{:>14}{:>9}  broken rules", "view", "firmware", "worlds", "edges", "seconds");
@@ -234,7 +237,7 @@ fn explore_composition() -> Outcome {
     }
 }
 
-fn explore_one(view: &'static View, kind: statemachine::boot::TrialKind, options: &Explore) -> Outcome {
+fn explore_one(view: &'static View, kind: TrialKind, options: &Explore) -> Outcome {
     let start = Instant::now();
     let shows = std::io::stderr().is_terminal() && !options.json;
     let graph = explore::explore(view.setting(kind), BOUND, options.stop, |done, open| {

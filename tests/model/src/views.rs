@@ -41,7 +41,7 @@ const PLAIN: Setting = Setting {
     fine: false,
 };
 
-/// All explorations.
+/// All explorations, the shorter ones first, as far as they are not deep.
 pub(crate) const VIEWS: &[View] = &[
     View {
         name: "one-with-errors",
@@ -58,13 +58,6 @@ pub(crate) const VIEWS: &[View] = &[
         setting: Setting { limits: SINGLE, proposals: 2, ..PLAIN },
     },
     View {
-        name: "every-fault",
-        about: "one proposal, every step of it, errors, orders, and one unreadable cell, note or journal",
-        deep: false,
-        fast: false,
-        setting: Setting { rot: 1, errors: true, orders: true, fine: true, ..PLAIN },
-    },
-    View {
         name: "two-with-errors",
         about: "two proposals over three revisions, two attempts each, errors of durable writes",
         deep: false,
@@ -77,6 +70,13 @@ pub(crate) const VIEWS: &[View] = &[
         deep: false,
         fast: false,
         setting: Setting { limits: SINGLE, proposals: 3, ..PLAIN },
+    },
+    View {
+        name: "every-fault",
+        about: "one proposal, every step of it, errors, orders, and one unreadable cell, note or journal",
+        deep: false,
+        fast: false,
+        setting: Setting { rot: 1, errors: true, orders: true, fine: true, ..PLAIN },
     },
     View {
         name: "three-stacked-twice-tried",
