@@ -61,9 +61,10 @@ fn the_cells_that_bootloaders_have_read_are_read_back() {
 }
 
 #[test]
-fn the_note_that_u_boot_wrote_is_read() {
-    let note = raw::note(golden!("uboot-2023.01-note.bin"), Head::Plain);
-    assert_eq!(note, Note::Read(Spent { nonce: u32::MAX, boots: 12 }));
+fn the_note_that_u_boot_wrote_is_read_and_is_what_we_would_write() {
+    let spent = Spent { nonce: u32::MAX, boots: 12 };
+    assert_eq!(raw::note(golden!("uboot-2023.01-note.bin"), Head::Plain), Note::Read(spent));
+    assert_eq!(raw::encode_spent(&spent, Head::Plain).unwrap(), *golden!("uboot-2023.01-note.bin"));
 }
 
 #[test]

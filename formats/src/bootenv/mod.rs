@@ -5,7 +5,7 @@
 //!
 //! | variable         | in     | written by | value                                                              |
 //! |------------------|--------|------------|--------------------------------------------------------------------|
-//! | `cairn_sum`      | Wanted | Linux      | GRUB only, first: CRC-32 of the lines up to `cairn_end`, 8 digits  |
+//! | `cairn_sum`      | Wanted | Linux      | GRUB, first: CRC-32 of the lines up to `cairn_end`, 8 digits       |
 //! | `cairn_nonce`    | Wanted | Linux      | decimal; compare it as text                                        |
 //! | `cairn_default`  | Wanted | Linux      | a revision                                                         |
 //! | `cairn_previous` | Wanted | Linux      | a revision, or nothing                                             |
@@ -18,6 +18,7 @@
 //! | `cairn_spent`    | Spent  | firmware   | the `cairn_nonce` that was read                                    |
 //! | `cairn_boots`    | Spent  | firmware   | tally                                                              |
 //! | `cairn_noted`    | Spent  | firmware   | GRUB only, last: the same as `cairn_note`, or else torn            |
+//! | `cairn_holds`    | label  | Linux      | the revisions that a slot can boot, a space between two            |
 //!
 //! A **tally** is one `x` for each boot. Marks need no arithmetic: one more boot is `"${cairn_boots}x"`, the end of the
 //! list's first entry is `"${cairn_max}"`, of the next `"${cairn_max}xxx"`, and fewer marks are the lesser *text*, which
@@ -32,6 +33,8 @@
 //! |---------------|------------------------------------------------------------------------|
 //! | [`raw`]       | U-Boot, and every medium of sectors: a pair of sectors and a note      |
 //! | [`grub`]      | GRUB: two preallocated files of 1024 bytes on FAT                      |
+//! | [`autoboot`]  | a Raspberry Pi: one file of 512 bytes, which its firmware reads itself |
+//! | [`label`]     | what a slot holds                                                      |
 //! | [`mod@reference`] | `uboot.txt` and `grubenv` of devices that already have them            |
 //! | [`uboot`]     | U-Boot's environment itself, as `saveenv` and `fw_setenv` write it     |
 
@@ -42,7 +45,9 @@ use statemachine::boot::TRIAL_ATTEMPTS_CEILING;
 use statemachine::boot::{Spent, Wanted};
 use statemachine::ids::IdError;
 
+pub mod autoboot;
 pub mod grub;
+pub mod label;
 mod protocol;
 pub mod raw;
 pub mod reference;
@@ -83,6 +88,8 @@ pub mod key {
     pub const BOOTS: Key = "cairn_boots";
     /// Last variable of GRUB's `Spent`.
     pub const NOTED: Key = "cairn_noted";
+    /// The one variable of a slot's label.
+    pub const HOLDS: Key = "cairn_holds";
 }
 
 /// The mark of which a tally has one for each boot.

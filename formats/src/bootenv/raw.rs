@@ -22,7 +22,7 @@
 
 use statemachine::boot::{Note, Spent, Wanted};
 
-use super::protocol::{put_issued, put_spent, put_wanted, take_spent, take_wanted};
+use super::protocol::{Tally, put_issued, put_wanted, take_spent, take_wanted};
 use super::uboot::{self, Head};
 use super::{Error, Key, key};
 
@@ -87,13 +87,17 @@ pub fn decode_pair(first: &[u8], second: &[u8], head: Head) -> Result<Pair, Erro
     }
 }
 
-/// The note as U-Boot writes it; for images, for stand-ins of a firmware, and for tests.
+/// The note as U-Boot writes it, byte for byte; for images, for stand-ins of a firmware, and for tests.
 ///
 /// # Errors
 /// None that can happen: the largest note fits.
 pub fn encode_spent(spent: &Spent, head: Head) -> Result<[u8; SECTOR], Error> {
     let mut sector = [0; SECTOR];
-    uboot::seal(head, FLAG, &mut sector, |text| put_spent(spent, text, 0))?;
+    // `env export` sorts by name.
+    uboot::seal(head, FLAG, &mut sector, |text| {
+        text.variable(key::BOOTS, Tally(spent.boots), 0)?;
+        text.variable(key::SPENT, spent.nonce, 0)
+    })?;
     Ok(sector)
 }
 

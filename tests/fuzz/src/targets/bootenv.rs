@@ -2,7 +2,7 @@
 
 use formats::bootenv::uboot::{self, Head};
 use formats::bootenv::vars::Vars;
-use formats::bootenv::{grub, key, raw, reference};
+use formats::bootenv::{autoboot, grub, key, label, raw, reference};
 use statemachine::boot::{TRIAL_ATTEMPTS_CEILING, Trial, Wanted};
 use statemachine::ids::RevisionId;
 
@@ -34,6 +34,37 @@ pub(crate) fn grub_wanted(bytes: &[u8]) {
 pub(crate) fn grub_spent(bytes: &[u8]) {
     let Ok(spent) = grub::decode_spent(bytes) else { return };
     assert_eq!(grub::encode_spent(&spent).expect("what was read has room"), *bytes);
+}
+
+pub(crate) fn autoboot(bytes: &[u8]) {
+    let mut sealed = bytes.to_vec();
+    sealed.resize(autoboot::FILE, b'\n');
+    reseal(&mut sealed);
+    for bytes in [bytes, &sealed] {
+        let Ok((wanted, partitions)) = autoboot::decode(bytes) else { continue };
+        possible(&wanted);
+        assert_eq!(autoboot::encode(&wanted, partitions).expect("what was read has room"), *bytes);
+    }
+}
+
+/// The sum of a text that may be an `autoboot.txt`, put right.
+fn reseal(file: &mut [u8]) {
+    let key = b"\n#cairn_sum=";
+    let Some(at) = file.windows(key.len()).position(|window| window == key) else { return };
+    let sum = format!("{:08x}", super::crc32(&file[..at + 1]));
+    if let Some(place) = file.get_mut(at + key.len()..at + key.len() + 8) {
+        place.copy_from_slice(sum.as_bytes());
+    }
+}
+
+pub(crate) fn label(bytes: &[u8]) {
+    for (head, bytes) in sectors(bytes) {
+        let Ok(held) = label::decode(&bytes, head) else { continue };
+        let names: Vec<_> = held.iter().collect();
+        assert!(names.iter().all(|name| held.holds(name)));
+        let again = label::encode(&names, head).expect("what was read has room");
+        assert!(label::decode(&again, head).expect("what was written can be read").iter().eq(names));
+    }
 }
 
 pub(crate) fn grubenv(bytes: &[u8]) {
