@@ -6,10 +6,12 @@
 
 use core::ffi::CStr;
 
+use formats::bootenv;
 use statemachine::boot::TrialKind;
 
 use crate::env::BootEnv;
 use crate::media::{Files, Sectors};
+use crate::provision::{New, Piece};
 use crate::slots::{Places, Slot};
 
 /// What a partition is for.
@@ -27,6 +29,8 @@ pub enum Role {
     Store,
     /// A kernel and `cairn` in a place of their own.
     Recovery,
+    /// A place of kernels, by its index into [`Places::Slots`].
+    Slot(Slot),
 }
 
 /// One partition of the image.
@@ -68,6 +72,17 @@ impl Layout {
     pub fn partition(&self, role: Role) -> Option<&'static Partition> {
         self.partitions.iter().find(|partition| partition.role == role)
     }
+}
+
+/// What a board's cells ask of the medium that they lie on. The laws of `board-laws` cut accordingly.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Rests {
+    /// On whole sectors: one copy of each value, and a sector is written whole or not at all. Where a medium breaks
+    /// that promise the cell is unreadable, never another value.
+    OnWholeSectors,
+    /// On nothing but that sectors which are not written stay as they are: `Wanted` has two copies, in different erase
+    /// groups, and any sector in work may be lost.
+    OnNothing,
 }
 
 /// Opens what a board's cells lie on. The runtime implements it with files and devices, tests with simulated media.
@@ -161,11 +176,42 @@ pub trait Board {
     const TRIAL: TrialKind;
     /// Where its firmware looks for kernels.
     const PLACES: Places;
+    /// What its cells ask of their medium.
+    const RESTS: Rests = Rests::OnWholeSectors;
+    /// The largest erase group of its medium in KiB: what an interrupted write may take along. Two copies of one value
+    /// lie at least so far apart. 4 MiB is that of most SD cards; NOR flash and small eMMC have less.
+    const ERASE_GROUP_KIB: u32 = 4096;
+    /// The preallocated files in the FAT of [`Role::Firmware`] that stand for partitions which the board does not have:
+    /// what [`Media::sectors`] opens for these roles are their sectors.
+    const PREALLOCATED: &'static [(Role, &'static str)] =
+        &[(Role::Wanted, "cairn/wanted"), (Role::Spent, "cairn/spent")];
+    /// The boot script as text, its parts in their order, where the firmware runs one; the image builder makes of it
+    /// what the firmware reads.
+    const SCRIPT: &'static [&'static str] = &[];
     /// Its boot environment over media of any kind.
     type Env<M: Media>: BootEnv;
 
     /// Opens the boot environment. `None`: a medium is missing.
     fn boot_env<M: Media>(media: &mut M) -> Option<Self::Env<M>>;
+
+    /// What the cells of a new device hold, with whatever else has to be there before the first store. The image builder
+    /// writes it, and the laws begin with it. Nothing by default: a cell that can be made of blank sectors.
+    ///
+    /// # Errors
+    /// These values cannot be written down on this board.
+    fn provision(new: &New<'_>, put: &mut dyn FnMut(Piece<'_>)) -> Result<(), bootenv::Error> {
+        let _ = (new, put);
+        Ok(())
+    }
+
+    /// What the firmware says in the device tree instead of on the command line, in the words of the latter: PID 1
+    /// appends them to it before [`booted`](Self::booted) reads it. `property` reads a 32-bit property by its path below
+    /// `/proc/device-tree`. `None`: this firmware says nothing there.
+    #[must_use]
+    fn said(property: &mut dyn FnMut(&str) -> Option<u32>) -> Option<&'static str> {
+        let _ = property;
+        None
+    }
 
     /// What did the bootloader start?
     #[must_use]

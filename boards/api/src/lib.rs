@@ -11,7 +11,9 @@
 //! | [`codecs`] | the encodings of `formats`, as parameters of the above |
 //! | [`mod@env`] | [`env::BootEnv`]: the two values `Wanted` and `Spent` over two cells |
 //! | [`board`] | [`board::Board`], its layout of partitions, and what the firmware says it has booted |
+//! | [`provision`] | what the cells of a new device hold, for image builders and tests |
 //! | [`slots`] | which slot a new revision may be written to, and never that of the default or of what runs |
+//! | [`uboot`] | what boards with a U-Boot share: the boot script, partitions, cells in raw sectors |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -23,7 +25,9 @@ pub mod cell;
 pub mod codecs;
 pub mod env;
 pub mod media;
+pub mod provision;
 pub mod slots;
+pub mod uboot;
 
 pub use board::{Board, Booted};
 pub use cell::Cell;

@@ -19,8 +19,10 @@ use boards_api::board::{Content, Layout, Media, Partition, Role};
 use boards_api::cell::SectorFile;
 use boards_api::codecs::Raw;
 use boards_api::env::CellEnv;
+use boards_api::provision::{self, At, New, Piece};
 use boards_api::slots::Places;
 use boards_api::{Board, TrialKind};
+use formats::bootenv;
 
 /// The directory of the storage that holds the files below.
 pub const BOOT_DIRECTORY: &str = "boot";
@@ -69,5 +71,9 @@ impl Board for Host {
     fn boot_env<M: Media>(media: &mut M) -> Option<Self::Env<M>> {
         let (wanted, spent) = (media.files(Role::Wanted)?, media.files(Role::Spent)?);
         Some(CellEnv::new(SectorFile::new(wanted, WANTED), SectorFile::new(spent, SPENT)))
+    }
+
+    fn provision(new: &New<'_>, put: &mut dyn FnMut(Piece<'_>)) -> Result<(), bootenv::Error> {
+        provision::raw_cells::<false>(new, &[At::File(WANTED)], At::File(SPENT), put)
     }
 }

@@ -107,6 +107,22 @@ impl SimFs {
         self.data.get(inode)?.get(..size)
     }
 
+    /// The same files as that reader sees them, for a program that reads like Linux.
+    #[must_use]
+    pub fn unreplayed(&self) -> Self {
+        let home = self.home.clone();
+        let mut seen = Self { running: home.clone(), journal: home.clone(), home, ..self.clone() };
+        seen.unsynced.clear();
+        seen
+    }
+
+    /// Whether every reader, before and after a mount, finds here what it finds there.
+    #[must_use]
+    pub fn holds_the_same(&self, other: &Self) -> bool {
+        let all = |fs: &Self| (fs.running.clone(), fs.journal.clone(), fs.home.clone());
+        all(self) == all(other) && self.data == other.data && self.unsynced == other.unsynced
+    }
+
     /// Writes a new file, in memory; a file of that name is replaced.
     pub fn create(&mut self, name: &str, bytes: &[u8]) {
         self.next += 1;
@@ -169,11 +185,11 @@ impl SimFs {
     fn bring_home(&mut self, entry: &Entry, tear: Tear) {
         match (entry, tear) {
             (_, Tear::Old) => {}
-            (Entry::Name(name), Tear::New | Tear::Half) => match self.journal.names.get(name) {
+            (Entry::Name(name), Tear::New | Tear::Half | Tear::At(_)) => match self.journal.names.get(name) {
                 Some(inode) => drop(self.home.names.insert(name.clone(), *inode)),
                 None => drop(self.home.names.remove(name)),
             },
-            (Entry::Size(inode), Tear::New | Tear::Half) => {
+            (Entry::Size(inode), Tear::New | Tear::Half | Tear::At(_)) => {
                 match self.journal.sizes.get(inode) {
                     Some(size) => self.home.sizes.insert(*inode, *size),
                     None => self.home.sizes.remove(inode),
@@ -282,6 +298,16 @@ mod tests {
         fs.overwrite("cell", b"new").unwrap();
         assert_eq!(fs.read_unreplayed("cell"), Some(&b"new"[..]));
         assert_eq!(fs.overwrite("cell", b"longer"), Err(FsFault::Length("cell".into())));
+    }
+
+    #[test]
+    fn the_unreplayed_view_can_be_read_like_a_mounted_one() {
+        let mut fs = with_file(&Fuel::unlimited());
+        fs.create("cell", b"new");
+        fs.fsync().unwrap();
+        let mut seen = [0; 3];
+        fs.unreplayed().read("cell", &mut seen).unwrap();
+        assert_eq!(&seen, b"old");
     }
 
     #[test]

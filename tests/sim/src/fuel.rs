@@ -19,6 +19,8 @@ pub enum Tear {
     New,
     /// The first half is new (the second, by the seed, where a medium has no direction).
     Half,
+    /// So many bytes from the start are new.
+    At(u16),
     /// Zeros.
     Zeros,
     /// Bytes drawn from the seed.
@@ -26,7 +28,7 @@ pub enum Tear {
 }
 
 impl Tear {
-    /// Every mode.
+    /// Every mode but [`At`](Self::At), of which there is one for each byte.
     pub const ALL: [Self; 5] = [Self::Old, Self::New, Self::Half, Self::Zeros, Self::Garbage];
     /// The modes of a medium that keeps the promise of whole sectors.
     pub const ATOMIC: [Self; 2] = [Self::Old, Self::New];
@@ -38,6 +40,10 @@ impl Tear {
             Self::Old => {}
             Self::New => old[..length].copy_from_slice(&new[..length]),
             Self::Half => old[..length.div_ceil(2)].copy_from_slice(&new[..length.div_ceil(2)]),
+            Self::At(bytes) => {
+                let length = length.min(usize::from(bytes));
+                old[..length].copy_from_slice(&new[..length]);
+            }
             Self::Zeros => old[..length].fill(0),
             Self::Garbage => {
                 let mut luck = Luck(seed);
