@@ -1,0 +1,3 @@
+//! The laws of every board.
+
+board_laws::board_laws!(board_rpi_tryboot::RpiTryboot);
