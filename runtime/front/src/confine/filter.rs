@@ -91,6 +91,9 @@ const OTHERS: &[c_long] = &[libc::SYS_fcntl, libc::SYS_timerfd_settime, libc::SY
 #[cfg(target_arch = "arm")]
 const OTHERS: &[c_long] = &[
     libc::SYS_fcntl64,
+    // What others do with `recvfrom` and `sendto`.
+    libc::SYS_recv,
+    libc::SYS_send,
     libc::SYS_timerfd_settime,
     libc::SYS_epoll_wait,
     libc::SYS_poll,
