@@ -20,7 +20,7 @@ pub mod run;
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
 mod targets;
 
-use targets::{bootenv, journal, layers, requests, revision};
+use targets::{bootenv, fat, journal, layers, requests, revision};
 
 /// One reader and its law.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("raw-spent", bootenv::raw_spent, "what a note in a raw sector says survives being stored"),
     Target::new("grub-wanted", bootenv::grub_wanted, "a GRUB cell that is accepted has the very bytes of our encoder"),
     Target::new("grub-spent", bootenv::grub_spent, "a GRUB note that is accepted has the very bytes of our encoder"),
+    Target::new("autoboot", bootenv::autoboot, "an autoboot.txt that is accepted has the very bytes of our encoder"),
+    Target::new("label", bootenv::label, "what a slot holds survives being written again, and no other name is found"),
     Target::new("grubenv", bootenv::grubenv, "a store into a grubenv leaves every line of others, in order"),
     Target::new("uboot-txt", bootenv::uboot_txt, "a store into an uboot.txt leaves every variable of others, in order"),
     Target::new("uboot-env", bootenv::uboot_env, "an environment that is read can be written with the same variables"),
@@ -64,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("path", requests::path, "a path that is a route is the path of that route and leads nowhere else"),
     Target::new("post", requests::post, "a posted state is a JSON text of its own, under a local name"),
     Target::new("pairings", requests::pairings, "a list of pairings has one text, and a code is typed as it is shown"),
+    Target::new("fat", fat::located, "a place that is found in a FAT lies in it, and nothing is read beside it or for ever"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 

@@ -1,6 +1,7 @@
 //! The laws, a file for each room of readers.
 
 pub(crate) mod bootenv;
+pub(crate) mod fat;
 pub(crate) mod journal;
 pub(crate) mod layers;
 pub(crate) mod requests;
