@@ -1,24 +1,33 @@
 //! The boards of this program, by name, and the facts of a boot on each.
 //!
 //! Everything above works with one flash behind one trait; here, and only here, the type of a board is known. A board of
-//! our own is one row of [`open`].
+//! our own is one row of [`OURS`]; a program of a vendor has a list of its own.
+
+mod media;
 
 use std::ffi::CStr;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use board_host::{BOOT_DIRECTORY, Host, JOURNAL};
-use boards_api::board::{Board, Booted, BootedAs, Media, Role};
+use board_host::Host;
+#[cfg(any(test, target_arch = "arm"))]
+use board_qemu_arm_orangepi_pc::OrangePiPc;
+#[cfg(any(test, target_arch = "aarch64"))]
+use board_qemu_arm64_uboot::QemuArm64Uboot;
+#[cfg(any(test, target_arch = "x86_64"))]
+use board_qemu_x86_64_grub::QemuX86Grub;
+use boards_api::board::{Board, Booted, BootedAs};
 use boards_api::env::BootEnv;
-use media::directory::Directory;
+use metal::disks::{self, Device, Roots};
+use metal::partitions::Partitions;
 use statemachine::boot::{TrialKind, Wanted};
 use statemachine::ids::RevisionId;
 use statemachine::journal::Journal;
 use statemachine::recover::Boot;
 use statemachine::update::Running;
-use store::file::FileSectors;
 use store::nor::SectorNor;
 
+use self::media::OnDevice;
 use crate::driver::Flash;
 use crate::flash::{DeviceFlash, Started};
 use crate::settings::Settings;
@@ -74,52 +83,104 @@ pub struct Questions<'q> {
     pub verifies: &'q dyn Fn(&RevisionId) -> bool,
 }
 
+/// Where a device keeps what lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct Storage<'s> {
+    /// The directory that it is mounted on.
+    pub directory: &'s Path,
+    /// What is mounted there. `None`: whoever started PID 1 has mounted it, and all boot files are within.
+    pub device: Option<&'s Device>,
+}
+
+type Open = fn(&Settings, Storage<'_>, &Questions<'_>) -> Result<Opened, BoardError>;
+
+/// A board as a value.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyBoard {
+    name: &'static str,
+    kind: TrialKind,
+    booted: fn(&str) -> Option<Booted>,
+    open: Open,
+}
+
+impl AnyBoard {
+    /// The value of a board whose cells can be opened on a device.
+    #[must_use]
+    pub const fn of<B: Board>() -> Self
+    where
+        B::Env<OnDevice>: Send + 'static,
+    {
+        Self { name: B::NAME, kind: B::TRIAL, booted: B::booted, open: open_as::<B> }
+    }
+
+    /// Its name, as in the settings and in `compatible` of a revision.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// The boards of this tree. Those of one architecture are in one program; the tests know all.
+pub const OURS: &[AnyBoard] = &[
+    AnyBoard::of::<Host>(),
+    #[cfg(any(test, target_arch = "aarch64"))]
+    AnyBoard::of::<QemuArm64Uboot>(),
+    #[cfg(any(test, target_arch = "x86_64"))]
+    AnyBoard::of::<QemuX86Grub>(),
+    #[cfg(any(test, target_arch = "arm"))]
+    AnyBoard::of::<OrangePiPc>(),
+];
+
+fn named<'b>(boards: &'b [AnyBoard], settings: &Settings) -> Option<&'b AnyBoard> {
+    boards.iter().find(|board| board.name == settings.fit.board())
+}
+
 /// Opens the board that the settings name.
 ///
 /// # Errors
 /// [`BoardError`]
-pub fn open(settings: &Settings, storage: &Path, questions: &Questions<'_>) -> Result<Opened, BoardError> {
-    match settings.fit.board() {
-        Host::NAME => open_as::<Host>(settings, storage, questions),
-        other => Err(BoardError::Unknown(other.to_owned())),
-    }
+pub fn open(
+    boards: &[AnyBoard],
+    settings: &Settings,
+    storage: Storage<'_>,
+    questions: &Questions<'_>,
+) -> Result<Opened, BoardError> {
+    let board = named(boards, settings).ok_or_else(|| BoardError::Unknown(settings.fit.board().to_owned()))?;
+    (board.open)(settings, storage, questions)
 }
 
 /// How the firmware of the board counts that the settings name, and as what it has started this boot. `None`: this
 /// program has no such board.
 #[must_use]
-pub fn facts(settings: &Settings) -> Option<(TrialKind, Option<BootedAs>)> {
-    match settings.fit.board() {
-        Host::NAME => Some(facts_of::<Host>(settings)),
-        _ => None,
-    }
+pub fn facts(boards: &[AnyBoard], settings: &Settings) -> Option<(TrialKind, Option<BootedAs>)> {
+    let board = named(boards, settings)?;
+    Some((board.kind, (board.booted)(&settings.words).map(|booted| booted.role)))
 }
 
-fn facts_of<B: Board>(settings: &Settings) -> (TrialKind, Option<BootedAs>) {
-    (B::TRIAL, B::booted(&settings.words).map(|booted| booted.role))
-}
-
-fn open_as<B: Board>(settings: &Settings, storage: &Path, questions: &Questions<'_>) -> Result<Opened, BoardError>
+fn open_as<B: Board>(settings: &Settings, storage: Storage<'_>, questions: &Questions<'_>) -> Result<Opened, BoardError>
 where
-    B::Env<InStorage>: Send + 'static,
+    B::Env<OnDevice>: Send + 'static,
 {
+    let medium = |error: &dyn fmt::Display| BoardError::Medium(error.to_string());
     let booted = B::booted(&settings.words).ok_or_else(|| BoardError::Words(settings.words.clone()))?;
-    let boot_dir = storage.join(BOOT_DIRECTORY);
-    let mut media = InStorage { dir: boot_dir.clone(), failed: None };
+    let partitions = match storage.device {
+        Some(device) => {
+            let all = disks::list(&Roots::of_machine()).map_err(|error| medium(&error))?;
+            Some(Partitions::beside(device, B::LAYOUT, all).map_err(|error| medium(&error))?)
+        }
+        None => None,
+    };
+    let mut media = OnDevice::of::<B>(storage.directory.to_owned(), partitions);
     let env = B::boot_env(&mut media);
-    let mut env = env.ok_or_else(|| BoardError::Medium(media.failed.unwrap_or_else(|| "no boot cells".into())))?;
+    let mut env =
+        env.ok_or_else(|| BoardError::Medium(media.failed.take().unwrap_or_else(|| "no boot cells".into())))?;
     let (wanted, _) = env.load();
     let running = running(&booted, wanted.ok().as_ref())?;
-    let region = |name: &str| {
-        let path = boot_dir.join(name);
-        let wrong = |what: &dyn fmt::Display| BoardError::Medium(format!("{}: {what}", path.display()));
-        let sectors = FileSectors::open(&path).map_err(|error| wrong(&error))?;
-        SectorNor::new(sectors).map_err(|error| wrong(&error))
-    };
-    let [a, b] = JOURNAL;
+    let region = |part| SectorNor::new(part).map_err(|error| medium(&format_args!("the journal: {error}")));
+    let [a, b] = media.journal().map_err(BoardError::Medium)?;
     let journal = store::journal::Journal::new(region(a)?, region(b)?)
         .map_err(|error| BoardError::Medium(format!("the journal's regions: {error:?}")))?;
-    let files = Directory::open(&boot_dir).map_err(|error| BoardError::Medium(error.to_string()))?;
+    let files = media.barrier().map_err(BoardError::Medium)?;
     let mut flash = DeviceFlash::new(journal, env, files);
     let factory = Some(RevisionId::factory()).filter(|factory| (questions.holds)(factory));
     let started = Started { kind: B::TRIAL, running, marked: settings.has("cairn.mark"), factory };
@@ -138,25 +199,6 @@ fn running(booted: &Booted, wanted: Option<&Wanted>) -> Result<Running, BoardErr
         BootedAs::Factory | BootedAs::FirstSlot => Some(RevisionId::factory()),
     };
     revision.map(Running::Revision).ok_or(BoardError::NotWanted(booted.role))
-}
-
-/// Boot files in a directory of the storage.
-struct InStorage {
-    dir: PathBuf,
-    failed: Option<String>,
-}
-
-impl Media for InStorage {
-    type Sectors = FileSectors;
-    type Files = Directory;
-
-    fn sectors(&mut self, _: Role) -> Option<FileSectors> {
-        None
-    }
-
-    fn files(&mut self, _: Role) -> Option<Directory> {
-        Directory::open(&self.dir).map_err(|error| self.failed = Some(error.to_string())).ok()
-    }
 }
 
 /// A flash that tells its errors in words.

@@ -15,6 +15,8 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
+use crate::voice::Voice;
+
 /// A step that did not work.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EarlyError {
@@ -109,6 +111,29 @@ pub fn prepare() -> Result<(), EarlyError> {
     }
     cgroups()?;
     loopback().map_err(cannot("bring up the interface lo"))
+}
+
+/// What the kernel does when it or PID 1 dies: it restarts, which the firmware counts, instead of standing still. Only
+/// for a machine that is ours: these are settings of the whole kernel. Before this, the command line has to say it.
+pub fn panics_restart(log: &Voice) {
+    for (file, value) in [("/proc/sys/kernel/panic", "2"), ("/proc/sys/kernel/panic_on_oops", "1")] {
+        // A command line that has said how long a panic is shown, or to restart at once, is not overruled.
+        let said = std::fs::read_to_string(file).unwrap_or_default();
+        if matches!(said.trim(), "" | "0")
+            && let Err(error) = std::fs::write(file, value)
+        {
+            log.warn("boot", &format_args!("{file}: {error}; a kernel that dies stays as it is"));
+        }
+    }
+}
+
+/// Whether the root is memory that came with the kernel: what is removed there is memory again.
+#[must_use]
+pub fn root_is_memory() -> bool {
+    const RAMFS: u32 = 0x8584_58F6;
+    const TMPFS: u32 = 0x0102_1994;
+    // The field is signed, and as wide as a word; the kinds have 32 bits.
+    rustix::fs::statfs("/").is_ok_and(|status| matches!(status.f_type as u32, RAMFS | TMPFS))
 }
 
 fn is_mount(dir: &Path) -> bool {

@@ -13,10 +13,12 @@
 //! | [`helpers`] | the unprivileged roles that parse what others send |
 //! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
 //! | [`early`], [`settings`], [`clock`] | what comes first |
+//! | [`storage`], [`guard`], [`base`] | of a machine that is ours: what it keeps things on, its watchdog, its modules |
 //! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
 #![forbid(unsafe_code)]
 
 pub mod assembly;
+pub mod base;
 pub mod boards;
 pub mod clock;
 pub mod core;
@@ -24,6 +26,7 @@ pub mod driver;
 pub mod early;
 pub mod engine;
 pub mod flash;
+pub mod guard;
 pub mod helpers;
 pub mod holdings;
 pub mod logs;
@@ -31,6 +34,7 @@ pub mod pairing;
 pub mod pipes;
 pub mod run;
 pub mod settings;
+pub mod storage;
 pub mod stranded;
 pub mod supervisor;
 pub mod threads;

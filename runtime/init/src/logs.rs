@@ -170,6 +170,11 @@ impl DeviceLog {
         self.log = Some(Log::new(logs.join(id.as_str()).join("pantavisor/pantavisor.log"), limit));
     }
 
+    /// From now on lines are for the console only: the file system of the logs is let go.
+    pub fn let_go(&mut self) {
+        self.log = None;
+    }
+
     /// Writes one line. `source` is the part of PID 1 that speaks.
     pub fn line(&mut self, now: Time, level: Level, source: &str, text: impl Display) {
         let line = line(now, level, source, &text);

@@ -1,7 +1,7 @@
 //! The role `init`: from the first instruction of PID 1 to the last.
 //!
 //! ```text
-//!   kernel's file systems ▸ settings ▸ storage ▸ board ▸ what runs: verified, assembled
+//!   kernel's file systems ▸ settings ▸ modules, watchdog ▸ storage ▸ board ▸ what runs: verified, assembled
 //!      │              └─ one of these fails, or what runs may not run: the boot is spent, or stays (stranded)
 //!      ▼
 //!   threads ▸ helpers ▸ Core::run ▸ … ▸ nothing left of any container ▸ reboot(2)
@@ -15,7 +15,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +24,10 @@ use std::time::Duration;
 use container::cgroup::{Instance, Trees};
 use container::signals::{self, Told};
 use formats::control::{Caller, Listener};
+use metal::disks::Device;
+use metal::modules;
 use rustix::fd::OwnedFd;
+use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use smol::channel::{Sender, bounded};
 use smol::{Async, LocalExecutor};
@@ -33,15 +36,18 @@ use statemachine::ids::RevisionId;
 use statemachine::update::Running;
 use store::trails::Depth;
 
-use crate::boards::{self, Opened, Questions};
+use crate::base;
+use crate::boards::{self, AnyBoard, Opened, Questions, Storage};
 use crate::clock::Clock;
 use crate::core::{Core, Ending, Message, Parts, QUEUE};
 use crate::early;
 use crate::engine::{Engine, Paths};
+use crate::guard::Guard;
 use crate::helpers::Helpers;
 use crate::holdings::{Candidate, HoldError, Holdings};
 use crate::pairing::Pairings;
 use crate::settings::{self, Settings};
+use crate::storage;
 use crate::stranded::{self, Firmware};
 use crate::threads::Worker;
 use crate::trace::{Trace, hex};
@@ -51,8 +57,8 @@ use crate::voice::Voice;
 /// How many connections may wait at the endpoint.
 const BACKLOG: i32 = 16;
 
-/// Becomes PID 1. It returns only where it is not: `words` are its arguments.
-pub fn main(words: &[String]) -> ExitCode {
+/// Becomes PID 1 of a device that is one of these `boards`. It returns only where it is not: `words` are its arguments.
+pub fn main(words: &[String], boards: &[AnyBoard]) -> ExitCode {
     let clock = Clock::start();
     if !rustix::process::getpid().is_init() {
         eprintln!("cairn init is PID 1 of a device, and this is process {}", rustix::process::getpid().as_raw_pid());
@@ -62,10 +68,15 @@ pub fn main(words: &[String]) -> ExitCode {
     let paths = Paths::under(Path::new("/"));
     let console = rustix::io::dup(rustix::stdio::stdout()).ok().map(File::from);
     let log = Rc::new(Voice::new(clock, console, paths.storage.join("logs")));
-    let mut firmware = Firmware::default();
-    let ended = prepare(words, clock, &log, &paths, &mut firmware).and_then(|ready| ready.run(clock, Rc::clone(&log)));
-    let (ending, arg) = ended.unwrap_or_else(|why| (stranded::wait_for_end(firmware, &log, &why), None));
+    let (mut firmware, guard) = (Firmware::default(), Guard::default());
+    let ended = prepare(words, boards, clock, &log, &paths, &mut firmware, &guard)
+        .and_then(|ready| ready.run(clock, Rc::clone(&log), &guard));
+    let (ending, arg) = ended.unwrap_or_else(|why| (stranded::wait_for_end(firmware, &log, &guard, &why), None));
+    guard.feed();
     rustix::fs::sync();
+    if ending == Ending::PowerOff {
+        guard.disarm();
+    }
     let ended = match ending {
         Ending::Restart => container::power::restart(arg),
         Ending::PowerOff => container::power::power_off(),
@@ -85,6 +96,8 @@ struct Ready {
     engine: Arc<Engine>,
     helpers: Instance,
     opened: Opened,
+    /// The storage, if PID 1 has mounted it.
+    mounted: Option<PathBuf>,
     pairings: Pairings,
     current: Option<Arc<Candidate>>,
     warnings: Vec<String>,
@@ -93,19 +106,26 @@ struct Ready {
 /// Opens everything, and tells on the way what is known of the `firmware`, so that a failure is answered rightly.
 fn prepare(
     words: &[String],
+    boards: &[AnyBoard],
     clock: Clock,
     log: &Voice,
     paths: &Paths,
     firmware: &mut Firmware,
+    guard: &Guard,
 ) -> Result<Ready, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     *firmware = Firmware::from_words(&words.join(" "));
     early::prepare().map_err(|error| text(&error))?;
     *firmware = Firmware::from_words(&settings::words(words));
     let settings = Settings::read(words).map_err(|error| text(&error))?;
-    *firmware = Firmware::of_board(&settings);
+    *firmware = Firmware::of_board(boards, &settings);
     log.info("boot", &format_args!("{}: {}", settings.fit, settings.words));
-    let trace = Arc::new(Trace::new(clock, trace_of(&settings)));
+    let trace = Arc::new(trace_of(&settings, clock, log));
+    trace.tell("booted", |json| {
+        let role = settings.value("cairn.role").unwrap_or_default();
+        json.with("role", role).with("mark", settings.has("cairn.mark"))
+    });
+    let device = machine(&settings, log, paths, guard)?;
     let holdings = Holdings::open(&paths.storage, settings.clone()).map_err(|error| text(&error))?;
     let trees = Trees::detect().map_err(|error| text(&error))?;
     let instance = Instance::open(&trees, "containers").map_err(|error| text(&error))?;
@@ -115,7 +135,10 @@ fn prepare(
     engine.sweep().map_err(|error| text(&error))?;
     let questions =
         Questions { holds: &|id| holdings.trails.load(id).is_ok(), verifies: &|id| load(&holdings, id).is_ok() };
-    let opened = boards::open(&settings, &paths.storage, &questions).map_err(|error| text(&error))?;
+    let storage = Storage { directory: &paths.storage, device: device.as_ref() };
+    guard.feed();
+    let opened = boards::open(boards, &settings, storage, &questions).map_err(|error| text(&error))?;
+    guard.feed();
     let mut warnings = opened.warnings.clone();
     for warning in &warnings {
         log.warn("flash", warning);
@@ -138,7 +161,43 @@ fn prepare(
             }
         },
     };
-    Ok(Ready { settings, trace, holdings, engine, helpers, opened, pairings, current, warnings })
+    if let (Some(current), Some(_)) = (&current, &device) {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let (mounted, missing) = base::mount(&current.revision, &paths.trail(&current.id), Path::new("/"), &release);
+        mounted.iter().for_each(|what| log.info("base", what));
+        for what in missing {
+            log.warn("base", &what);
+            warnings.push(what);
+        }
+    }
+    let mounted = device.map(|_| paths.storage.clone());
+    Ok(Ready { settings, trace, holdings, engine, helpers, opened, mounted, pairings, current, warnings })
+}
+
+/// Makes a machine that is ours usable: its modules, its watchdog, its storage. `None`: it is somebody else's.
+fn machine(settings: &Settings, log: &Voice, paths: &Paths, guard: &Guard) -> Result<Option<Device>, String> {
+    let Some(place) = &settings.storage else { return Ok(None) };
+    early::panics_restart(log);
+    match modules::load(Path::new(modules::LIST)) {
+        Ok(loaded) => {
+            loaded.refused.iter().for_each(|refused| log.warn("modules", refused));
+            let bytes = if early::root_is_memory() { modules::discard(Path::new(modules::LIST)) } else { 0 };
+            log.info("modules", &format_args!("{} loaded, {bytes} bytes let go", loaded.new));
+        }
+        Err(error) => log.warn("modules", &error),
+    }
+    if let Some(seconds) = settings.watchdog {
+        guard.arm(seconds, log);
+    }
+    let mut pause = |pause| {
+        guard.feed();
+        std::thread::sleep(pause);
+    };
+    let device = storage::take(place, settings.storage_wait, &paths.storage, &mut pause);
+    let device = device.map_err(|error| error.to_string())?;
+    guard.feed();
+    log.info("storage", &device);
+    Ok(Some(device))
 }
 
 /// A revision that may run, with every file of its trail in its place.
@@ -148,18 +207,34 @@ fn load(holdings: &Holdings, id: &RevisionId) -> Result<Candidate, HoldError> {
     Ok(candidate)
 }
 
-/// The descriptor that the command line names.
-fn trace_of(settings: &Settings) -> Option<File> {
-    let number: u32 = settings.value("cairn.trace")?.parse().ok()?;
-    // Opened anew: this program has no claim to a number. Neither a pipe that nobody reads nor a full one is waited for.
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
-    let path = format!("/proc/self/fd/{number}");
-    std::fs::OpenOptions::new().append(true).custom_flags(flags).open(path).ok()
+/// Where the trace goes: to the descriptor that the command line names, else to the node that the settings do.
+fn trace_of(settings: &Settings, clock: Clock, log: &Voice) -> Trace {
+    let number = settings.value("cairn.trace").and_then(|number| number.parse::<u32>().ok());
+    if let Some(number) = number {
+        // Opened anew: this program has no claim to a number. Neither a pipe that nobody reads nor a full one is waited
+        // for.
+        let sink = open_sink(Path::new(&format!("/proc/self/fd/{number}")), OFlags::NONBLOCK);
+        return Trace::new(clock, sink.ok());
+    }
+    let Some(node) = &settings.trace else { return Trace::new(clock, None) };
+    match open_sink(node, OFlags::NOCTTY) {
+        Ok(line) => Trace::on_line(clock, line),
+        Err(error) => {
+            log.warn("trace", &format_args!("{}: {error}", node.display()));
+            Trace::new(clock, None)
+        }
+    }
+}
+
+fn open_sink(path: &Path, flags: OFlags) -> std::io::Result<File> {
+    // The bits are those of open(2), whatever their sign.
+    let flags = flags.bits().cast_signed();
+    std::fs::OpenOptions::new().append(true).custom_flags(flags).open(path)
 }
 
 impl Ready {
-    fn run(self, clock: Clock, log: Rc<Voice>) -> Result<End, String> {
-        let Self { settings, trace, holdings, engine, helpers, opened, pairings, current, warnings } = self;
+    fn run(self, clock: Clock, log: Rc<Voice>, guard: &Guard) -> Result<End, String> {
+        let Self { settings, trace, holdings, engine, helpers, opened, mounted, pairings, current, warnings } = self;
         let Opened { flash, boot, reboot_arg, .. } = opened;
         if let Running::Revision(id) = &boot.running {
             log.keep(id);
@@ -169,6 +244,7 @@ impl Ready {
         }
         let (tell, messages) = bounded(QUEUE);
         let tasks = Rc::new(LocalExecutor::new());
+        guard.watch(&tasks);
         watch_signals(&tasks, tell.clone()).map_err(|error| format!("signals cannot be watched: {error}"))?;
         let wrong = |error: std::io::Error| format!("no thread: {error}");
         let updater = Updater::start(settings.limits, flash, Arc::clone(&trace), tell.clone()).map_err(wrong)?;
@@ -190,7 +266,7 @@ impl Ready {
             settings,
             clock,
             trace,
-            log,
+            log: Rc::clone(&log),
             updater,
             store,
             mounts,
@@ -203,6 +279,14 @@ impl Ready {
             warnings,
         };
         let (ending, trial) = smol::block_on(tasks.run(Core::new(parts).run(boot, messages)));
+        // With the tasks go the logs that they have open.
+        drop(tasks);
+        if let Some(storage) = mounted {
+            log.let_go();
+            if let Err(errno) = storage::rest(&storage) {
+                log.warn("storage", &format_args!("not at rest, the next boot replays its journal: {errno}"));
+            }
+        }
         Ok((ending, reboot_arg(trial)))
     }
 }

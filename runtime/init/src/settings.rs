@@ -9,6 +9,10 @@
 //!     commit_delay=25                 seconds for which the goals of a trial must hold
 //!     attempts=3                      boots of a trial
 //!     endpoint=0.0.0.0:12368          where `pvr` is served; on any address but a loopback, to who is paired
+//!     storage=PARTLABEL=storage       what PID 1 mounts at /storage: also LABEL=, UUID=, a path; unset: it is there
+//!     storage_wait=30                 seconds until it must have appeared
+//!     watchdog=60                     seconds, or off; unset: 60 where PID 1 mounts the storage, else off
+//!     trace=/dev/ttyS1                where what the device does is written for a test to read; unset: nowhere
 //!   /etc/cairn/trust/*.pem            certificates and public keys
 //! ```
 //!
@@ -17,10 +21,13 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use formats::compatible::Fit;
 use formats::verify::Mode;
+use metal::place::Place;
 use statemachine::limits::Limits;
 
 /// Where the file lies in the initramfs.
@@ -31,6 +38,12 @@ pub const TRUST: &str = "/etc/cairn/trust";
 
 /// Where the endpoint listens if nobody says otherwise: nobody from outside reaches it.
 const ENDPOINT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 12_368);
+
+/// How long a storage may take to appear if nobody says otherwise: a slow USB bridge needs ten seconds.
+const STORAGE_WAIT: Duration = Duration::from_secs(30);
+
+/// The time of the watchdog if nobody says otherwise. Longer than any single step of a boot may take.
+const WATCHDOG: Option<NonZeroU16> = NonZeroU16::new(60);
 
 /// The longest file that is read.
 const FILE_MAX: usize = 16 * 1024;
@@ -46,6 +59,14 @@ pub struct Settings {
     pub commit_delay: Duration,
     /// Where the endpoint for `pvr` listens. Who reaches it on a loopback address needs no pairing.
     pub endpoint: SocketAddr,
+    /// What PID 1 mounts as the storage. `None`: whoever started it has mounted one, and the machine is not ours.
+    pub storage: Option<Place>,
+    /// How long it may take to appear.
+    pub storage_wait: Duration,
+    /// The time of the watchdog, in seconds.
+    pub watchdog: Option<NonZeroU16>,
+    /// The device node, as a serial line, that the [trace](crate::trace) is written to.
+    pub trace: Option<PathBuf>,
     /// Bounds of attempts.
     pub limits: Limits,
     /// The words of the firmware.
@@ -78,14 +99,16 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// What the firmware says: the arguments of PID 1; without any, the kernel's command line. Empty where that cannot be
-/// read either.
+/// What the firmware says: the arguments of PID 1 if they are words of ours, else the kernel's command line. Empty where
+/// that cannot be read either.
+///
+/// A kernel gives PID 1 every word that it does not know itself, but none with a dot in its name.
 #[must_use]
 pub fn words(arguments: &[String]) -> String {
-    if arguments.is_empty() {
-        std::fs::read_to_string("/proc/cmdline").unwrap_or_default()
-    } else {
+    if arguments.iter().any(|word| word.starts_with("cairn.")) {
         arguments.join(" ")
+    } else {
+        std::fs::read_to_string("/proc/cmdline").unwrap_or_default().trim_end().to_owned()
     }
 }
 
@@ -108,6 +131,7 @@ impl Settings {
         let mut commit_delay = Duration::from_secs(25);
         let mut limits = Limits::FIELD;
         let mut endpoint = ENDPOINT;
+        let (mut storage, mut storage_wait, mut watchdog, mut trace) = (None, STORAGE_WAIT, None, None);
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -126,6 +150,19 @@ impl Settings {
                 "endpoint" => {
                     endpoint = value.parse().ok().filter(|at: &SocketAddr| at.port() != 0).ok_or_else(wrong)?;
                 }
+                "storage" => storage = Some(Place::parse(value).ok_or_else(wrong)?),
+                "storage_wait" => {
+                    storage_wait = Duration::from_secs(value.parse::<u16>().map_err(|_| wrong())?.into());
+                }
+                "trace" => {
+                    trace = Some(value)
+                        .filter(|path| path.starts_with("/dev/"))
+                        .map(PathBuf::from)
+                        .ok_or_else(wrong)
+                        .map(Some)?
+                }
+                "watchdog" if value == "off" => watchdog = Some(None),
+                "watchdog" => watchdog = Some(Some(value.parse().map_err(|_| wrong())?)),
                 _ => return Err(SettingsError::Key(number, key.to_owned())),
             }
         }
@@ -133,7 +170,9 @@ impl Settings {
         let product = product.ok_or(SettingsError::Missing("line"))?;
         let fit = format!("{board}/{product}");
         let fit = Fit::parse(&fit).ok_or_else(|| SettingsError::File(format!("{fit:?} is no name of a product")))?;
-        Ok(Self { fit, signatures, commit_delay, endpoint, limits, words })
+        // A machine that is not ours has a watchdog that is not ours.
+        let watchdog = watchdog.unwrap_or(if storage.is_some() { WATCHDOG } else { None });
+        Ok(Self { fit, signatures, commit_delay, endpoint, storage, storage_wait, watchdog, trace, limits, words })
     }
 
     /// Whether a word stands on the command line.
@@ -178,6 +217,30 @@ mod tests {
         for wrong in ["", "0.0.0.0", "localhost:12368", "10.0.0.5:0", ":12368", "*:12368"] {
             assert!(matches!(parse(wrong), Err(SettingsError::Line(3, _))), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_machine_of_ours_has_a_storage_to_find_and_a_watchdog() {
+        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new());
+        let host = parse("").unwrap();
+        assert_eq!((host.storage, host.watchdog), (None, None));
+        let metal = parse("storage=PARTLABEL=storage\nstorage_wait=5").unwrap();
+        assert_eq!(metal.storage, Some(Place::PartLabel("storage".into())));
+        assert_eq!((metal.storage_wait, metal.watchdog), (Duration::from_secs(5), WATCHDOG));
+        assert_eq!(parse("watchdog=off\nstorage=/dev/sda1").unwrap().watchdog, None);
+        assert_eq!(parse("watchdog=15").unwrap().watchdog, NonZeroU16::new(15));
+        assert_eq!(parse("trace=/dev/ttyS1").unwrap().trace, Some("/dev/ttyS1".into()));
+        for wrong in ["trace=ttyS1", "storage=", "storage=PARTUUID=1", "storage_wait=soon", "watchdog=0", "watchdog=on"]
+        {
+            assert!(matches!(parse(wrong), Err(SettingsError::Line(3, _))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_not_ours_do_not_hide_the_command_line() {
+        let from = |list: &[&str]| words(&list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(from(&["cairn.role=trial", "quiet"]), "cairn.role=trial quiet");
+        assert_eq!(from(&["splash"]), from(&[]));
     }
 
     #[test]

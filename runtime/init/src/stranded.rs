@@ -19,8 +19,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, wait};
 use statemachine::boot::TrialKind;
 
-use crate::boards;
+use crate::boards::{self, AnyBoard};
 use crate::core::Ending;
+use crate::guard::Guard;
 use crate::settings::Settings;
 use crate::voice::Voice;
 
@@ -56,9 +57,9 @@ impl Firmware {
 
     /// What the board says of them.
     #[must_use]
-    pub fn of_board(settings: &Settings) -> Self {
+    pub fn of_board(boards: &[AnyBoard], settings: &Settings) -> Self {
         let known = Self::from_words(&settings.words);
-        match boards::facts(settings) {
+        match boards::facts(boards, settings) {
             Some((kind, role)) => Self { role: role.or(known.role), kind: Some(kind), ..known },
             None => known,
         }
@@ -83,18 +84,18 @@ impl Firmware {
 }
 
 /// Comes back when the boot is to be ended, and says how.
-pub fn wait_for_end(firmware: Firmware, log: &Voice, why: &str) -> Ending {
+pub fn wait_for_end(firmware: Firmware, log: &Voice, guard: &Guard, why: &str) -> Ending {
     match firmware.fate() {
         Fate::Spend => {
             log.error("boot", &format_args!("this boot is spent: {why}"));
             std::thread::sleep(PAUSE);
             Ending::Restart
         }
-        Fate::Stay => stay(log, why),
+        Fate::Stay => stay(log, guard, why),
     }
 }
 
-fn stay(log: &Voice, why: &str) -> Ending {
+fn stay(log: &Voice, guard: &Guard, why: &str) -> Ending {
     let say = || log.error("boot", &format_args!("nothing can run, and another boot would not help: {why}"));
     say();
     log.error("boot", &"this device stays up until it is told to reboot: Ctrl-Alt-Del, or SIGINT to PID 1");
@@ -103,7 +104,9 @@ fn stay(log: &Voice, why: &str) -> Ending {
     loop {
         // Orphans come to PID 1 even now.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-        let left = AGAIN.saturating_sub(said.elapsed());
+        // Standing still is what this boot is for now, and no reason to end it.
+        guard.feed();
+        let left = AGAIN.saturating_sub(said.elapsed()).min(guard.period());
         match &told {
             Ok(told) => {
                 let within = Timespec::try_from(left).ok();

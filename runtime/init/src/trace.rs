@@ -1,6 +1,7 @@
 //! What a device does, as one JSON object a line, for tests, demonstrations and replays.
 //!
 //! ```text
+//!   {"event":"booted","t":3,"role":"trial","mark":false}
 //!   {"event":"state","t":812,"state":"Fetching","phase":"pending","revision":"locals/a","fact":"0a…"}
 //!   {"event":"proposed","t":812,"revision":"locals/a","by":"in-place"}
 //!   {"event":"refused","t":…,"revision":"locals/b","why":"condemned"}
@@ -11,8 +12,10 @@
 //! ```
 //!
 //! `t` is milliseconds since PID 1 began. `fact` is the event that the update machine took (postcard, in hex): all of
-//! them in order are the whole run, so that it can be replayed as a path of the model. Where no descriptor was given
-//! (`cairn.trace=FD`) nothing is written, and nothing waits for a reader: a line that does not fit is lost and counted.
+//! them in order are the whole run, so that it can be replayed as a path of the model. Without a place for them
+//! (`cairn.trace=FD` on the command line, `trace=NODE` in the settings) nothing is written. Nothing waits for the reader of
+//! a pipe: a line that does not fit is lost and counted. A serial line is waited for, so that whatever a device has done is
+//! told before it does more, and no end takes that back.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -21,6 +24,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use formats::json::Json;
+use rustix::termios::tcdrain;
 use statemachine::container::Status;
 use statemachine::journal::{Reason, Record, Transition};
 use statemachine::update::{Effect, Event, Machine, Pending, Phase, Refusal, State};
@@ -31,6 +35,8 @@ use crate::clock::Clock;
 pub struct Trace {
     clock: Clock,
     sink: Option<Mutex<File>>,
+    /// Each line is sent before anything else happens.
+    drains: bool,
     lost: AtomicU64,
 }
 
@@ -38,7 +44,13 @@ impl Trace {
     /// Writes to a pipe, which should not block, or nowhere.
     #[must_use]
     pub fn new(clock: Clock, sink: Option<File>) -> Self {
-        Self { clock, sink: sink.map(Mutex::new), lost: AtomicU64::new(0) }
+        Self { clock, sink: sink.map(Mutex::new), drains: false, lost: AtomicU64::new(0) }
+    }
+
+    /// Writes to a serial line.
+    #[must_use]
+    pub fn on_line(clock: Clock, line: File) -> Self {
+        Self { drains: true, ..Self::new(clock, Some(line)) }
     }
 
     /// Writes one event.
@@ -46,7 +58,12 @@ impl Trace {
         let Some(sink) = &self.sink else { return };
         let json = members(Json::object().with("event", event).with("t", self.clock.now().0));
         let line = format!("{}\n", json.compact());
-        let written = sink.lock().is_ok_and(|mut sink| sink.write_all(line.as_bytes()).is_ok());
+        let written = sink.lock().is_ok_and(|mut sink| {
+            let written = sink.write_all(line.as_bytes()).is_ok();
+            // One that cannot wait is no serial line, and has sent what it was given.
+            let _ = self.drains.then(|| tcdrain(&*sink));
+            written
+        });
         if !written {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }

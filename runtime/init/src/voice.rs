@@ -30,6 +30,11 @@ impl Voice {
         self.device.borrow_mut().keep(&self.dir, revision, limit_in(&self.dir));
     }
 
+    /// From now on lines are for the console only.
+    pub fn let_go(&self) {
+        self.device.borrow_mut().let_go();
+    }
+
     /// What happens.
     pub fn info(&self, source: &str, text: &dyn Display) {
         self.line(Level::Info, source, text);

@@ -1,0 +1,193 @@
+//! Where the boot cells and the journal of a board lie on this device.
+//!
+//! | | on a disk of ours | in a directory |
+//! |---|---|---|
+//! | a cell | the raw partition of its role, else a preallocated file in the firmware's FAT | `STORAGE/boot/` |
+//! | the journal | the raw partition `journal`: the first pages of both halves | `STORAGE/boot/journal.a`, `.b` |
+//! | the barrier | the file system of the storage | the same |
+//!
+//! Which of them is a matter of the board's layout alone. The firmware's file system is never mounted: see [`metal::fat`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use board_host::{BOOT_DIRECTORY, JOURNAL};
+use boards_api::board::{Board, Content, Layout, Media, Role};
+use boards_api::media::Sectors as _;
+use media::directory::Directory;
+use metal::disks::Device;
+use metal::fat;
+use metal::partitions::Partitions;
+use metal::window::Window;
+use store::file::FileSectors;
+use store::nor::PAGE;
+
+/// Bytes of each half of a journal's partition that are used, at most. Sixteen pages wear evenly, and a region that has
+/// to be erased as a whole, sector by sector, is erased in a moment.
+const REGION_MAX: u64 = 16 * PAGE as u64;
+
+/// Sectors of a partition or file, or of a part of one.
+pub(super) type Part = Window<FileSectors>;
+
+/// The media of one device.
+pub struct OnDevice {
+    storage: PathBuf,
+    layout: Layout,
+    /// Files in the firmware's FAT that stand for partitions: [`Board::PREALLOCATED`](boards_api::Board::PREALLOCATED).
+    preallocated: &'static [(Role, &'static str)],
+    /// On a disk of ours, the partitions beside the storage.
+    partitions: Option<Partitions>,
+    /// Why a medium was not opened.
+    pub(super) failed: Option<String>,
+}
+
+impl OnDevice {
+    pub(super) fn of<B: Board>(storage: PathBuf, partitions: Option<Partitions>) -> Self {
+        Self { storage, layout: B::LAYOUT, preallocated: B::PREALLOCATED, partitions, failed: None }
+    }
+
+    /// The two regions of the journal.
+    pub(super) fn journal(&self) -> Result<[Part; 2], String> {
+        let Some(device) = self.raw(Role::Journal)? else {
+            return Ok([self.region(JOURNAL[0])?, self.region(JOURNAL[1])?]);
+        };
+        let half = |index: u64| {
+            let sectors = open(&device.node)?;
+            // From a whole page on: what the kernel writes at once is never shared by both.
+            let size = sectors.size() / 2 / PAGE as u64 * PAGE as u64;
+            Window::new(sectors, index * size, size.min(REGION_MAX)).map_err(|error| about(&device.node, &error))
+        };
+        Ok([half(0)?, half(1)?])
+    }
+
+    /// A directory of the file system that the firmware reads kernels from.
+    pub(super) fn barrier(&self) -> Result<Directory, String> {
+        let directory = if self.partitions.is_some() { self.storage.clone() } else { self.boot() };
+        Directory::open(&directory).map_err(|error| error.to_string())
+    }
+
+    fn boot(&self) -> PathBuf {
+        self.storage.join(BOOT_DIRECTORY)
+    }
+
+    fn region(&self, name: &str) -> Result<Part, String> {
+        let path = self.boot().join(name);
+        Window::whole(open(&path)?).map_err(|error| about(&path, &error))
+    }
+
+    /// The raw partition of a role, if the board has one.
+    fn raw(&self, role: Role) -> Result<Option<&Device>, String> {
+        match self.layout.partition(role) {
+            Some(partition) if partition.content == Content::Raw => self.partition(role),
+            _ => Ok(None),
+        }
+    }
+
+    fn partition(&self, role: Role) -> Result<Option<&Device>, String> {
+        let partitions = self.partitions.as_ref();
+        let partitions = partitions.ok_or("the board has partitions, and the settings do not say storage=")?;
+        partitions.role(role).map_err(|error| error.to_string())
+    }
+
+    fn cell(&self, role: Role) -> Result<Option<Part>, String> {
+        if let Some(device) = self.raw(role)? {
+            return Window::whole(open(&device.node)?).map(Some).map_err(|error| about(&device.node, &error));
+        }
+        let Some((_, name)) = self.preallocated.iter().find(|(of, _)| *of == role) else { return Ok(None) };
+        match self.layout.partition(Role::Firmware) {
+            Some(firmware) if firmware.content == Content::Fat => {}
+            _ => return Ok(None),
+        }
+        let Some(device) = self.partition(Role::Firmware)? else { return Ok(None) };
+        let mut sectors = open(&device.node)?;
+        let place = fat::locate(&mut sectors, name).map_err(|error| about(&device.node, &error))?;
+        Window::new(sectors, place.at, place.length.into())
+            .map(Some)
+            .map_err(|error| format!("{name} in {}: {error}", device.node.display()))
+    }
+}
+
+impl Media for OnDevice {
+    type Sectors = Part;
+    type Files = Directory;
+
+    fn sectors(&mut self, role: Role) -> Option<Part> {
+        match self.cell(role) {
+            Ok(part) => part,
+            Err(why) => {
+                self.failed = Some(why);
+                None
+            }
+        }
+    }
+
+    fn files(&mut self, _: Role) -> Option<Directory> {
+        Directory::open(&self.boot()).map_err(|error| self.failed = Some(error.to_string())).ok()
+    }
+}
+
+fn open(path: &Path) -> Result<FileSectors, String> {
+    FileSectors::open(path).map_err(|error| about(path, &error))
+}
+
+fn about(path: &Path, what: &dyn fmt::Display) -> String {
+    format!("{}: {what}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use board_qemu_arm64_uboot::QemuArm64Uboot;
+    use metal::disks;
+
+    use super::*;
+
+    const LAYOUT: Layout = QemuArm64Uboot::LAYOUT;
+
+    /// A disk whose partitions are files, so many bytes each.
+    fn disk(sizes: [u64; 6]) -> (tempfile::TempDir, OnDevice) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut devices = Vec::new();
+        for ((number, partition), size) in (1..).zip(LAYOUT.partitions).zip(sizes) {
+            let node = dir.path().join(partition.label);
+            std::fs::File::create(&node).unwrap().set_len(size).unwrap();
+            let part = disks::Part { disk: "sda".into(), number, label: Some(partition.label.into()) };
+            devices.push(Device { name: format!("sda{number}"), node, size, part: Some(part) });
+        }
+        let storage = devices[5].clone();
+        let partitions = Partitions::beside(&storage, LAYOUT, devices).unwrap();
+        let media = OnDevice::of::<QemuArm64Uboot>(dir.path().to_owned(), Some(partitions));
+        (dir, media)
+    }
+
+    #[test]
+    fn the_regions_of_a_journal_begin_at_the_halves_of_its_partition() {
+        let (_dir, media) = disk([512, 512, 512, 8 << 20, 512, 512]);
+        let [mut a, mut b] = media.journal().unwrap();
+        assert_eq!((a.size(), b.size()), (REGION_MAX, REGION_MAX));
+        a.write(0, &[1; 512]).unwrap();
+        b.write(0, &[2; 512]).unwrap();
+        let bytes = std::fs::read(&media.raw(Role::Journal).unwrap().unwrap().node).unwrap();
+        assert_eq!([bytes[0], bytes[4 << 20], bytes[512]], [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_small_journal_has_whole_pages_in_both_halves() {
+        let (_dir, media) = disk([512, 512, 512, 5 * PAGE as u64, 512, 512]);
+        assert!(media.journal().unwrap().iter().all(|region| region.size() == 2 * PAGE as u64));
+    }
+
+    #[test]
+    fn a_raw_cell_is_its_whole_partition() {
+        let (_dir, mut media) = disk([512, 8 << 20, 1024, 8192, 512, 512]);
+        assert_eq!(media.sectors(Role::Wanted).unwrap().size(), 8 << 20);
+        assert_eq!(media.sectors(Role::Spent).unwrap().size(), 1024);
+        assert!(media.sectors(Role::Recovery).is_none() && media.failed.is_none());
+    }
+
+    #[test]
+    fn a_board_with_partitions_needs_to_know_its_disk() {
+        let mut media = OnDevice::of::<QemuArm64Uboot>("/nowhere".into(), None);
+        assert!(media.sectors(Role::Wanted).is_none());
+        assert!(media.failed.is_some_and(|why| why.contains("storage=")));
+    }
+}

@@ -1,0 +1,84 @@
+//! The storage of a machine that is ours: found, and mounted at `/storage`.
+//!
+//! The kernel replays the journal of its file system by mounting it. One that cannot be mounted is an error with its
+//! name, and what becomes of the boot then is said in [`stranded`](crate::stranded): no file system is repaired here.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use metal::disks::{Device, Roots};
+use metal::place::{self, Place, PlaceError};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount, mount_remount};
+
+/// What it is formatted as.
+const KIND: &str = "ext4";
+
+/// After an error of the medium nothing more is written, so that what was good stays so.
+const OPTIONS: &std::ffi::CStr = c"errors=remount-ro";
+
+/// Why there is no storage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StorageError {
+    /// It was not found.
+    Place(PlaceError),
+    /// The directory to mount it on cannot be made.
+    Directory(std::io::ErrorKind),
+    /// It was found and cannot be mounted.
+    Mount {
+        /// What was found.
+        device: String,
+        /// What the kernel says.
+        errno: Errno,
+    },
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Place(error) => write!(f, "no storage: {error}"),
+            Self::Directory(kind) => write!(f, "no directory to mount the storage on: {kind}"),
+            Self::Mount { device, errno } => {
+                write!(f, "the storage {device} cannot be mounted as {KIND}: {errno}")?;
+                match *errno {
+                    Errno::INVAL => f.write_str("; it holds none, or its superblock does not fit its partition"),
+                    Errno::NODEV => f.write_str("; this kernel does not know it, is a module missing?"),
+                    _ if *errno == DAMAGED => f.write_str("; it is damaged, and e2fsck has to mend it"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+/// `EUCLEAN`, with which ext4 refuses what it finds corrupted; it is called so since it was made for that.
+const DAMAGED: Errno = Errno::UCLEAN;
+
+/// Makes the file system whole on its medium, so that the next boot has nothing to replay. Nothing can be written after
+/// that.
+///
+/// # Errors
+/// Something is still open for writing (`EBUSY`). Nothing is lost by that: the next boot replays.
+pub fn rest(on: &Path) -> Result<(), Errno> {
+    mount_remount(on, MountFlags::RDONLY | MountFlags::NOATIME, "")
+}
+
+/// Waits for the storage and mounts it. `pause` waits for as long as it is told.
+///
+/// # Errors
+/// [`StorageError`]
+pub fn take(
+    wanted: &Place,
+    limit: Duration,
+    on: &Path,
+    pause: &mut dyn FnMut(Duration),
+) -> Result<Device, StorageError> {
+    let device = place::find(&Roots::of_machine(), wanted, limit, pause).map_err(StorageError::Place)?;
+    std::fs::create_dir_all(on).map_err(|error| StorageError::Directory(error.kind()))?;
+    mount(&device.node, on, KIND, MountFlags::NOATIME, OPTIONS)
+        .map_err(|errno| StorageError::Mount { device: device.to_string(), errno })?;
+    Ok(device)
+}
