@@ -73,6 +73,7 @@ pub enum Because<'a> {
 
 /// The answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Decision<'a> {
     /// Through the bootloader; with the first reason, in the order of paths.
     Reboot(Because<'a>),
@@ -82,6 +83,7 @@ pub enum Decision<'a> {
 
 /// A transition that needs no reboot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct InPlace<'a> {
     old: &'a [Row<'a>],
     new: &'a [Row<'a>],
