@@ -55,9 +55,13 @@ impl Disk {
         Self { access: Access::Served, ..Self::of(socket) }
     }
 
+    pub(crate) fn is_served(&self) -> bool {
+        self.access == Access::Served
+    }
+
     /// Bytes of the image, where that is known before the machine starts.
     pub(crate) fn length(&self) -> Result<Option<u64>> {
-        let known = self.access != Access::Served;
+        let known = !self.is_served();
         known
             .then(|| fs::metadata(&self.image).map_err(Error::file("read", &self.image)))
             .transpose()
@@ -89,7 +93,7 @@ impl Disk {
     /// The value of `-drive`, without its `if=` and `id=`.
     pub(crate) fn drive(&self) -> Result<String> {
         let (image, read_only) = (escaped(&self.image), if self.access == Access::Read { ",readonly=on" } else { "" });
-        if self.access == Access::Served {
+        if self.is_served() {
             // The log is with whoever serves it.
             return Ok(format!("driver=nbd,server.type=unix,server.path={image}"));
         }

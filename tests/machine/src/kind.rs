@@ -102,11 +102,16 @@ impl Kind {
     }
 
     /// The device of a disk on the drive `id`; `None` where the drive itself is the card in the only reader.
-    pub(crate) fn disk_device(self, id: &str, first: bool) -> Option<String> {
+    ///
+    /// One that is `served` is a virtio disk everywhere: QEMU's NVMe (7.2) does not pass on that a write must be on the
+    /// medium when it is answered, so whoever serves it would believe that a journal's commit may be lost.
+    pub(crate) fn disk_device(self, id: &str, first: bool, served: bool) -> Option<String> {
         let order = if first { ",bootindex=0" } else { "" };
         match self {
-            Self::X86_64Uefi | Self::X86_64Direct => Some(format!("nvme,drive={id},serial={id}{order}")),
-            Self::Arm64UBoot | Self::Arm64Direct => Some(format!("virtio-blk-pci,drive={id},serial={id}{order}")),
+            Self::X86_64Uefi | Self::X86_64Direct if !served => Some(format!("nvme,drive={id},serial={id}{order}")),
+            Self::X86_64Uefi | Self::X86_64Direct | Self::Arm64UBoot | Self::Arm64Direct => {
+                Some(format!("virtio-blk-pci,drive={id},serial={id}{order}"))
+            }
             Self::OrangePiPc => None,
         }
     }

@@ -187,7 +187,7 @@ impl Machine {
         let mut arguments = Vec::new();
         for (number, disk) in self.disks.iter().enumerate() {
             let (id, drive) = (format!("disk{number}"), disk.drive()?);
-            let device = self.kind.disk_device(&id, number == 0);
+            let device = self.kind.disk_device(&id, number == 0, disk.is_served());
             let interface = if device.is_some() { "none" } else { "sd" };
             arguments.extend(["-drive".to_owned(), format!("if={interface},id={id},{drive}")]);
             arguments.extend(device.into_iter().flat_map(|device| ["-device".to_owned(), device]));
