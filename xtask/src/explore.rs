@@ -25,6 +25,9 @@ impl Explorer {
     pub(crate) const FOLLOW: Self = Self { package: "cairn-tests-model", verb: Some("replay"), optimised: false };
     pub(crate) const POWERCUT: Self = Self { package: "cairn-tests-powercut", verb: None, optimised: true };
     pub(crate) const FUZZ: Self = Self { package: "cairn-tests-fuzz", verb: None, optimised: true };
+    pub(crate) const DISKCUTS: Self = Self { package: "cairn-tests-diskcuts", verb: None, optimised: true };
+    /// It waits for QEMU, whatever it is built as.
+    pub(crate) const CONFORMANCE: Self = Self { package: "cairn-tests-conformance", verb: None, optimised: false };
 
     /// The cargo command that runs it.
     pub(crate) fn command<S: AsRef<str>>(self, args: &[S]) -> Command {

@@ -29,6 +29,8 @@ enum Proof {
     File(&'static [&'static str]),
     /// A program of a package that is unpacked and not installed ([`packages`]), by its path in there.
     Unpacked(&'static str),
+    /// The same of another architecture, as the distribution calls it.
+    Foreign(&'static str, &'static str),
 }
 
 const NEEDS: &[Need] = &[
@@ -66,6 +68,17 @@ const NEEDS: &[Need] = &[
         why: "the same, of the third kind; and reads them without replaying their journal (tests/unreplayed)",
     },
     Need {
+        package: "cpio",
+        proof: Proof::Unpacked("bin/cpio"),
+        why: "lists an initramfs of ours, in the tests of `bsp`",
+    },
+    Need {
+        package: "dosfstools",
+        proof: Proof::Program("mkfs.vfat"),
+        why: "the FATs of an image (`image`), and those that the reader of `runtime/metal` is tested with",
+    },
+    Need { package: "mtools", proof: Proof::Program("mcopy"), why: "files in them, without mounting" },
+    Need {
         package: "nginx",
         proof: Proof::Unpacked("usr/sbin/nginx"),
         why: "the app of `run`: an OCI image is made of it, it never runs on this machine",
@@ -83,6 +96,47 @@ const NEEDS: &[Need] = &[
         package: "docker-registry",
         proof: Proof::Unpacked("usr/bin/docker-registry"),
         why: "serves the images of `run` on loopback, while it runs",
+    },
+    Need {
+        package: "qemu-system-x86",
+        proof: Proof::Program("qemu-system-x86_64"),
+        why: "the machines that x86 boards run on (tests/machine)",
+    },
+    Need {
+        package: "qemu-system-arm",
+        proof: Proof::Program("qemu-system-aarch64"),
+        why: "the machines that Arm boards run on",
+    },
+    Need {
+        package: "ovmf",
+        proof: Proof::Unpacked("usr/share/OVMF/OVMF_CODE_4M.fd"),
+        why: "their firmware: UEFI for a PC",
+    },
+    Need {
+        package: "u-boot-qemu",
+        proof: Proof::Unpacked("usr/lib/u-boot/qemu_arm64/u-boot.bin"),
+        why: "the same: U-Boot for Arm64",
+    },
+    Need {
+        package: "u-boot-sunxi",
+        proof: Proof::Foreign("armhf", "usr/lib/u-boot/orangepi_plus/u-boot-sunxi-with-spl.bin"),
+        why: "the same: first stage and U-Boot for the Orange Pi",
+    },
+    Need { package: "u-boot-tools", proof: Proof::Program("mkimage"), why: "makes `boot.scr` of a boot script" },
+    Need {
+        package: "libubootenv-tool",
+        proof: Proof::Program("fw_printenv"),
+        why: "reads the boot cells of U-Boot boards as people will (boards/generic-uboot-ab)",
+    },
+    Need {
+        package: "grub-efi-amd64-bin",
+        proof: Proof::Unpacked("usr/lib/grub/x86_64-efi/moddep.lst"),
+        why: "GRUB for UEFI, in parts that `image` puts together",
+    },
+    Need {
+        package: "fdisk",
+        proof: Proof::Program("sfdisk"),
+        why: "partitions the disks of tests/conformance, and looks at the tables that `image` writes",
     },
 ];
 
@@ -116,6 +170,12 @@ pub(crate) fn ensure(out: Out) -> Result<()> {
         cargo::must(&mut command, out)
     };
     apt(&["update"])?;
+    for need in &wanted {
+        if let Proof::Foreign(arch, _) = need.proof {
+            packages::fetch(arch, &[need.package], out)?;
+        }
+    }
+    let wanted: Vec<_> = wanted.into_iter().filter(|need| !matches!(need.proof, Proof::Foreign(..))).collect();
     let (unpacked, installed): (Vec<&Need>, Vec<&Need>) =
         wanted.iter().partition(|need| matches!(need.proof, Proof::Unpacked(_)));
     let packages = |needs: &[&Need]| needs.iter().map(|need| need.package).collect::<Vec<_>>();
@@ -136,6 +196,7 @@ fn missing() -> Vec<&'static Need> {
         Proof::Program(name) => found(name),
         Proof::File(names) => names.iter().any(|name| Path::new(name).exists()),
         Proof::Unpacked(path) => packages::program(need.package, path).is_some(),
+        Proof::Foreign(arch, path) => packages::program(&format!("{arch}/{}", need.package), path).is_some(),
     };
     NEEDS.iter().filter(|need| !there(need)).collect()
 }

@@ -1,6 +1,6 @@
 //! Lines for people: where they go, and colour only where a terminal shows it.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::Stdio;
 
 /// Where lines for people go. `Stderr` once `--json` has taken standard output.
@@ -17,6 +17,15 @@ impl Out {
             Self::Stdout => println!("{}", text.as_ref()),
             Self::Stderr => eprintln!("{}", text.as_ref()),
         }
+    }
+
+    /// Bytes as they are, at once: what a console says.
+    pub(crate) fn bytes(self, bytes: &[u8]) {
+        // Nobody looks any more: what is shown goes on without them.
+        let _ = match self {
+            Self::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+            Self::Stderr => io::stderr().write_all(bytes),
+        };
     }
 
     /// The same place, for what a child prints.

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::explore::Explorer;
 use crate::lane::{Lane, Told};
 use crate::term::{Out, bold, green, red};
-use crate::{Json, cargo, nostd, run, setup, tidy};
+use crate::{Json, cargo, flash, nostd, pick_nostd, porting, run, setup, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -65,12 +65,17 @@ const STAGES: &[Stage] = &[
     Stage::check("unit tests", true, unit_tests),
     Stage::check("doc tests", false, doc_tests),
     Stage::check("no std", false, nostd::check),
+    Stage::check("bare metal", false, pick_nostd::check),
     Stage::check("model", false, |out| must(Explorer::MODEL.command::<&str>(&[]), out)),
     Stage::check("mutants", false, |out| must(Explorer::MUTANTS.command::<&str>(&[]), out)),
     Stage::check("replay", false, replay),
     Stage::check("power cuts", false, |out| must(Explorer::POWERCUT.command::<&str>(&[]), out)),
     // A moment for each target: a fault that takes longer to be found is looked for by hand, with `cargo xtask fuzz`.
     Stage::check("fuzz", false, |out| must(Explorer::FUZZ.command(&["--seconds", "2"]), out)),
+    Stage::check("flash", false, flash::stage::check),
+    Stage::check("porting", false, porting::check),
+    Stage::check("conformance", false, |out| must(Explorer::CONFORMANCE.command::<&str>(&[]), out)),
+    Stage::check("boards", false, run::board::check),
     Stage::check("tidy", false, |out| tidy::check(out, tidy::Depth::Full)),
     Stage::check("tidy (sources)", true, |out| tidy::check(out, tidy::Depth::Sources)),
 ];
@@ -143,9 +148,12 @@ fn select(options: &Options) -> Result<Vec<Stage>> {
     Ok(stages.into_iter().filter(|stage| options.only.contains(&stage.word())).collect())
 }
 
-/// The whole tidy contains the quick one.
+/// What runs only when it is named: the whole tidy contains the quick one, and the stories of boards take as long as all
+/// other stages together.
+const NAMED: &[&str] = &["tidy (sources)", "boards"];
+
 fn is_due(stage: &Stage, fast: bool) -> bool {
-    if fast { stage.fast } else { stage.name != "tidy (sources)" }
+    if fast { stage.fast } else { !NAMED.contains(&stage.name.as_ref()) }
 }
 
 fn once(stage: Stage, out: Out) -> Outcome {

@@ -14,7 +14,7 @@ use super::story::Story;
 use super::tools::{Tools, quiet};
 
 /// The port of the endpoint inside of the device.
-const ENDPOINT: u16 = 12368;
+pub(super) const ENDPOINT: u16 = 12368;
 
 /// The port of the web server inside of the device.
 const WEB: u16 = 80;
@@ -34,24 +34,26 @@ newest=$(ls -t "$logs"/*/"$1"/console.log "$logs"/*/*/"$1"/console.log 2> /dev/n
 tail -n 1 "$newest"
 "#;
 
-const REVISION: &str = r#"sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | grep .
+pub(super) const REVISION: &str = r#"sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | grep .
 "#;
 
-const STEPS: &str = r#"grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/' | sort
+pub(super) const STEPS: &str = r#"grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/' | sort
 "#;
 
 const HELPER: &str = r"sed -n 's/^helper *front *\([0-9][0-9]*\) .*/\1/p' | grep .
 ";
 
-const APP: &str = r#"set -e
+pub(super) const APP: &str = r#"set -e
 name=$1; shift
 pvr app add "$name" --from "oci:$IMAGES/library-shell-latest" --group app "$@"
 mkdir -p "_config/$name"
 cat > "_config/$name/app"
 "#;
 
-const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
+pub(super) const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
 "#;
+
+pub(super) const FETCH: &str = "exec timeout 10 busybox wget -q -Y off -O - \"$@\"\n";
 
 pub(crate) struct Device {
     host: PathBuf,
@@ -143,13 +145,15 @@ impl Device {
             ("steps", format!("pvcontrol --json steps ls | {STEPS}")),
             ("app", APP.to_owned()),
             ("beats", BEATS.to_owned()),
-            ("fetch", "exec timeout 10 busybox wget -q -Y off -O - \"$@\"\n".to_owned()),
+            ("fetch", FETCH.to_owned()),
         ];
-        for (name, text) in programs {
-            write_program(&bin.join(name), &format!("#!/bin/sh\n{text}"))?;
-        }
-        Ok(())
+        write_all(bin, &programs)
     }
+}
+
+/// Puts programs of the shell into a directory.
+pub(super) fn write_all(bin: &Path, programs: &[(&str, String)]) -> Result<()> {
+    programs.iter().try_for_each(|(name, text)| write_program(&bin.join(name), &format!("#!/bin/sh\n{text}")))
 }
 
 fn write_program(path: &Path, text: &str) -> Result<()> {

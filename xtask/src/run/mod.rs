@@ -9,15 +9,16 @@
 //! Promises: it needs no registry on the internet; what the device did is followed as a path of the model; it changes nothing on the machine outside of the target directory;
 //! what it has started ends with it, or with `--stop`.
 
+pub(crate) mod board;
 mod device;
-mod factory;
-mod image;
+pub(crate) mod factory;
+pub(crate) mod image;
 mod registry;
 mod scene;
 mod stage;
 mod story;
 mod stuck;
-mod tools;
+pub(crate) mod tools;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +33,7 @@ use self::device::{Device, quoted};
 use self::factory::Factory;
 use self::registry::Registry;
 use self::scene::Scene;
-use self::stage::Stage;
+use self::stage::{Stage, StandIn};
 use self::story::Story;
 use self::story::event::Event;
 use self::story::play::{self, World as _};
@@ -56,6 +57,12 @@ const IMAGE: &str = "nginx:stable-alpine";
 
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Tell it on a board under QEMU instead of on this machine
+    #[arg(long, value_name = "BOARD", value_parser = machine::BOARDS.map(|(name, _)| name), conflicts_with_all = ["image", "stop"])]
+    board: Option<String>,
+    /// Tell this story of tests/e2e/boards
+    #[arg(long, value_name = "NAME", requires = "board", default_value = board::FIRST)]
+    story: String,
     /// Print every event as a line of JSON, and stop the device at the end
     #[arg(long)]
     json: bool,
@@ -78,6 +85,10 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     }
     let show = if options.json { Show::Json } else { Show::Timeline(Out::Stdout) };
     setup::ensure(show.out())?;
+    if let Some(board) = &options.board {
+        board::tell(board, &options.story, show)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let name = if options.image.is_some() { ANY_IMAGE } else { "first-light" };
     let mut telling = Telling::begin(SCENE, name, options.image.as_deref(), show)?;
     telling.tell()?;
@@ -134,11 +145,12 @@ impl Telling {
     fn tell(&mut self) -> Result<()> {
         let booted = u64::try_from(self.start.elapsed().as_millis())?;
         self.device.start(&mut self.scene)?;
-        let mut stage = Stage::new(&self.scene, &self.device, self.start, booted, self.variables.clone())?;
+        let rig = StandIn::new(&self.device, booted);
+        let mut stage = Stage::new(&self.scene, rig, self.start, self.variables.clone())?;
         let told = play::play(&self.story, &mut stage, &mut self.show);
         let over = json!({ "story": self.story.title, "is": if told.is_ok() { "over" } else { "broken-off" } });
         self.show.event(&Event::new("story", stage.now(), over));
-        let told = told.and_then(|()| self.follow());
+        let told = told.and_then(|()| follow(&self.device.events, self.show.out()));
         if told.is_err() {
             let threads = self.scene.pid(device::NAME).map(stuck::threads_below).unwrap_or_default();
             std::fs::write(self.scene.path("logs/threads.txt"), threads)?;
@@ -146,18 +158,6 @@ impl Telling {
             self.show.out().line(format!("logs: {}, {}", logs[0].display(), logs[1].display()));
         }
         told
-    }
-
-    /// What the device did is a path of the model, or the story fails however it came out.
-    fn follow(&self) -> Result<()> {
-        let mut replay = Explorer::FOLLOW.command(&[self.device.events.to_string_lossy()]);
-        let output = replay.output().with_context(|| format!("cannot run `{}`", cargo::shown(&replay)))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            bail!("the run is no path of the model:\n{}{}", said, String::from_utf8_lossy(&output.stderr));
-        }
-        self.show.out().line(format!("\nfollowed as a path of the model: {}", said.trim()));
-        Ok(())
     }
 
     /// Leaves the device running. Says what runs, what to try, and how it ends.
@@ -177,6 +177,18 @@ impl Telling {
         out.line("\n  cargo xtask run --stop    # ends it");
         Ok(())
     }
+}
+
+/// What the device did is a path of the model, or the story fails however it came out.
+fn follow(events: &Path, out: Out) -> Result<()> {
+    let mut replay = Explorer::FOLLOW.command(&[events.to_string_lossy()]);
+    let output = replay.output().with_context(|| format!("cannot run `{}`", cargo::shown(&replay)))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!("the run is no path of the model:\n{}{}", said, String::from_utf8_lossy(&output.stderr));
+    }
+    out.line(format!("\nfollowed as a path of the model: {}", said.trim()));
+    Ok(())
 }
 
 /// The images, the factory state, the device, and the variables of scripts.

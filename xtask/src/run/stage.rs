@@ -1,4 +1,6 @@
 //! The world of a story: a scene, a device in it, and the variables of its scripts.
+//!
+//! A device is whatever can be watched and hit: one that a stand-in boots on this machine, or a board.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,11 +17,45 @@ use super::scene::{LOOK, Scene};
 use super::story::event::{Event, Log};
 use super::story::play::{Blow, Ended, World};
 
-pub(crate) struct Stage<'a> {
-    scene: &'a Scene,
+/// A device, as a story sees it.
+pub(crate) trait Rig {
+    /// Events since the last call.
+    fn news(&mut self) -> Result<Vec<Event>>;
+    /// Hits it.
+    fn strike(&mut self, blow: Blow) -> Result<()>;
+    /// Does what it does while time passes, if that needs us.
+    fn turn(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A device that a stand-in boots.
+pub(crate) struct StandIn<'a> {
     device: &'a Device,
-    start: Instant,
     log: Log,
+}
+
+impl<'a> StandIn<'a> {
+    /// `booted` is how many milliseconds after the run the stand-in began.
+    pub(crate) fn new(device: &'a Device, booted: u64) -> Self {
+        Self { device, log: Log::new(device.events.clone(), booted) }
+    }
+}
+
+impl Rig for StandIn<'_> {
+    fn news(&mut self) -> Result<Vec<Event>> {
+        self.log.news()
+    }
+
+    fn strike(&mut self, blow: Blow) -> Result<()> {
+        self.device.kill(blow == Blow::Cut)
+    }
+}
+
+pub(crate) struct Stage<'a, R> {
+    scene: &'a Scene,
+    rig: R,
+    start: Instant,
     variables: BTreeMap<String, String>,
     script: Option<Script>,
     scripts: u32,
@@ -31,22 +67,20 @@ struct Script {
     output: PathBuf,
 }
 
-impl<'a> Stage<'a> {
-    /// `start` is when the run began, `booted` how many milliseconds later the stand-in did.
-    pub(crate) fn new(
-        scene: &'a Scene,
-        device: &'a Device,
-        start: Instant,
-        booted: u64,
-        variables: BTreeMap<String, String>,
-    ) -> Result<Self> {
+impl<'a, R: Rig> Stage<'a, R> {
+    /// `start` is when the run began.
+    pub(crate) fn new(scene: &'a Scene, rig: R, start: Instant, variables: BTreeMap<String, String>) -> Result<Self> {
         scene.place("work")?;
-        let log = Log::new(device.events.clone(), booted);
-        Ok(Self { scene, device, start, log, variables, script: None, scripts: 0 })
+        Ok(Self { scene, rig, start, variables, script: None, scripts: 0 })
+    }
+
+    /// The device, when the story is over. A script that still runs ends.
+    pub(crate) fn into_rig(self) -> R {
+        self.rig
     }
 }
 
-impl World for Stage<'_> {
+impl<R: Rig> World for Stage<'_, R> {
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -77,17 +111,17 @@ impl World for Stage<'_> {
     }
 
     fn events(&mut self) -> Result<Vec<Event>> {
-        self.log.news()
+        self.rig.news()
     }
 
     fn strike(&mut self, blow: Blow) -> Result<()> {
-        self.device.kill(blow == Blow::Cut)
+        self.rig.strike(blow)
     }
 
     fn rest(&mut self) -> Result<()> {
         self.scene.go_on()?;
         std::thread::sleep(LOOK);
-        Ok(())
+        self.rig.turn()
     }
 }
 

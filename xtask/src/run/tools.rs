@@ -30,13 +30,13 @@ impl Tools {
         let built = cargo::target_directory()?.join("debug");
         Ok(Self { cairn, pvr: built.join("pvr"), host: built.join("cairn-host") })
     }
+}
 
-    /// `pvr` in a directory, with keys of this run and none of the person's.
-    pub(crate) fn pvr(&self, keys: &Path, dir: &Path) -> Command {
-        let mut command = Command::new(&self.pvr);
-        command.current_dir(dir).env("PVR_CONFIG_DIR", keys);
-        command
-    }
+/// The program `pvr` in a directory, with keys of this run and none of the person's.
+pub(crate) fn pvr(program: &Path, keys: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(dir).env("PVR_CONFIG_DIR", keys);
+    command
 }
 
 /// Runs a program that has nothing to say; what it says is in the error if it fails.

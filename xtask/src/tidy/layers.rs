@@ -4,7 +4,8 @@
 //! - inside `boards/`: `api` ← each board ← `all`, though they share a layer;
 //! - inside `tests/`: `sim` and `harness` ← the others, because what tests are made of is no test of its own;
 //! - any crate's *dev*-dependency on these two: its own tests may cut power or start containers, and nothing of them is
-//!   ever shipped.
+//!   ever shipped;
+//! - `boards/laws` is of that kind too: a board's own tests run the laws, and the laws run on `sim`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,8 @@ use super::{File, Finding};
 use crate::cargo::{Metadata, Package};
 
 /// What tests are made of.
-const FOR_TESTS: &[&str] = &["tests/sim", "tests/harness"];
+const FOR_TESTS: &[&str] = &["tests/sim", "tests/harness", LAWS];
+const LAWS: &str = "boards/laws";
 const MAP: &str = "ARCHITECTURE.md";
 
 /// A crate of ours as this rule sees it.
@@ -60,7 +62,7 @@ fn verdict(member: &Member, import: &Member, dev: bool) -> Option<String> {
     if to == "hub" {
         return Some("nothing imports the hub".into());
     }
-    if FOR_TESTS.contains(&to) && (dev || from.starts_with("tests/")) {
+    if FOR_TESTS.contains(&to) && (dev || from.starts_with("tests/") || from == LAWS) {
         return None;
     }
     if let Some((_, rooms)) = NARROW.iter().find(|(room, _)| *room == from)
@@ -131,6 +133,10 @@ mod tests {
             assert!(allows(("tests/powercut", 5), (room, 5), false));
             assert!(!allows(("runtime/store", 3), (room, 5), false));
         }
+        assert!(allows(("boards/host", 2), (LAWS, 5), true));
+        assert!(allows((LAWS, 5), ("tests/sim", 5), false));
+        assert!(!allows(("boards/host", 2), (LAWS, 5), false));
+        assert!(!allows(("boards/all", 3), (LAWS, 5), false));
         assert!(!allows(("runtime/store", 3), ("tests/unreplayed", 5), true));
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Finding;
-use super::lists::{BANNED, DEVICE_ROOTS, LICENCE_FILES, LICENCES, OUR_LICENCE};
+use super::lists::{BANNED, DEVICE_ROOTS, LICENCE_FILES, LICENCES, OUR_LICENCE, SHIPPED, TOOLS};
 use crate::cargo::{self, Metadata, Node, Package};
 
 pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
@@ -19,7 +19,7 @@ pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
             findings.push(Finding::file(*file, "does not exist"));
         }
     }
-    findings.extend(check_device(metadata));
+    findings.extend(check_shipped(metadata));
     findings
 }
 
@@ -33,6 +33,7 @@ fn check_foreign(package: &Package) -> Option<Finding> {
     let Package { name, version, .. } = package;
     let wrong = match package.license.as_deref().map(|text| (text, is_allowed(text))) {
         Some((_, Some(true))) => return None,
+        Some((text, Some(false))) if TOOLS.contains(&(name.as_str(), text)) => return None,
         Some((text, Some(false))) => format!("{name} {version} is under {text}, which lists.rs does not allow"),
         Some((text, None)) => format!("{name} {version} has a licence that is no SPDX expression: {text}"),
         None => format!("{name} {version} states no licence"),
@@ -81,23 +82,30 @@ fn one(tokens: &mut Tokens<'_>) -> Option<bool> {
     }
 }
 
-/// Walks from each device crate through what is linked, and names the path to what must not be there.
-fn check_device(metadata: &Metadata) -> Vec<Finding> {
+/// Walks from each shipped crate through what is linked, and names the path to what must not be there.
+fn check_shipped(metadata: &Metadata) -> Vec<Finding> {
     let nodes: BTreeMap<_, _> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
     let names: BTreeMap<_, _> = metadata.packages.iter().map(|package| (package.id.as_str(), package)).collect();
     let name = |id: &str| names.get(id).map_or_else(|| id.to_owned(), |package| package.name.clone());
-    let roots = metadata.members().filter(|package| DEVICE_ROOTS.contains(&package.name.as_str()));
+    let roots = metadata.members().filter(|package| SHIPPED.contains(&package.name.as_str()));
     let mut findings = Vec::new();
     for root in roots {
         for path in paths(&root.id, &nodes) {
             let last = path.last().map(|id| name(id)).unwrap_or_default();
-            if let Some((_, why)) = BANNED.iter().find(|(banned, _)| *banned == last) {
+            if let Some(why) = objection(&root.name, &last) {
                 let path: Vec<_> = path.iter().map(|id| name(id)).collect();
                 findings.push(Finding::file("Cargo.lock", format!("{}: {why}", path.join(" → "))));
             }
         }
     }
     findings
+}
+
+/// Why a package must not be in what is shipped from this root.
+fn objection(root: &str, package: &str) -> Option<&'static str> {
+    let banned = BANNED.iter().find(|(banned, _)| DEVICE_ROOTS.contains(&root) && *banned == package);
+    let tool = TOOLS.iter().find(|(tool, _)| *tool == package);
+    banned.map(|(_, why)| *why).or(tool.map(|_| "its licence is for tools that are not shipped"))
 }
 
 /// One path to each package that is linked into `root`. Build scripts and tests run elsewhere.
@@ -139,6 +147,12 @@ mod tests {
         for text in ["", "MIT OR", "(MIT", "MIT)", "MIT Apache-2.0", "OR MIT"] {
             assert_eq!(is_allowed(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_tool_under_another_licence_is_in_nothing_that_is_shipped() {
+        assert!(objection("cairn", "colored").is_some() && objection("cairn-cli", "colored").is_some());
+        assert!(objection("cairn", "clap").is_some() && objection("cairn-cli", "clap").is_none());
     }
 
     #[test]

@@ -22,12 +22,22 @@ pub(super) const LICENCES: &[&str] = &[
     "Zlib",
 ];
 
+/// Crates under another licence that serve on a developer's machine only, with that licence. None is in what is shipped.
+pub(super) const TOOLS: &[(&str, &str)] = &[
+    // Both come with defmt's decoder (boards/examples/pick-nostd). Copyleft by file: to run it asks nothing of us.
+    ("alterable_logger", "MPL-2.0"),
+    ("colored", "MPL-2.0"),
+];
+
 /// The licence of everything in this workspace, and the files that hold its text.
 pub(super) const OUR_LICENCE: &str = "MIT OR Apache-2.0";
 pub(super) const LICENCE_FILES: &[&str] = &["LICENSE-MIT", "LICENSE-APACHE"];
 
 /// The crates whose dependencies end up on a device.
 pub(super) const DEVICE_ROOTS: &[&str] = &["cairn"];
+
+/// The crates whose programs leave this repository as binaries.
+pub(super) const SHIPPED: &[&str] = &["cairn", "cairn-cli"];
 
 /// Crates that must not be linked into a device, and why.
 pub(super) const BANNED: &[(&str, &str)] = &[

@@ -5,6 +5,7 @@
 //! | [`layers`] | a crate imports from lower layers only; every room is named in ARCHITECTURE.md |
 //! | [`licences`] | what we depend on may be shipped; what must not reach a device does not |
 //! | [`sources`] | heads of files, lengths, leftovers, words that have no place here |
+//! | [`boards`](crate::boards) | no board costs more lines than it may; every board is a row of `boards/all` |
 //! | [`links`] | relative links in Markdown lead somewhere; tests that the map names exist |
 //! | [`tools`] | `cargo fmt`, `clippy` and `doc` have nothing to say |
 //!
@@ -25,9 +26,9 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Json;
 use crate::cargo::{self, Metadata};
 use crate::term::{Out, green};
+use crate::{Json, boards};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -110,6 +111,7 @@ fn find(depth: Depth) -> Result<Vec<Finding>> {
     findings.extend(layers::check_map(&metadata, &files));
     findings.extend(licences::check(&metadata));
     findings.extend(sources::check(&files));
+    findings.extend(boards::check()?.into_iter().map(|(place, what)| Finding::file(place, what)));
     findings.extend(links::check(&files));
     findings.extend(links::check_tests(&files));
     if depth == Depth::Full {

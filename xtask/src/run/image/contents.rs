@@ -17,8 +17,8 @@ use crate::packages;
 
 /// Programs inside busybox that our scripts call.
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "date", "echo", "env", "grep", "id", "kill", "ln", "ls", "mkdir", "ps", "sed", "sh", "sleep",
-    "wget",
+    "cat", "chmod", "date", "echo", "env", "grep", "id", "ip", "kill", "ln", "ls", "mkdir", "ps", "sed", "setsid",
+    "sh", "sleep", "wget",
 ];
 
 /// The page that the web server shows.
@@ -53,24 +53,34 @@ server {
 /// Runs the command it is given, as the official image's does after its hooks.
 const ENTRYPOINT: &str = "#!/bin/sh\nset -e\nexec \"$@\"\n";
 
-/// A root file system with a shell and nothing else.
-pub(crate) fn base() -> Result<Tree> {
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
-    let busybox = busybox.context("busybox-static is missing: run `cargo xtask setup`")?;
+/// The busybox of this machine.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(PathBuf::from).find(|path| path.exists());
+    busybox.context("busybox-static is missing: run `cargo xtask setup`")
+}
+
+/// A root file system with a shell, which is in this busybox, and nothing else.
+pub(crate) fn base(busybox: &Path) -> Result<Tree> {
     let empty = ["dev", "proc", "run", "srv", "sys", "var/tmp"];
     let tree = empty.into_iter().fold(Tree::default(), |tree, path| tree.dir(path, 0o755));
     let tree = tree
         .dir("tmp", 0o1777)
         .dir("root", 0o700)
-        .file("bin/busybox", 0o755, fs::read(busybox).with_context(|| format!("cannot read {busybox}"))?)
+        .file("bin/busybox", 0o755, fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?)
         .file("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
         .file("etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n");
     Ok(APPLETS.iter().fold(tree, |tree, applet| tree.link(&format!("bin/{applet}"), "busybox")))
 }
 
+/// The image of an app that is a script, with this busybox.
+pub(crate) fn shell(busybox: &Path) -> Result<Image> {
+    let layer = Layer::new(&base(busybox)?)?;
+    Ok(Image::new(&[layer], &json!({ "Cmd": ["/bin/sh", "-c", ". /app"], "Env": [PATH] })))
+}
+
 /// The images that the story and the mission name, by `repository:tag`.
 pub(crate) fn images() -> Result<BTreeMap<&'static str, Image>> {
-    let shell = Layer::new(&base()?)?;
+    let shell = Layer::new(&base(&busybox()?)?)?;
     let (program, version) = nginx()?;
     let server = Layer::new(&program)?;
     let nginx = |command: &[&str]| {
@@ -85,7 +95,7 @@ pub(crate) fn images() -> Result<BTreeMap<&'static str, Image>> {
         ("library/nginx:stable-alpine", nginx(&["nginx", "-g", "daemon off;"])),
         ("library/nginx:latest", nginx(&["nginx", "-g", "daemon off;"])),
         ("library/nginx:exits", nginx(&["nginx", "-g", "daemon off; no_such_directive on;"])),
-        ("library/shell:latest", Image::new(std::slice::from_ref(&shell), &shell_image(". /app"))),
+        ("library/shell:latest", self::shell(&busybox()?)?),
         ("library/never-ready:latest", Image::new(std::slice::from_ref(&shell), &shell_image(NEVER_READY))),
     ]))
 }

@@ -4,6 +4,7 @@
 //!   title = "First light"                   # what it is about
 //!   size = "16M"                            # of the device's storage; 256M unless it says so
 //!   memory = "64M"                          # for all of the device; as much as there is unless it says so
+//!   conf = { attempts = "2" }               # settings of PID 1, on a board
 //!   [[step]]
 //!   name = "a changed page"                 # what the timeline shows
 //!   dir = "my-device"                       # where it runs, below the directory of the run
@@ -36,6 +37,9 @@ pub(crate) struct Story {
     pub(crate) title: String,
     pub(crate) size: Option<String>,
     pub(crate) memory: Option<String>,
+    /// Settings of PID 1 on a board.
+    #[serde(default)]
+    pub(crate) conf: BTreeMap<String, String>,
     pub(crate) step: Vec<Step>,
 }
 
@@ -120,10 +124,12 @@ mod tests {
 
     #[test]
     fn every_story_of_the_project_can_be_read() {
-        let paths =
-            std::fs::read_dir(crate::cargo::root().join("tests/e2e")).unwrap().map(|entry| entry.unwrap().path());
-        let stories: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
-        assert!(stories.len() >= 3);
+        let stories = ["tests/e2e", "tests/e2e/boards"].map(|dir| {
+            let paths = std::fs::read_dir(crate::cargo::root().join(dir)).unwrap().map(|entry| entry.unwrap().path());
+            paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect::<Vec<_>>()
+        });
+        assert!(stories.iter().all(|stories| stories.len() >= 3));
+        let stories: Vec<_> = stories.into_iter().flatten().collect();
         for path in stories {
             assert!(!Story::read(&path).unwrap().step.is_empty());
         }

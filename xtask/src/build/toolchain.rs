@@ -1,0 +1,83 @@
+//! Programs that are as small as they get: the distribution's compiler, with the standard library built for size too.
+//!
+//! Promises: every tool is a package of the distribution, unpacked below the target directory; nothing is installed, and
+//! no toolchain comes from anywhere else. The crates of the standard library come from the registry that all others
+//! come from, as its lock file says.
+//!
+//! The compiler is the one that the distribution keeps for browsers: new enough, and with the library's sources beside
+//! it. To build those, cargo has to be told that it may use what is not stable (`RUSTC_BOOTSTRAP`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::musl;
+use crate::arch::Arch;
+use crate::cargo;
+use crate::packages::{self, Set};
+use crate::term::Out;
+
+const PROGRAM: &str = "cairn";
+
+/// Compiler, cargo and the sources of the standard library.
+fn rust() -> Set {
+    Set {
+        name: "rust".into(),
+        packages: ["rustc-web", "cargo-web", "rust-web-src"].map(String::from).into(),
+        ours: vec!["-web".into()],
+    }
+}
+
+/// The C compiler and linker for an architecture that is not this machine's.
+fn cross(arch: Arch) -> Set {
+    Set {
+        name: format!("cross-{}", arch.name()),
+        packages: vec![format!("gcc-{}", arch.gnu())],
+        ours: vec!["-cross".into(), arch.gnu().into()],
+    }
+}
+
+/// Builds the program for an architecture, and says where it is.
+pub(super) fn build(arch: Arch, out: Out) -> Result<PathBuf> {
+    let cross = (arch != Arch::host()?).then(|| packages::set(&cross(arch), out)).transpose()?;
+    let musl_tree = packages::fetch(arch.debian(), &["musl-dev"], out)?;
+    let musl_tree = musl_tree.first().context("musl-dev was not fetched")?;
+    let target = cargo::target_directory()?.join("small");
+    let tools = musl::Tools::write(arch, cross.as_deref(), musl_tree, &target.join("tools").join(arch.name()), out)?;
+
+    let name = arch.musl();
+    let [upper, lower] = [name.to_uppercase(), name.to_owned()].map(|name| name.replace('-', "_"));
+    let mut command = command("std,panic_abort", out)?;
+    command.args(["--release", "--target", name, "--package", PROGRAM, "-Zbuild-std-features=optimize_for_size"]);
+    command.arg("--target-dir").arg(&target);
+    command.env(format!("CARGO_TARGET_{upper}_LINKER"), &tools.cc);
+    command.env(
+        format!("CARGO_TARGET_{upper}_RUSTFLAGS"),
+        format!("-Ctarget-feature=+crt-static -Clink-self-contained=no -L{}", tools.libraries.display()),
+    );
+    command.env(format!("CC_{lower}"), &tools.cc).env(format!("AR_{lower}"), &tools.ar);
+    cargo::must(&mut command, out)?;
+    Ok(target.join(name).join("release").join(PROGRAM))
+}
+
+/// `cargo build`, with these crates of the standard library built anew.
+pub(crate) fn command(crates: &str, out: Out) -> Result<Command> {
+    let rust = packages::set(&rust(), out)?;
+    let mut command = Command::new(rust.join("usr/bin/cargo"));
+    command.current_dir(cargo::root()).arg("build").arg(format!("-Zbuild-std={crates}"));
+    // The toolchain that runs us is another one, and says so in the environment.
+    for leftover in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO"] {
+        command.env_remove(leftover);
+    }
+    command.env("LD_LIBRARY_PATH", libraries(&rust));
+    command.env("RUSTC", rust.join("usr/bin/rustc")).env("RUSTDOC", rust.join("usr/bin/rustdoc"));
+    command.env("RUSTC_BOOTSTRAP", "1");
+    Ok(command)
+}
+
+/// Where the libraries of an unpacked tree lie.
+pub(crate) fn libraries(tree: &Path) -> PathBuf {
+    let host = Arch::host().map_or("", Arch::gnu);
+    tree.join("usr/lib").join(host)
+}

@@ -1,0 +1,94 @@
+//! What the firmware of a board starts, made of the board's own script: GRUB in one file, `boot.scr`, a first-stage loader.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use boards_all::{Board as _, OrangePiPc, QemuArm64Uboot, QemuX86Grub};
+use boards_api::board::Role;
+
+use super::source::{Blob, From, ImageSource, Item};
+use super::tool;
+use crate::arch::Arch;
+use crate::packages;
+use crate::run::image::tree::Tree;
+use crate::term::Out;
+
+/// Adds it to an image. `work` is a directory for passing files.
+pub(super) fn add(source: &mut ImageSource, work: &Path, out: Out) -> Result<()> {
+    match source.board.as_str() {
+        QemuX86Grub::NAME => {
+            let loader = grub(work)?;
+            source.add(Role::Firmware, Item::new(board_qemu_x86_64_grub::LOADER, From::Bytes(loader)))
+        }
+        QemuArm64Uboot::NAME => boot_script::<QemuArm64Uboot>(source, Arch::Aarch64, work),
+        OrangePiPc::NAME => {
+            let (package, path) = board_qemu_arm_orangepi_pc::LOADER;
+            let [dir] = packages::fetch(Arch::Armv7.debian(), &[package], out)?
+                .try_into()
+                .map_err(|_| anyhow::anyhow!("{package} was fetched, and is not one package"))?;
+            let loader = PathBuf::from(&dir).join(path);
+            source.blobs.push(Blob { at: board_qemu_arm_orangepi_pc::LOADER_AT, from: From::File(loader) });
+            boot_script::<OrangePiPc>(source, Arch::Armv7, work)
+        }
+        other => bail!("what the firmware of {other} starts comes from its maker: give it with --firmware"),
+    }
+}
+
+/// GRUB with its modules and the script of the board in one file.
+fn grub(work: &Path) -> Result<Vec<u8>> {
+    let list = packages::need("grub-efi-amd64-bin", "usr/lib/grub/x86_64-efi/moddep.lst")?;
+    let modules = list.parent().context("a file without a directory")?;
+    let (archive, loader) = (work.join("memdisk.tar"), work.join("loader.efi"));
+    let script = QemuX86Grub::SCRIPT.concat();
+    fs::write(&archive, Tree::default().file("boot/grub/grub.cfg", 0o644, script).tar()?)?;
+    let mut make = tool("grub-mkimage");
+    make.args(["-O", "x86_64-efi", "-p", "(memdisk)/boot/grub", "-d"]).arg(modules);
+    run(make.arg("-m").arg(&archive).arg("-o").arg(&loader).args(board_qemu_x86_64_grub::MODULES), "grub-common")?;
+    super::read(&loader)
+}
+
+/// The script of the board as U-Boot's `source` takes it.
+fn boot_script<B: boards_all::Board>(source: &mut ImageSource, arch: Arch, work: &Path) -> Result<()> {
+    let (text, script) = (work.join("boot.cmd"), work.join("boot.scr"));
+    fs::write(&text, B::SCRIPT.concat())?;
+    let arch = match arch {
+        Arch::X86_64 => "x86_64",
+        Arch::Aarch64 => "arm64",
+        Arch::Armv7 => "arm",
+    };
+    let mut make = tool("mkimage");
+    run(
+        make.args(["-A", arch, "-T", "script", "-C", "none", "-n", B::NAME, "-d"]).arg(&text).arg(&script),
+        "u-boot-tools",
+    )?;
+    source.add(Role::Firmware, Item::new("boot.scr", From::Bytes(super::read(&script)?)))
+}
+
+fn run(command: &mut Command, package: &str) -> Result<()> {
+    let shown = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {shown} (package {package})"))?;
+    if !output.status.success() {
+        bail!("{shown} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// The files of a directory, in the order of their names.
+pub(super) fn directory(dir: &Path) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    let mut pending = vec![(dir.to_owned(), String::new())];
+    while let Some((dir, prefix)) = pending.pop() {
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+            let entry = entry?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            match entry.path() {
+                path if path.is_dir() => pending.push((path, format!("{name}/"))),
+                path => items.push(Item::new(name, From::File(path))),
+            }
+        }
+    }
+    items.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(items)
+}
