@@ -1,0 +1,215 @@
+//! Stories on boards: a real firmware, a real bootloader and the distribution's kernel in QEMU, told by the same engine as
+//! those of the device on this machine.
+//!
+//! | module | what |
+//! |---|---|
+//! | `rig` | the machine as the device of a story |
+//! | `witness` | boots and ends, seen from outside |
+//! | `cells` | the boot cells in the image of its disk |
+//! | `desk` | the device's shell and its switches, for scripts |
+//! | `bundles` | the base systems that it is updated to |
+
+mod bundles;
+mod cells;
+mod desk;
+mod rig;
+mod witness;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use machine::{Disk, Kind, Plan};
+use serde_json::json;
+
+use self::cells::Cells;
+use self::rig::{Board, Files};
+use super::device::{self, ENDPOINT};
+use super::image::contents;
+use super::scene::Scene;
+use super::stage::Stage;
+use super::story::Story;
+use super::story::event::Event;
+use super::story::play::{self, World as _};
+use super::story::show::Show;
+use crate::bsp::Conf;
+use crate::image::{self, Made};
+use crate::term::{Out, bold};
+use crate::{cargo, setup};
+
+/// Where stories of boards are.
+const STORIES: &str = "tests/e2e/boards";
+
+/// The story that `run --board` tells.
+pub(super) const FIRST: &str = "updates";
+
+/// The line that a device's trace comes on, as its kernel calls it.
+fn trace(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Arm64UBoot | Kind::Arm64Direct => "/dev/ttyS0",
+        _ => "/dev/ttyS1",
+    }
+}
+
+/// The boards on which stories are told.
+const TOLD: &[&str] = &["qemu-x86_64-grub"];
+
+/// Tells every story on every board, as a stage of `test`. One that fails does not keep the others from being told.
+pub(crate) fn check(out: Out) -> Result<()> {
+    let mut wrong = Vec::new();
+    for board in TOLD {
+        for story in stories()? {
+            let start = Instant::now();
+            let told = tell(board, &story, Show::Timeline(out));
+            out.line(format!("{board}, {story}: {:.0} s", start.elapsed().as_secs_f64()));
+            wrong.extend(told.err().map(|error| format!("{board}, {story}: {error:#}")));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// Every story of boards, by name; the one of good updates first.
+fn stories() -> Result<Vec<String>> {
+    let dir = cargo::root().join(STORIES);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {STORIES}"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(".toml").map(str::to_owned));
+    }
+    names.sort_by_key(|name| (name != FIRST, name.clone()));
+    Ok(names)
+}
+
+/// Tells one story and leaves nothing behind.
+pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
+    let out = show.out();
+    setup::ensure(out)?;
+    let mut story = Story::read(&cargo::root().join(STORIES).join(format!("{name}.toml")))?;
+    let patience = patience();
+    for step in &mut story.step {
+        step.within = step.within.saturating_mul(patience);
+    }
+    out.line(bold(out, &format!("\n{} ({board})", story.title)));
+    let start = Instant::now();
+    let scene = Scene::open(&format!("board-{board}-{name}"))?;
+    let files = Files::in_dir(&scene.path(""))?;
+    let (mut rig, variables) = prepare(&scene, board, &story, &files, start, out)?;
+    rig.start()?;
+    let mut stage = Stage::new(&scene, rig, start, variables)?;
+    let told = play::play(&story, &mut stage, &mut show);
+    let over = json!({ "story": story.title, "is": if told.is_ok() { "over" } else { "broken-off" } });
+    show.event(&Event::new("story", stage.now(), over));
+    let mut rig = stage.into_rig();
+    if told.is_err() {
+        out.line(format!("{}\nlogs: {}", rig.tail(), scene.path("logs").display()));
+    }
+    rig.stop()?;
+    told.and_then(|()| super::follow(&files.events, out))?;
+    // Large, and only of use to who looks for a fault.
+    fs::remove_file(scene.path("disk.img")).context("cannot remove the disk")
+}
+
+/// A factor for what a story may take on a busy host, as machines have it for their own limits.
+fn patience() -> u64 {
+    let said = std::env::var("CAIRN_PATIENCE").ok().and_then(|text| text.parse::<f64>().ok());
+    // A whole number, and never less than the story says.
+    (1..=100_u32).rev().find(|factor| said.is_some_and(|said| said >= f64::from(*factor))).map_or(1, u64::from)
+}
+
+/// The image, the machine, what it is updated to, and the variables of scripts.
+fn prepare(
+    scene: &Scene,
+    board: &str,
+    story: &Story,
+    files: &Files,
+    start: Instant,
+    out: Out,
+) -> Result<(Board, BTreeMap<String, String>)> {
+    let kind = Kind::of_board(board).with_context(|| format!("no machine for {board}"))?;
+    let conf = story.conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
+    let conf = conf.set("trace", trace(kind));
+    let image = scene.path("disk.img");
+    let (built, made) = image::for_story(board, &conf, 512, &image, out)?;
+    scene.go_on()?;
+    bundles::make(board, &made, &scene.path("bundles"), out)?;
+    let cells = Cells::open(board, &image, &built.partitions)?;
+    let storage = built.partitions.last().context("an image without partitions")?.start();
+    let packages = cargo::target_directory()?.join("packages");
+    let plan = Plan::new(kind).disk(Disk::of(&image)).log(scene.path("logs/console.log")).packages(packages);
+    let plan = plan.dir(scene.path("machine")).second_serial(&files.trace).forward(ENDPOINT);
+    let plan = if kind.has_watchdog() { plan.watchdog() } else { plan };
+    let machine = plan.build()?;
+    let endpoint = format!("127.0.0.1:{}", machine.port(ENDPOINT)?);
+    let variables = variables(scene, &made, &endpoint, files, (&image, storage))?;
+    Ok((Board::new(machine, cells, files, u64::try_from(start.elapsed().as_millis())?)?, variables))
+}
+
+/// Programs and variables for scripts.
+fn variables(
+    scene: &Scene,
+    made: &Made,
+    endpoint: &str,
+    files: &Files,
+    (disk, storage): (&Path, u64),
+) -> Result<BTreeMap<String, String>> {
+    let (bin, images, keys) = (scene.place("bin")?, scene.place("images")?, scene.path("keys"));
+    // A pairing is kept beside the keys, and is one of this run.
+    copy(&made.keys, &keys)?;
+    contents::shell(&made.busybox)?.write_layout(&images.join("library-shell-latest"), "library/shell:latest")?;
+    let mut programs: Vec<(&str, String)> = desk::PROGRAMS.map(|(name, text)| (name, text.to_owned())).to_vec();
+    programs.extend([
+        ("pvr", format!("exec {} \"$@\"\n", device::quoted(&made.pvr))),
+        ("pair", PAIR.to_owned()),
+        ("console", format!("cat {}\n", device::quoted(&scene.path("logs/console.log")))),
+        ("on-disk", ON_DISK.to_owned()),
+        ("revision", format!("pvcontrol --json device | {}", device::REVISION)),
+        ("steps", format!("pvcontrol --json steps ls | {}", device::STEPS)),
+        ("app", device::APP.to_owned()),
+        ("beats", device::BEATS.to_owned()),
+        ("fetch", device::FETCH.to_owned()),
+    ]);
+    device::write_all(&bin, &programs)?;
+    let inherited = std::env::var("PATH").unwrap_or_default();
+    Ok(BTreeMap::from([
+        ("PATH".to_owned(), format!("{}:{inherited}:/usr/sbin:/sbin", bin.display())),
+        ("PVR_CONFIG_DIR".to_owned(), keys.display().to_string()),
+        ("ROOT".to_owned(), cargo::root().display().to_string()),
+        ("IMAGES".to_owned(), images.display().to_string()),
+        ("BUNDLES".to_owned(), scene.path("bundles").display().to_string()),
+        ("ENDPOINT".to_owned(), endpoint.to_owned()),
+        ("DESK".to_owned(), files.desk.display().to_string()),
+        ("DISK".to_owned(), disk.display().to_string()),
+        ("STORAGE".to_owned(), storage.to_string()),
+        ("NO_PROXY".to_owned(), "127.0.0.1".to_owned()),
+        ("no_proxy".to_owned(), "127.0.0.1".to_owned()),
+    ]))
+}
+
+/// Makes this run's `pvr` one that the device lets in.
+const PAIR: &str = r#"code=$(pvcontrol pair | sed -n 's/.*"code": *"\([A-Z0-9]*\)".*/\1/p' | grep .)
+exec pvr login "http://$ENDPOINT" --code "$code"
+"#;
+
+/// Orders for `debugfs` on the storage of a machine that is off.
+const ON_DISK: &str = r#"e2fsck -p "$DISK?offset=$STORAGE" > /dev/null || [ $? -lt 4 ]
+for order do debugfs -w -R "$order" "$DISK?offset=$STORAGE" 2>&1; done
+"#;
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &place)?;
+        } else {
+            fs::copy(entry.path(), &place).with_context(|| format!("cannot copy {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
