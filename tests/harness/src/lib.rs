@@ -20,7 +20,7 @@ mod watch;
 use std::time::Duration;
 
 pub use ground::{Ground, host};
-pub use left::{invariant_nothing_is_left, loop_files};
+pub use left::{groups, invariant_nothing_is_left, loop_files};
 pub use runner::{Test, World, main, passes};
 pub use watch::{Run, read_until, wait};
 
