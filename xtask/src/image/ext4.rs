@@ -17,9 +17,11 @@ use super::{TIME, tool};
 
 const BLOCK: u64 = 4096;
 
-/// Neither `metadata_csum_seed` nor `orphan_file`: both bootloaders would refuse to read.
+/// Neither `metadata_csum_seed` nor `orphan_file`: both bootloaders would refuse to read. Nor `metadata_csum`: the
+/// superblock spans two sectors, and with a sum over both, power that goes between them leaves a file system that nobody
+/// mounts (`cargo xtask powercut --board` found it). Content is checked by what a revision says it is.
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
-                        large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+                        large_file,huge_file,dir_nlink,extra_isize";
 
 /// A configuration that says nothing which the command line does not say, so that the host's is not read either. An
 /// empty type counts as missing.

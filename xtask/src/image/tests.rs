@@ -205,7 +205,7 @@ fn the_tree_belongs_to_root_and_hard_links_stay_one_file() {
         assert!(line.contains("0x12cea600:00000000"), "{line}");
     }
     let features = tool("dumpe2fs", &["-h", part.to_str().unwrap()]);
-    assert!(!features.contains("metadata_csum_seed") && !features.contains("orphan_file"));
+    assert!(!features.contains("metadata_csum") && !features.contains("orphan_file"));
     assert!(features.contains("Filesystem volume name:   storage"));
 }
 
