@@ -1,6 +1,6 @@
 //! The laws that every board keeps, as tests of the board's own crate, in this workspace or outside of it:
 //!
-//! ```ignore
+//! ```text
 //! board_laws::board_laws!(Acme);                                  // tests/laws.rs, the whole file
 //! board_laws::board_laws!(Acme, golden: &[Golden { … }]);         // a board with an encoding of its own
 //! ```

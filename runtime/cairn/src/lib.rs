@@ -7,7 +7,7 @@
 //! }
 //! ```
 //!
-//! Promises: dispatch and nothing else. [`ROLES`] is the whole list; a role that is not in it is an error that shows the
+//! Promises: dispatch and nothing else. `ROLES` is the whole list; a role that is not in it is an error that shows the
 //! list and exits with 2. No panic: a closed output is an exit code too.
 #![forbid(unsafe_code)]
 

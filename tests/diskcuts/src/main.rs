@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The device is a real one: firmware, bootloader, kernel and PID 1 under QEMU, and the bootloader's own writes are cut
-//! like all others. [`record`] has the story, [`replay`] what a power cut does to a disk, [`unreplayed`], [`replayed`] and
+//! like all others. [`mod@record`] has the story, [`replay`] what a power cut does to a disk, [`unreplayed`], [`replayed`] and
 //! [`boot`] the laws, [`promise`] what was told.
 //!
 //! Exit code 0: no law broken, and a disk that ignores flushes breaks some. 1: otherwise.

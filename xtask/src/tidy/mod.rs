@@ -5,7 +5,7 @@
 //! | [`layers`] | a crate imports from lower layers only; every room is named in ARCHITECTURE.md |
 //! | [`licences`] | what we depend on may be shipped; what must not reach a device does not |
 //! | [`sources`] | heads of files, lengths, leftovers, words that have no place here |
-//! | [`boards`](crate::boards) | no board costs more lines than it may; every board is a row of `boards/all` |
+//! | [`boards`] | no board costs more lines than it may; every board is a row of `boards/all` |
 //! | [`links`] | relative links in Markdown lead somewhere; tests that the map names exist |
 //! | [`tools`] | `cargo fmt`, `clippy` and `doc` have nothing to say |
 //!
