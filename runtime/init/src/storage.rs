@@ -54,7 +54,7 @@ impl fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
-/// `EUCLEAN`, with which ext4 refuses what it finds corrupted; it is called so since it was made for that.
+/// `EUCLEAN` ("structure needs cleaning"), with which ext4 refuses what it finds corrupted.
 const DAMAGED: Errno = Errno::UCLEAN;
 
 /// Makes the file system whole on its medium, so that the next boot has nothing to replay. Nothing can be written after
