@@ -1,4 +1,4 @@
-//! `cargo run -p cairn-tests-fuzz -- [TARGET…] [--seconds N]`: mutates inputs until a law breaks or the time is over.
+//! `cargo xtask fuzz [TARGET…] [--seconds N]`: mutates inputs until a law breaks or the time is over.
 //!
 //! Prints how many inputs each target has taken. An input that breaks a law is written to a file, can be tried again
 //! with `--replay`, and makes the exit status 1; a call that makes no sense makes it 2.
@@ -7,69 +7,57 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use fuzz::run::{Broken, Budget, Report};
-use fuzz::{TARGETS, Target, corpus, run, target};
-use lexopt::prelude::{Long, Short, Value, ValueExt};
+use fuzz::{TARGETS, Target, corpus, run};
 
-const USAGE: &str = "\
-usage: cairn-tests-fuzz [TARGET…] [--seconds N] [--seed N] [--json] [--crashes DIR]
-       cairn-tests-fuzz TARGET --replay FILE
-       cairn-tests-fuzz --list";
-
+/// Mutate inputs until a law breaks or the time is over.
+#[derive(Parser)]
+#[command(name = "fuzz", bin_name = "cargo xtask fuzz")]
+#[command(after_help = "Exit code: 0 every law held; 1 one broke, and its input was kept; 2 a wrong command line.")]
 struct Options {
+    /// Only these [default: every target]
+    #[arg(value_name = "TARGET", value_parser = target)]
     targets: Vec<&'static Target>,
+    /// How long each target is tried
+    #[arg(long, value_name = "N", default_value_t = 5)]
     seconds: u64,
+    /// Chooses the mutations
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// One JSON object for each target
+    #[arg(long)]
     json: bool,
+    /// Say which targets there are, and what each promises
+    #[arg(long)]
     list: bool,
+    /// Where inputs that break a law are kept
+    #[arg(long, value_name = "DIR", default_value = "target/fuzz-crashes")]
     crashes: PathBuf,
+    /// Try this input once, with the one target that is named
+    #[arg(long, value_name = "FILE", requires = "targets")]
     replay: Option<PathBuf>,
 }
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    match parse().and_then(|options| fuzz(&options)) {
+    let mut options = Options::parse();
+    if options.targets.is_empty() {
+        options.targets = TARGETS.iter().collect();
+    }
+    match fuzz(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}\n{USAGE}");
+            eprintln!("fuzz: {error}");
             ExitCode::from(2)
         }
     }
 }
 
-fn parse() -> Result<Options, Failure> {
-    let mut options = Options {
-        targets: Vec::new(),
-        seconds: 5,
-        seed: 1,
-        json: false,
-        list: false,
-        crashes: PathBuf::from("target/fuzz-crashes"),
-        replay: None,
-    };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("seconds") => options.seconds = parser.value()?.parse()?,
-            Long("seed") => options.seed = parser.value()?.parse()?,
-            Long("json") => options.json = true,
-            Long("list") => options.list = true,
-            Long("crashes") => options.crashes = parser.value()?.into(),
-            Long("replay") => options.replay = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Err("mutates inputs until a law breaks or the time is over".into()),
-            Value(name) => {
-                let name = name.string()?;
-                options.targets.push(target(&name).ok_or_else(|| format!("there is no target {name}; see --list"))?);
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if options.targets.is_empty() {
-        options.targets = TARGETS.iter().collect();
-    }
-    Ok(options)
+fn target(name: &str) -> Result<&'static Target, String> {
+    fuzz::target(name).ok_or_else(|| "there is no such target; --list shows them".to_owned())
 }
 
 /// Whether all laws held.
@@ -133,6 +121,6 @@ fn show(options: &Options, target: &Target, report: &Report, file: Option<PathBu
     if let (Some(message), Some(file)) = (message, file) {
         println!("    broken: {message}");
         println!("    not so: {}", target.promise);
-        println!("    again:  cargo run -p cairn-tests-fuzz -- {} --replay {}", target.name, file.display());
+        println!("    again:  cargo xtask fuzz {} --replay {}", target.name, file.display());
     }
 }

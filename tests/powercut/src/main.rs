@@ -9,10 +9,6 @@
 //! A check that cannot fail proves nothing, so each kind of fault that the design rules out is planted once, in the
 //! `control/…` rows, and **must** be caught.
 //!
-//! ```text
-//!   powercut [--quick | --thorough] [--seed N] [--json] [--only PREFIX]
-//! ```
-//!
 //! First cuts are always tried everywhere. Of the second cuts one in five is, with `--quick` one in 101, and with
 //! `--thorough` (some minutes) every one.
 //!
@@ -36,6 +32,7 @@ mod world;
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use report::Report;
 
 /// How much is tried.
@@ -47,43 +44,53 @@ pub(crate) struct Effort {
     pub(crate) every: u64,
 }
 
-struct Arguments {
-    effort: Effort,
-    json: bool,
+/// Cut power at every durable operation of the real driver.
+///
+/// First cuts are tried everywhere. With `--board BOARD` this command cuts a whole device instead, at any request to its
+/// disk: `cargo xtask powercut --board BOARD --help` has the options of that.
+#[derive(Parser)]
+#[command(name = "powercut", bin_name = "cargo xtask powercut")]
+#[command(
+    after_help = "Exit code: 0 no violation, and every planted fault was caught; 1 otherwise; 2 a wrong command line."
+)]
+struct Options {
+    /// Of the second cuts try one in 101, instead of one in five
+    #[arg(long, conflicts_with = "thorough")]
+    quick: bool,
+    /// Try every second cut: some minutes
+    #[arg(long)]
+    thorough: bool,
+    /// Chooses what garbage looks like, and in which order a cache is lost
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Only rows whose name begins with this
+    #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
-fn arguments() -> Result<Arguments, lexopt::Error> {
-    use lexopt::prelude::*;
-    let mut arguments = Arguments { effort: Effort { seed: 1, every: 5 }, json: false, only: String::new() };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("quick") => arguments.effort.every = 101,
-            Long("thorough") => arguments.effort.every = 1,
-            Long("seed") => arguments.effort.seed = parser.value()?.parse()?,
-            Long("json") => arguments.json = true,
-            Long("only") => arguments.only = parser.value()?.string()?,
-            other => return Err(other.unexpected()),
-        }
+impl Options {
+    fn effort(&self) -> Effort {
+        let every = match (self.quick, self.thorough) {
+            (true, _) => 101,
+            (_, true) => 1,
+            _ => 5,
+        };
+        Effort { seed: self.seed, every }
     }
-    Ok(arguments)
 }
 
 fn main() -> ExitCode {
-    let arguments = match arguments() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            eprintln!("powercut: {error}\nusage: powercut [--quick | --thorough] [--seed N] [--json] [--only PREFIX]");
-            return ExitCode::from(2);
-        }
-    };
-    let mut report = Report::new(arguments.only);
-    places::run(arguments.effort, &mut report);
-    updates::run(arguments.effort, &mut report);
-    marks::run(arguments.effort, &mut report);
-    controls::run(arguments.effort, &mut report);
-    if arguments.json {
+    let options = Options::parse();
+    let effort = options.effort();
+    let mut report = Report::new(options.only);
+    places::run(effort, &mut report);
+    updates::run(effort, &mut report);
+    marks::run(effort, &mut report);
+    controls::run(effort, &mut report);
+    if options.json {
         println!("{}", report.json())
     } else {
         print!("{report}")
