@@ -16,7 +16,7 @@ use board_qemu_arm_orangepi_pc::OrangePiPc;
 use board_qemu_arm64_uboot::QemuArm64Uboot;
 #[cfg(any(test, target_arch = "x86_64"))]
 use board_qemu_x86_64_grub::QemuX86Grub;
-use boards_api::board::{Board, Booted, BootedAs};
+use boards_api::board::{Board, Booted, BootedAs, Role};
 use boards_api::env::BootEnv;
 use metal::disks::{self, Device, Roots};
 use metal::partitions::Partitions;
@@ -100,6 +100,7 @@ pub struct AnyBoard {
     name: &'static str,
     kind: TrialKind,
     booted: fn(&str) -> Option<Booted>,
+    has_growing_storage: bool,
     open: Open,
 }
 
@@ -110,7 +111,11 @@ impl AnyBoard {
     where
         B::Env<OnDevice>: Send + 'static,
     {
-        Self { name: B::NAME, kind: B::TRIAL, booted: B::booted, open: open_as::<B> }
+        let has_growing_storage = match B::LAYOUT.partitions {
+            [.., last] => matches!(last.role, Role::Store) && last.size_kib.is_none(),
+            [] => false,
+        };
+        Self { name: B::NAME, kind: B::TRIAL, booted: B::booted, has_growing_storage, open: open_as::<B> }
     }
 
     /// Its name, as in the settings and in `compatible` of a revision.
@@ -155,6 +160,12 @@ pub fn open(
 pub fn facts(boards: &[AnyBoard], settings: &Settings) -> Option<(TrialKind, Option<BootedAs>)> {
     let board = named(boards, settings)?;
     Some((board.kind, (board.booted)(&settings.words).map(|booted| booted.role)))
+}
+
+/// Whether the storage of the board that the settings name takes what its disk has left.
+#[must_use]
+pub fn has_growing_storage(boards: &[AnyBoard], settings: &Settings) -> bool {
+    named(boards, settings).is_some_and(|board| board.has_growing_storage)
 }
 
 fn open_as<B: Board>(settings: &Settings, storage: Storage<'_>, questions: &Questions<'_>) -> Result<Opened, BoardError>

@@ -126,6 +126,13 @@ fn prepare(
         json.with("role", role).with("mark", settings.has("cairn.mark"))
     });
     let device = machine(&settings, log, paths, guard)?;
+    if let Some(device) = device.as_ref().filter(|_| boards::has_growing_storage(boards, &settings)) {
+        match storage::grow(device, &paths.storage, &mut || guard.feed()) {
+            Ok(None) => {}
+            Ok(Some((from, to))) => log.info("storage", &format_args!("grown from {} to {} MiB", from >> 20, to >> 20)),
+            Err(why) => log.warn("storage", &format_args!("it stays as large as it is: {why}")),
+        }
+    }
     let holdings = Holdings::open(&paths.storage, settings.clone()).map_err(|error| text(&error))?;
     let trees = Trees::detect().map_err(|error| text(&error))?;
     let instance = Instance::open(&trees, "containers").map_err(|error| text(&error))?;

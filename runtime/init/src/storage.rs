@@ -2,15 +2,18 @@
 //!
 //! The kernel replays the journal of its file system by mounting it. One that cannot be mounted is an error with its
 //! name, and what becomes of the boot then is said in [`stranded`](crate::stranded): no file system is repaired here.
+//! One on a disk that is larger than its image was grows, and is no worse where it cannot.
 
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use metal::disks::{Device, Roots};
+use metal::disks::{Device, Part, Roots};
+use metal::grow;
 use metal::place::{self, Place, PlaceError};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_remount};
+use store::file::{FileError, FileSectors};
 
 /// What it is formatted as.
 const KIND: &str = "ext4";
@@ -64,6 +67,27 @@ const DAMAGED: Errno = Errno::UCLEAN;
 /// Something is still open for writing (`EBUSY`). Nothing is lost by that: the next boot replays.
 pub fn rest(on: &Path) -> Result<(), Errno> {
     mount_remount(on, MountFlags::RDONLY | MountFlags::NOATIME, "")
+}
+
+/// Makes the storage as large as its disk lets it be; `pause` is called on the way. Tells how many bytes it had and has,
+/// if it has grown.
+///
+/// # Errors
+/// Why it has not, in words. It is as it was then, or larger.
+pub fn grow(device: &Device, on: &Path, pause: &mut dyn FnMut()) -> Result<Option<(u64, u64)>, String> {
+    // Only a GPT has names, and only a GPT grows.
+    let Some(Part { disk, label: Some(_), .. }) = &device.part else { return Ok(None) };
+    let node = Roots::of_machine().dev.join(disk);
+    let mut sectors = FileSectors::open(&node).map_err(|error| format!("{disk}: {error}"))?;
+    let partition = grow::partition(&mut sectors, &node, device);
+    pause();
+    // What an earlier boot has begun goes on all the same.
+    let bytes = *partition.as_ref().unwrap_or(&device.size);
+    let grown = grow::ext4::<FileError>(&device.node, on, bytes, pause).map_err(|error| error.to_string());
+    match partition {
+        Ok(_) => grown,
+        Err(error) => grown.and(Err(error.to_string())),
+    }
 }
 
 /// Waits for the storage and mounts it. `pause` waits for as long as it is told.

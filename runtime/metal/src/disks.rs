@@ -4,6 +4,7 @@
 //!   /sys/class/block/sda2 ─▶ ../../devices/…/sda/sda2     the directory above is the disk
 //!     uevent     MAJOR=8 MINOR=2 DEVNAME=sda2 DEVTYPE=partition PARTN=2 PARTNAME=journal
 //!     size       in units of 512 bytes; 0: nobody has put a medium in, or attached a file
+//!     start      of a partition, in the same units
 //!
 //!   byte 1024    superblock of ext2, ext3, ext4: magic at 56, id at 104, name at 120
 //! ```
@@ -62,6 +63,8 @@ pub struct Part {
     pub number: u32,
     /// Its name in the table, where tables have names (GPT).
     pub label: Option<String>,
+    /// Bytes before it on the disk, if the kernel tells.
+    pub start: Option<u64>,
 }
 
 impl fmt::Display for Device {
@@ -105,7 +108,9 @@ fn device(roots: &Roots, dir: &Path) -> Option<Device> {
         "partition" => {
             let place = std::fs::canonicalize(dir).ok()?;
             let disk = place.parent()?.file_name()?.to_str()?.to_owned();
-            Some(Part { disk, number: value("PARTN")?.parse().ok()?, label: value("PARTNAME").map(str::to_owned) })
+            let label = value("PARTNAME").map(str::to_owned);
+            let start = text(&dir.join("start")).and_then(|start| start.trim().parse::<u64>().ok()?.checked_mul(512));
+            Some(Part { disk, number: value("PARTN")?.parse().ok()?, label, start })
         }
         _ => None,
     };
@@ -178,6 +183,7 @@ pub(crate) mod fake {
             let label = label.map(|label| format!("PARTNAME={label}\n")).unwrap_or_default();
             let uevent = format!("MAJOR=8\nMINOR={number}\nDEVNAME={name}\nDEVTYPE=partition\nPARTN={number}\n{label}");
             self.put(&name, &place, &uevent, 2048);
+            std::fs::write(place.join("start"), "2048\n").unwrap();
         }
 
         pub(crate) fn put(&self, name: &str, place: &Path, uevent: &str, sectors: u64) {
@@ -210,7 +216,7 @@ mod tests {
         tree.disk("sda");
         tree.partition("sda", 2, Some("journal"));
         let devices = list(&tree.roots).unwrap();
-        let part = Part { disk: "sda".into(), number: 2, label: Some("journal".into()) };
+        let part = Part { disk: "sda".into(), number: 2, label: Some("journal".into()), start: Some(1 << 20) };
         assert_eq!(devices[0].part, None);
         assert_eq!(devices[1].part, Some(part));
         assert_eq!(devices[1].node, tree.roots.dev.join("sda2"));

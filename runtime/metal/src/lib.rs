@@ -7,19 +7,23 @@
 //! | [`place`] | one of them by path, label or id; waiting until it is there |
 //! | [`partitions`] | from the storage to its disk, and to the other partitions of the board's layout |
 //! | [`fat`] | where on a partition the bytes of a preallocated file lie |
+//! | [`gpt`] | a partition table that learns how large its disk is |
+//! | [`grow`] | the last partition and its file system, as large as their disk |
 //! | [`window`] | a part of a medium as a medium of its own |
 //! | [`watchdog`] | the timer that ends a boot in which nothing moves |
 //!
-//! Nothing here writes to a disk but [`window`], and that only where it was opened. Directories of the kernel are
+//! Nothing here writes to a disk but [`window`], and that only where it was opened, and [`gpt`]. Directories of the kernel are
 //! arguments, so every rule is tested with trees that are made up.
 #![deny(unsafe_code)]
 
 pub mod disks;
 pub mod fat;
+pub mod gpt;
+pub mod grow;
 pub mod modules;
 pub mod partitions;
 pub mod place;
-#[expect(unsafe_code, reason = "one ioctl that no safe crate has")]
+#[expect(unsafe_code, reason = "ioctls that no safe crate has")]
 mod sys;
 pub mod watchdog;
 pub mod window;

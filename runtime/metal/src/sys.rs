@@ -1,10 +1,10 @@
-//! The ioctl that rustix does not wrap, and nothing else: it takes a descriptor and tells what the kernel said.
+//! The ioctls that rustix does not wrap, and nothing else: each takes a descriptor and tells what the kernel said.
 
 use std::os::raw::c_int;
 
 use rustix::fd::AsFd;
 use rustix::io::Result;
-use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
 
 /// `WDIOC_SETTIMEOUT` of `linux/watchdog.h`.
 const SET_TIMEOUT: Opcode = opcode::read_write::<c_int>(b'W', 6);
@@ -16,4 +16,46 @@ pub(crate) fn set_timeout(fd: impl AsFd, seconds: c_int) -> Result<c_int> {
     // nothing.
     unsafe { ioctl(fd, Updater::<SET_TIMEOUT, c_int>::new(&mut seconds)) }?;
     Ok(seconds)
+}
+
+/// `struct blkpg_partition` of `linux/blkpg.h`.
+#[repr(C)]
+struct BlkpgPartition {
+    start: i64,
+    length: i64,
+    number: c_int,
+    names: [u8; 128],
+}
+
+/// `struct blkpg_ioctl_arg` of `linux/blkpg.h`.
+#[repr(C)]
+struct BlkpgArg {
+    operation: c_int,
+    flags: c_int,
+    length: c_int,
+    data: *const BlkpgPartition,
+}
+
+/// `BLKPG` of `linux/blkpg.h`.
+const BLKPG: Opcode = opcode::none(0x12, 105);
+
+/// `BLKPG_RESIZE_PARTITION`.
+const RESIZE_PARTITION: c_int = 3;
+
+/// Tells the kernel how large a partition of this disk is, also while it is mounted. In bytes.
+pub(crate) fn resize_partition(disk: impl AsFd, number: c_int, start: i64, length: i64) -> Result<()> {
+    let partition = BlkpgPartition { start, length, number, names: [0; 128] };
+    let size = size_of::<BlkpgPartition>() as c_int;
+    let arg = BlkpgArg { operation: RESIZE_PARTITION, flags: 0, length: size, data: &raw const partition };
+    // SAFETY: the kernel reads both structures, which have its shape and live as long as the call, and keeps nothing.
+    unsafe { ioctl(disk, Setter::<BLKPG, BlkpgArg>::new(arg)) }
+}
+
+/// `EXT4_IOC_RESIZE_FS` of the kernel's `fs/ext4/ext4.h`.
+const RESIZE_FS: Opcode = opcode::write::<u64>(b'f', 16);
+
+/// Makes a mounted ext4 larger, up to so many blocks.
+pub(crate) fn resize_ext4(directory: impl AsFd, blocks: u64) -> Result<()> {
+    // SAFETY: the kernel reads one `u64`, which lives as long as the call, and keeps nothing.
+    unsafe { ioctl(directory, Setter::<RESIZE_FS, u64>::new(blocks)) }
 }

@@ -150,7 +150,7 @@ mod tests {
         for ((number, partition), size) in (1..).zip(LAYOUT.partitions).zip(sizes) {
             let node = dir.path().join(partition.label);
             std::fs::File::create(&node).unwrap().set_len(size).unwrap();
-            let part = disks::Part { disk: "sda".into(), number, label: Some(partition.label.into()) };
+            let part = disks::Part { disk: "sda".into(), number, label: Some(partition.label.into()), start: None };
             devices.push(Device { name: format!("sda{number}"), node, size, part: Some(part) });
         }
         let storage = devices[5].clone();

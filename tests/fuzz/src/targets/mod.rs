@@ -2,6 +2,7 @@
 
 pub(crate) mod bootenv;
 pub(crate) mod fat;
+pub(crate) mod gpt;
 pub(crate) mod journal;
 pub(crate) mod layers;
 pub(crate) mod requests;

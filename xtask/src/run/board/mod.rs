@@ -45,6 +45,10 @@ const STORIES: &str = "tests/e2e/boards";
 /// The story that `run --board` tells.
 pub(super) const FIRST: &str = "updates";
 
+/// Megabytes of an image, and of the disk that it is on. Cards in QEMU have powers of two.
+const IMAGE: u32 = 512;
+const DISK: u64 = 1024;
+
 /// The line that a device's trace comes on, as its kernel calls it.
 fn trace(kind: Kind) -> &'static str {
     match kind {
@@ -134,7 +138,9 @@ fn prepare(
     let conf = story.conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
     let conf = conf.set("trace", trace(kind));
     let image = scene.path("disk.img");
-    let (built, made) = image::for_story(board, &conf, 512, &image, out)?;
+    let (built, made) = image::for_story(board, &conf, IMAGE, &image, out)?;
+    // As it is in the field: the disk is larger than what was made for the smallest one.
+    fs::OpenOptions::new().write(true).open(&image)?.set_len(DISK << 20)?;
     scene.go_on()?;
     bundles::make(board, &made, &scene.path("bundles"), out)?;
     let cells = Cells::open(board, &image, &built.partitions)?;
