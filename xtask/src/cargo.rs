@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::term::Out;
+use crate::vendor;
 
 /// The directory of the workspace.
 pub(crate) fn root() -> &'static Path {
@@ -15,21 +16,50 @@ pub(crate) fn root() -> &'static Path {
     own.parent().unwrap_or(own)
 }
 
-/// Where everything that is built goes.
+/// Where everything that is built goes: that of a vendor, for the tool of one.
 pub(crate) fn target_directory() -> Result<&'static Path> {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     if DIRECTORY.get().is_none() {
         // Two threads that come here at once find the same.
-        let _ = DIRECTORY.set(Metadata::read()?.target_directory);
+        let _ = DIRECTORY.set(of_workspace(vendor::root().unwrap_or(root()))?);
     }
     DIRECTORY.get().map(PathBuf::as_path).context("no target directory")
 }
 
-/// A cargo command in the root, with the cargo that runs us.
-pub(crate) fn command<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+fn of_workspace(root: &Path) -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Answer {
+        target_directory: PathBuf,
+    }
+    let mut command = with_args(["metadata", "--format-version=1", "--no-deps"]);
+    let answer: Answer = serde_json::from_slice(&answer(command.current_dir(root))?)
+        .context("cannot read the answer of `cargo metadata`")?;
+    Ok(answer.target_directory)
+}
+
+fn with_args<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).args(args);
     command
+}
+
+/// A cargo command in the root, with the cargo that runs us.
+pub(crate) fn command<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = with_args(args);
+    // Our own workspace would build in a place of its own, and nobody would look there.
+    if let (Some(_), Ok(target)) = (vendor::root(), target_directory()) {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    command
+}
+
+/// What a command says.
+fn answer(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.output().with_context(|| format!("cannot run `{}`", shown(command)))?;
+    if !output.status.success() {
+        bail!("`{}` failed:\n{}", shown(command), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.stdout)
 }
 
 /// The command as a person would type it.
@@ -58,7 +88,6 @@ pub(crate) struct Metadata {
     pub(crate) packages: Vec<Package>,
     pub(crate) workspace_members: Vec<String>,
     pub(crate) resolve: Resolve,
-    pub(crate) target_directory: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -106,11 +135,7 @@ impl Metadata {
     /// Asks cargo, for the platform that devices have.
     pub(crate) fn read() -> Result<Self> {
         let mut command = command(["metadata", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu"]);
-        let output = command.output().context("cannot run `cargo metadata`")?;
-        if !output.status.success() {
-            bail!("`cargo metadata` failed:\n{}", String::from_utf8_lossy(&output.stderr));
-        }
-        serde_json::from_slice(&output.stdout).context("cannot read the answer of `cargo metadata`")
+        serde_json::from_slice(&answer(&mut command)?).context("cannot read the answer of `cargo metadata`")
     }
 
     /// The crates of this workspace.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use crate::Json;
-use crate::cargo::{self, Metadata};
+use crate::cargo;
 use crate::elf::Elf;
 use crate::term::Out;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(options: Json) -> Result<ExitCode> {
 pub(crate) fn check(out: Out) -> Result<()> {
     let build = ["build", "--quiet", "--profile=nostd", "--package", PACKAGE, "--features=freestanding"];
     cargo::must(&mut cargo::command(build), out)?;
-    let program = Metadata::read()?.target_directory.join("nostd").join(PACKAGE);
+    let program = cargo::target_directory()?.join("nostd").join(PACKAGE);
     let bytes = std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
     let elf = Elf::parse(&bytes)?;
     if elf.dynamic {

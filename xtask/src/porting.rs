@@ -1,11 +1,12 @@
 //! A stage of `test`: a vendor's board, as `new-board` makes it, far from this workspace.
 //!
-//! Promises: it builds there, passes the laws there, fails them once it is broken there, costs no more lines than a board
-//! may, and its program knows that board and no other.
+//! Promises: it builds there, passes the laws there, costs no more lines than a board may; its program knows that board
+//! and no other; the tool of its workspace makes an image of it, and boots that to the goals of its factory revision; and
+//! the laws fail once it is broken. Every command is one that `docs/porting.md` tells a person.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -15,6 +16,12 @@ use crate::{cargo, new_board};
 
 const NAME: &str = "acme";
 const LIKE: &str = "qemu-arm64-uboot";
+
+/// What the console of the factory revision says once all of its containers have reached their goals.
+const GOALS: [&str; 4] = ["[heart]: STARTED", "[link]: STARTED", "[shell]: STARTED", "[ready]: READY"];
+
+/// Seconds that it has for that: many times what it takes where nothing else runs.
+const PATIENCE: &str = "300";
 
 /// A line of the board, and a wrong one: its bootloader would want a flag that its cells then do not have.
 const RIGHT: &str = "uboot::provision::<false>";
@@ -28,10 +35,12 @@ pub(crate) fn check(out: Out) -> Result<()> {
     if let Some(over) = board.over() {
         anyhow::bail!("{NAME} {over}");
     }
-    cargo::must(&mut command(&made.dir, &["clippy", "--all-targets", "--", "-D", "warnings"])?, out)?;
-    cargo::must(&mut command(&made.dir, &["test"])?, out)?;
-    cargo::must(&mut command(&made.dir, &["build"])?, out)?;
-    knows(&target()?.join("debug/cairn"))?;
+    let run = |args: &[&str]| cargo::must(&mut command(&made.dir, args)?, out);
+    run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    run(&["test", "--quiet"])?;
+    run(&["build"])?;
+    knows(&cargo::target_directory()?.join(format!("debug/{NAME}-cairn")))?;
+    boots(&made.dir, out)?;
     can_fail(&made.dir)
 }
 
@@ -53,14 +62,10 @@ impl Drop for Place {
     }
 }
 
-/// Built beside our own target: what a vendor builds is called `cairn` too.
-fn target() -> Result<PathBuf> {
-    Ok(cargo::target_directory()?.join("porting"))
-}
-
+/// Built in our own target directory, where most of it is already, and the packages of `setup` are.
 fn command(dir: &Path, args: &[&str]) -> Result<Command> {
     let mut command = cargo::command(args.iter().copied());
-    command.current_dir(dir).env("CARGO_TARGET_DIR", target()?);
+    command.current_dir(dir).env("CARGO_TARGET_DIR", cargo::target_directory()?);
     Ok(command)
 }
 
@@ -72,6 +77,22 @@ fn knows(program: &Path) -> Result<()> {
     let boards = said.lines().find_map(|line| line.strip_prefix("boards ")).map(str::trim);
     ensure!(boards == Some(NAME), "{} buildinfo says:\n{said}", program.display());
     Ok(())
+}
+
+/// The vendor's own tool makes a disk for the board, and switches on a machine that has it.
+fn boots(dir: &Path, out: Out) -> Result<()> {
+    let image = dir.join("target").join(format!("{NAME}.img"));
+    let on_image = |verb: &str, option: &str| {
+        let mut command = command(dir, &["xtask", verb, "--board", NAME, option])?;
+        command.arg(&image);
+        anyhow::Ok(command)
+    };
+    fs::create_dir_all(dir.join("target"))?;
+    cargo::must(&mut on_image("image", "--output")?, out)?;
+    let mut boot = on_image("qemu", "--image")?;
+    // A key that somebody hits here is not for the device.
+    boot.args(["--within", PATIENCE]).args(GOALS.iter().flat_map(|goal| ["--until", goal])).stdin(Stdio::null());
+    cargo::must(&mut boot, out)
 }
 
 /// The laws are tests that can fail.

@@ -18,6 +18,7 @@ use crate::cargo;
 use crate::elf::Elf;
 use crate::parts;
 use crate::term::{Out, bold, green, red};
+use crate::vendor::Program;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROGRAM: &str = "cairn";
@@ -48,7 +49,7 @@ struct Entry {
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
-    let program = build(out)?;
+    let program = build(&Program::ours(), out)?;
     let bytes = std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
     let elf = Elf::parse(&bytes)?;
     let file = bytes.len() as u64;
@@ -91,11 +92,13 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the device binary as a device gets it, and says where it is.
-pub(crate) fn build(out: Out) -> Result<PathBuf> {
-    let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", PROGRAM]);
+/// Builds a device binary as a device gets it, and says where it is.
+pub(crate) fn build(program: &Program, out: Out) -> Result<PathBuf> {
+    let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", program.package]);
+    let target = cargo::target_directory()?;
+    command.current_dir(program.root).arg("--target-dir").arg(target);
     cargo::must(command.env("RUSTFLAGS", "-C target-feature=+crt-static"), out)?;
-    Ok(cargo::target_directory()?.join(TARGET).join("release").join(PROGRAM))
+    Ok(target.join(TARGET).join("release").join(program.package))
 }
 
 /// The same program with its symbols, to see what is in it.

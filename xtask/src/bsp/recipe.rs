@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::initramfs::Conf;
 use crate::arch::Arch;
-use crate::cargo;
 use crate::packages::Pinned;
 use crate::packages::apt::Apt;
 use crate::term::Out;
+use crate::vendor;
 
 /// The name of a recipe when nobody names one.
 pub(crate) const DEFAULT: &str = "bsp";
@@ -77,7 +77,7 @@ pub(crate) struct Firmware {
 
 impl Recipe {
     pub(crate) fn read(board: &str, name: &str) -> Result<Self> {
-        let dir = cargo::root().join("bsp-containers");
+        let dir = vendor::recipes(board);
         if [board, name].iter().any(|word| word.is_empty() || word.starts_with('.') || word.contains('/')) {
             bail!("{board} {name}: no names of a board and a recipe");
         }
@@ -208,6 +208,7 @@ fn follows<'a>(name: &str, depends: &'a str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cargo;
 
     fn locked(version: &str) -> Locked {
         Locked { package: "linux-image-6.1".into(), version: version.into(), sha256: "00".repeat(32), size: 7 }

@@ -23,6 +23,7 @@ use serde_json::json;
 
 use crate::arch::Arch;
 use crate::term::{Out, green};
+use crate::vendor::Program;
 use crate::{Json, bsp, cargo, packages, sizes};
 
 #[derive(Args)]
@@ -96,9 +97,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
 pub(crate) fn build(board: &str, profile: Profile, out: Out) -> Result<Built> {
     let arch = bsp::arch(board)?;
     let program = match profile {
-        Profile::Stock if Profile::of(arch) == Profile::Stock => sizes::build(out)?,
+        Profile::Stock if Profile::of(arch) == Profile::Stock => sizes::build(&Program::of_board(board), out)?,
         Profile::Stock => bail!("this machine's toolchain makes no programs for {}: --profile small", arch.name()),
-        Profile::Small => toolchain::build(arch, out)?,
+        Profile::Small => toolchain::build(&Program::of_board(board), arch, out)?,
     };
     let path = bsp::target(board)?.join("cairn");
     replace(&accept(&program, arch)?, &path)?;

@@ -17,8 +17,7 @@ use crate::arch::Arch;
 use crate::cargo;
 use crate::packages::{self, Set};
 use crate::term::Out;
-
-const PROGRAM: &str = "cairn";
+use crate::vendor::Program;
 
 /// Compiler, cargo and the sources of the standard library.
 fn rust() -> Set {
@@ -39,7 +38,7 @@ fn cross(arch: Arch) -> Set {
 }
 
 /// Builds the program for an architecture, and says where it is.
-pub(super) fn build(arch: Arch, out: Out) -> Result<PathBuf> {
+pub(super) fn build(program: &Program, arch: Arch, out: Out) -> Result<PathBuf> {
     let cross = (arch != Arch::host()?).then(|| packages::set(&cross(arch), out)).transpose()?;
     let musl_tree = packages::fetch(arch.debian(), &["musl-dev"], out)?;
     let musl_tree = musl_tree.first().context("musl-dev was not fetched")?;
@@ -49,8 +48,9 @@ pub(super) fn build(arch: Arch, out: Out) -> Result<PathBuf> {
     let name = arch.musl();
     let [upper, lower] = [name.to_uppercase(), name.to_owned()].map(|name| name.replace('-', "_"));
     let mut command = command("std,panic_abort", out)?;
-    command.args(["--release", "--target", name, "--package", PROGRAM, "-Zbuild-std-features=optimize_for_size"]);
-    command.arg("--target-dir").arg(&target);
+    command.args(["--release", "--target", name, "--package", program.package]);
+    command.arg("-Zbuild-std-features=optimize_for_size");
+    command.current_dir(program.root).arg("--target-dir").arg(&target);
     command.env(format!("CARGO_TARGET_{upper}_LINKER"), &tools.cc);
     command.env(
         format!("CARGO_TARGET_{upper}_RUSTFLAGS"),
@@ -58,7 +58,7 @@ pub(super) fn build(arch: Arch, out: Out) -> Result<PathBuf> {
     );
     command.env(format!("CC_{lower}"), &tools.cc).env(format!("AR_{lower}"), &tools.ar);
     cargo::must(&mut command, out)?;
-    Ok(target.join(name).join("release").join(PROGRAM))
+    Ok(target.join(name).join("release").join(program.package))
 }
 
 /// `cargo build`, with these crates of the standard library built anew.

@@ -18,7 +18,7 @@ use super::{factory, firmware};
 use crate::bsp::{Bsp, Conf, DEFAULT};
 use crate::build::Profile;
 use crate::term::{Out, green};
-use crate::{Json, cargo};
+use crate::{Json, cargo, vendor};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -124,10 +124,11 @@ fn usual(board: &str) -> Result<PathBuf> {
 
 /// What a board alone decides, without the files of any product.
 pub(crate) fn of_board(board: &str, table: Kind) -> Result<ImageSource> {
-    match with_board!(board, B => ImageSource::of::<B>(table)) {
+    let theirs = vendor::board(board).map(|board| board.image(table));
+    match theirs.or_else(|| with_board!(board, B => ImageSource::of::<B>(table))) {
         Some(source) => source,
         None => {
-            let names: Vec<_> = boards_all::ENTRIES.iter().map(|entry| entry.name).collect();
+            let names: Vec<_> = boards_all::ENTRIES.iter().map(|entry| entry.name).chain(vendor::names()).collect();
             bail!("there is no board {board}; there are: {}", names.join(", "))
         }
     }
@@ -164,7 +165,7 @@ fn fill(source: &mut ImageSource, options: &Options, work: &Path, out: Out) -> R
     let Some(storage) = &options.storage else {
         return demonstration(source, options, &Conf::default(), work, out).map(drop);
     };
-    firmware::add(source, work, out)?;
+    firmware::add(source, options.firmware.is_some(), work, out)?;
     if !storage.join("trails/0").is_dir() {
         bail!("{} has no trails/0; make it with: pvr deploy {0}/trails/0", storage.display());
     }
@@ -178,7 +179,7 @@ fn fill(source: &mut ImageSource, options: &Options, work: &Path, out: Out) -> R
 
 /// The device that an image of ours is, with further settings.
 fn demonstration(source: &mut ImageSource, options: &Options, conf: &Conf, work: &Path, out: Out) -> Result<Made> {
-    firmware::add(source, work, out)?;
+    firmware::add(source, options.firmware.is_some(), work, out)?;
     let kind = factory::Kind { recipe: &options.recipe, profile: options.profile, conf };
     let made = factory::make(&options.board, &kind, work, out)?;
     recovery(source, &made.bsp)?;

@@ -11,37 +11,41 @@ use boards_api::board::Role;
 use super::source::{Blob, From, ImageSource, Item};
 use super::tool;
 use crate::arch::Arch;
-use crate::packages;
 use crate::run::image::tree::Tree;
 use crate::term::Out;
+use crate::{bsp, packages, vendor};
 
-/// Adds it to an image. `work` is a directory for passing files.
-pub(super) fn add(source: &mut ImageSource, work: &Path, out: Out) -> Result<()> {
-    match source.board.as_str() {
-        QemuX86Grub::NAME => {
-            let loader = grub(work)?;
+/// Adds it to an image. `work` is a directory for passing files; `given`: `--firmware` has brought files already.
+pub(super) fn add(source: &mut ImageSource, given: bool, work: &Path, out: Out) -> Result<()> {
+    let board = source.board.clone();
+    let script = vendor::script(&board);
+    match (vendor::like(&board), script) {
+        (Some(QemuX86Grub::NAME), Some(script)) => {
+            let loader = grub(script, work)?;
             source.add(Role::Firmware, Item::new(board_qemu_x86_64_grub::LOADER, From::Bytes(loader)))
         }
-        QemuArm64Uboot::NAME => boot_script::<QemuArm64Uboot>(source, Arch::Aarch64, work),
-        OrangePiPc::NAME => {
+        (Some(QemuArm64Uboot::NAME), Some(script)) => boot_script(source, &script, work),
+        (Some(OrangePiPc::NAME), Some(script)) => {
             let (package, path) = board_qemu_arm_orangepi_pc::LOADER;
             let [dir] = packages::fetch(Arch::Armv7.debian(), &[package], out)?
                 .try_into()
                 .map_err(|_| anyhow::anyhow!("{package} was fetched, and is not one package"))?;
             let loader = PathBuf::from(&dir).join(path);
             source.blobs.push(Blob { at: board_qemu_arm_orangepi_pc::LOADER_AT, from: From::File(loader) });
-            boot_script::<OrangePiPc>(source, Arch::Armv7, work)
+            boot_script(source, &script, work)
         }
-        other => bail!("what the firmware of {other} starts comes from its maker: give it with --firmware"),
+        // A vendor's own U-Boot; what else it needs beside its script, nobody here can know.
+        (None, Some(script)) => boot_script(source, &script, work),
+        _ if given => Ok(()),
+        _ => bail!("what the firmware of {board} starts comes from its maker: give it with --firmware"),
     }
 }
 
 /// GRUB with its modules and the script of the board in one file.
-fn grub(work: &Path) -> Result<Vec<u8>> {
+fn grub(script: String, work: &Path) -> Result<Vec<u8>> {
     let list = packages::need("grub-efi-amd64-bin", "usr/lib/grub/x86_64-efi/moddep.lst")?;
     let modules = list.parent().context("a file without a directory")?;
     let (archive, loader) = (work.join("memdisk.tar"), work.join("loader.efi"));
-    let script = QemuX86Grub::SCRIPT.concat();
     fs::write(&archive, Tree::default().file("boot/grub/grub.cfg", 0o644, script).tar()?)?;
     let mut make = tool("grub-mkimage");
     make.args(["-O", "x86_64-efi", "-p", "(memdisk)/boot/grub", "-d"]).arg(modules);
@@ -50,17 +54,17 @@ fn grub(work: &Path) -> Result<Vec<u8>> {
 }
 
 /// The script of the board as U-Boot's `source` takes it.
-fn boot_script<B: boards_all::Board>(source: &mut ImageSource, arch: Arch, work: &Path) -> Result<()> {
+fn boot_script(source: &mut ImageSource, of_board: &str, work: &Path) -> Result<()> {
     let (text, script) = (work.join("boot.cmd"), work.join("boot.scr"));
-    fs::write(&text, B::SCRIPT.concat())?;
-    let arch = match arch {
+    fs::write(&text, of_board)?;
+    let arch = match bsp::arch(&source.board)? {
         Arch::X86_64 => "x86_64",
         Arch::Aarch64 => "arm64",
         Arch::Armv7 => "arm",
     };
     let mut make = tool("mkimage");
     run(
-        make.args(["-A", arch, "-T", "script", "-C", "none", "-n", B::NAME, "-d"]).arg(&text).arg(&script),
+        make.args(["-A", arch, "-T", "script", "-C", "none", "-n", &source.board, "-d"]).arg(&text).arg(&script),
         "u-boot-tools",
     )?;
     source.add(Role::Firmware, Item::new("boot.scr", From::Bytes(super::read(&script)?)))

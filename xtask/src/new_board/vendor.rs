@@ -28,6 +28,12 @@ pub(super) fn make(name: &Name, like: &Like, dir: &Path) -> Result<Made> {
         (PathBuf::from("README.md"), readme(name, root)),
         (PathBuf::from("program/Cargo.toml"), program(name, &package)),
         (PathBuf::from("program/src/main.rs"), main(name)),
+        (PathBuf::from("xtask/Cargo.toml"), tool(name, &package)),
+        (PathBuf::from("xtask/src/main.rs"), tool_main(name, like)),
+        (
+            PathBuf::from(".cargo/config.toml"),
+            format!("[alias]\nxtask = \"run --quiet --package {}-xtask --\"\n", name.package()),
+        ),
     ];
     for (path, text) in like.renamed(name, &package)? {
         let text = if path == Path::new("Cargo.toml") { without_layer(&text) } else { text };
@@ -44,10 +50,16 @@ pub(super) fn make(name: &Name, like: &Like, dir: &Path) -> Result<Made> {
         made.push((PathBuf::from(file), read(&root.join(file))?));
     }
     write_all(&dir, &made)?;
+    let (board, package) = (name.as_str(), name.package());
     let next = vec![
         format!("cd {}", dir.display()),
-        "cargo test                      # the laws".to_owned(),
-        "cargo build                     # the program: target/debug/cairn buildinfo names the board".to_owned(),
+        "cargo test                           # the laws".to_owned(),
+        format!(
+            "cargo build                          # the program: target/debug/{package}-cairn buildinfo names the board"
+        ),
+        "cargo xtask setup                    # what an image is made with".to_owned(),
+        format!("cargo xtask image --board {board}"),
+        format!("cargo xtask qemu --board {board}       # where QEMU has its machine"),
         format!("{} says the rest", root.join("docs/porting.md").display()),
     ];
     Ok(Made { dir, next })
@@ -74,9 +86,12 @@ fn workspace(name: &Name, like: &Like, ours: &Table, root: &Path) -> Result<Stri
     let board = format!("board-{}", name.package());
     dependencies.insert(board, by_path("board".into()));
     dependencies.insert("cairn".to_owned(), by_path(absolute(root, "runtime/cairn")));
+    dependencies.insert("xtask".to_owned(), by_path(absolute(root, "xtask")));
     let workspace = Table::from_iter([
         ("resolver".to_owned(), at(ours, &["workspace", "resolver"])?),
-        ("members".to_owned(), Value::Array(vec!["board".into(), "program".into()])),
+        // The tool is built when somebody calls it.
+        ("default-members".to_owned(), Value::Array(vec!["board".into(), "program".into()])),
+        ("members".to_owned(), Value::Array(vec!["board".into(), "program".into(), "xtask".into()])),
         ("package".to_owned(), at(ours, &["workspace", "package"])?),
         ("dependencies".to_owned(), Value::Table(dependencies)),
         ("lints".to_owned(), at(ours, &["workspace", "lints"])?),
@@ -114,12 +129,35 @@ fn without_layer(manifest: &str) -> String {
 }
 
 fn program(name: &Name, board: &str) -> String {
-    let (name, package) = (name.as_str(), name.package());
+    let what = format!("The one program of a device that is {}", name.as_str());
+    manifest(&format!("{}-cairn", name.package()), &what, &[board, "cairn"])
+}
+
+fn tool(name: &Name, board: &str) -> String {
+    let what = format!("The commands of Cairn, for {} too", name.as_str());
+    manifest(&format!("{}-xtask", name.package()), &what, &[board, "xtask"])
+}
+
+fn manifest(package: &str, description: &str, imports: &[&str]) -> String {
+    let imports: String = imports.iter().map(|import| format!("{import}.workspace = true\n")).collect();
     format!(
-        "[package]\nname = \"{package}-cairn\"\ndescription = \"The one program of a device that is {name}\"\n\
+        "[package]\nname = \"{package}\"\ndescription = \"{description}\"\n\
          version.workspace = true\nedition.workspace = true\nrust-version.workspace = true\nlicense.workspace = true\n\
-         authors.workspace = true\npublish.workspace = true\n\n[[bin]]\nname = \"cairn\"\npath = \"src/main.rs\"\n\n\
-         [dependencies]\n{board}.workspace = true\ncairn.workspace = true\n\n[lints]\nworkspace = true\n"
+         authors.workspace = true\npublish.workspace = true\n\n[dependencies]\n{imports}\n[lints]\nworkspace = true\n"
+    )
+}
+
+fn tool_main(name: &Name, like: &Like) -> String {
+    let (board, krate, of_type, package) = (name.as_str(), name.krate(), name.as_type(), name.package());
+    let like = &like.board.name;
+    format!(
+        "//! `cargo xtask`: the commands of Cairn, which know {board} here.\n#![forbid(unsafe_code)]\n\n\
+         use std::process::ExitCode;\n\nuse board_{krate}::{of_type};\nuse xtask::{{AnyBoard, Vendor}};\n\n\
+         /// Its firmware in an image, and its machine in QEMU, are those of `{like}`: take `like` away where they are not.\n\
+         const BOARD: AnyBoard = AnyBoard::of::<{of_type}>().like(\"{like}\");\n\n\
+         fn main() -> ExitCode {{\n    xtask::main_for(Vendor {{\n        \
+         root: concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/..\"),\n        program: \"{package}-cairn\",\n        \
+         boards: &[BOARD],\n    }})\n}}\n"
     )
 }
 
@@ -133,11 +171,12 @@ fn main(name: &Name) -> String {
 }
 
 fn readme(name: &Name, root: &Path) -> String {
-    let (name, guide) = (name.as_str(), root.join("docs/porting.md"));
+    let (package, name, guide) = (name.package(), name.as_str(), root.join("docs/porting.md"));
     format!(
         "# {name}\n\n| | |\n|---|---|\n\
          | [`board/`](board/README.md) | the board: partitions, boot cells, boot script; `cargo test` runs the laws |\n\
-         | `program/` | the program `cairn` of a device, which knows this board |\n\
+         | `program/` | the program of a device, which knows this board: Cairn, called `{package}-cairn` |\n\
+         | `xtask/` | `cargo xtask image --board {name}`, and every other command of Cairn |\n\
          | `bsp-containers/{name}/` | the recipe of its kernel, and which bytes that is; not there where the board before had none |\n\n\
          What a port consists of, in which order: {}.\n",
         guide.display()

@@ -23,15 +23,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use machine::{Disk, End, Kind, Machine, Plan};
+use machine::{Disk, End, Machine, Plan};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use self::keys::Order;
 use self::terminal::Terminal;
-use crate::term::{Out, bold};
-use crate::{Json, cargo};
+use crate::term::{Out, bold, red};
+use crate::{Json, cargo, vendor};
 
 /// The port of the endpoint for `pvr` in the guest.
 const ENDPOINT: u16 = 12368;
@@ -53,7 +53,7 @@ Keys on its console:
 #[command(after_help = KEYS)]
 pub(crate) struct Options {
     /// The board
-    #[arg(long, value_parser = machine::BOARDS.map(|(name, _)| name))]
+    #[arg(long)]
     board: String,
     /// Its image, which is changed as the disk of a device is [default: target/images/BOARD.img]
     #[arg(long, value_name = "FILE")]
@@ -70,6 +70,12 @@ pub(crate) struct Options {
     /// Cut the power that long after it was switched on, and end
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     power_cut_after: Option<Duration>,
+    /// End as soon as its console has said this; 1 if it does not in time. Can be given more than once: all of them
+    #[arg(long, value_name = "TEXT", requires = "within", conflicts_with = "power_cut_after")]
+    until: Vec<String>,
+    /// How long that may take since it was switched on
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "until")]
+    within: Option<Duration>,
     #[command(flatten)]
     json: Json,
 }
@@ -88,23 +94,28 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         flag::register(signal, Arc::clone(&interrupted))?;
     }
     let terminal = Terminal::raw()?;
-    let end = watch(&mut machine, &keys::read(), &interrupted, options.power_cut_after, out);
+    let mut awaited = Awaited { texts: options.until.clone(), within: options.within };
+    let end = watch(&mut machine, &keys::read(), &interrupted, options.power_cut_after, &mut awaited, out);
     drop(terminal);
     let end = end?;
     out.line(format!("\nthe machine is off: {end}"));
     if options.json.json {
         let result = json!({
             "command": "qemu", "board": options.board, "end": end.to_string(), "ports": ports,
-            "starts": machine.starts(), "resets": machine.resets(), "log": log,
+            "starts": machine.starts(), "resets": machine.resets(), "log": log, "unsaid": awaited.texts,
         });
         println!("{result}");
     }
-    Ok(if matches!(end, End::Died { .. }) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    for text in &awaited.texts {
+        out.line(format!("{} its console has not said {text:?}", red(out, "failed")));
+    }
+    let failed = matches!(end, End::Died { .. }) || !awaited.texts.is_empty();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn build(options: &Options, log: &Path) -> Result<Machine> {
     let (out, target) = (options.json.out(), cargo::target_directory()?);
-    let kind = Kind::of_board(&options.board).with_context(|| format!("no machine for {}", options.board))?;
+    let kind = vendor::machine(&options.board)?;
     let usual = || target.join("images").join(format!("{}.img", options.board));
     let image = options.image.clone().unwrap_or_else(usual);
     if !image.is_file() {
@@ -127,10 +138,15 @@ fn watch(
     orders: &Receiver<Order>,
     interrupted: &AtomicBool,
     cut_after: Option<Duration>,
+    awaited: &mut Awaited,
     out: Out,
 ) -> Result<End> {
     machine.start()?;
+    let began = machine.mark("switched on");
     while machine.is_on() {
+        if awaited.is_over(|| machine.since(began), machine.elapsed()) {
+            return Ok(machine.quit()?);
+        }
         match orders.recv_timeout(LOOK) {
             Ok(Order::Press(bytes)) => machine.keyboard()?.press(&bytes).context("cannot type")?,
             Ok(Order::End) => return Ok(machine.quit()?),
@@ -156,6 +172,22 @@ fn watch(
         }
     }
     machine.end().cloned().context("the machine was never on")
+}
+
+/// What its console is still to say, and until when.
+struct Awaited {
+    texts: Vec<String>,
+    within: Option<Duration>,
+}
+
+impl Awaited {
+    /// Whether nothing more has to be waited for: everything was said, or it is too late.
+    fn is_over(&mut self, console: impl FnOnce() -> String, elapsed: Duration) -> bool {
+        let Some(within) = self.within else { return false };
+        let console = console();
+        self.texts.retain(|text| !console.contains(text));
+        self.texts.is_empty() || elapsed >= within
+    }
 }
 
 /// `[HOSTPORT:]DEVPORT`.
@@ -188,6 +220,21 @@ mod tests {
         assert_eq!("8080:80".parse(), Ok(Port { host: Some(8080), guest: 80 }));
         assert_eq!("80".parse(), Ok(Port { host: None, guest: 80 }));
         assert!("80:".parse::<Port>().is_err() && "70000".parse::<Port>().is_err());
+    }
+
+    #[test]
+    fn what_was_said_is_waited_for_no_more_and_what_was_not_in_time_stays() {
+        let texts = || ["[a]: READY".to_owned(), "[b]: READY".to_owned()].to_vec();
+        let mut awaited = Awaited { texts: texts(), within: Some(Duration::from_secs(9)) };
+        assert!(!awaited.is_over(|| "[b]: READY".into(), Duration::ZERO));
+        assert!(awaited.is_over(|| "[a]: READY".into(), Duration::ZERO) && awaited.texts.is_empty());
+        let mut late = Awaited { texts: texts(), within: Some(Duration::from_secs(9)) };
+        assert!(late.is_over(|| "[a]: READY".into(), Duration::from_secs(9)));
+        assert_eq!(late.texts, ["[b]: READY"]);
+        assert!(
+            !Awaited { texts: Vec::new(), within: None }.is_over(String::new, Duration::MAX),
+            "nobody waits for anything"
+        );
     }
 
     #[test]

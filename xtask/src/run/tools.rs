@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::term::Out;
+use crate::vendor::Program;
 use crate::{cargo, setup, sizes};
 
 pub(crate) struct Tools {
@@ -24,7 +25,7 @@ impl Tools {
         if !setup::is_root() {
             bail!("a device on this machine has namespaces, mounts and cgroups of its own: run it as root");
         }
-        let cairn = sizes::build(out)?;
+        let cairn = sizes::build(&Program::ours(), out)?;
         let packages = ["build", "--quiet", "--package", "cairn-cli", "--package", "cairn-host", "--bins"];
         cargo::must(&mut cargo::command(packages), out)?;
         let built = cargo::target_directory()?.join("debug");
