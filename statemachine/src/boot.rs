@@ -101,6 +101,15 @@ impl Note {
         }
     }
 
+    /// What a note that cannot be read is worth, written down: a script chooses the same from both, whatever it reads of
+    /// `wanted`. So the one may take the place of the other at any moment, and power may go in between: no boot is given
+    /// back, no trial is lost or granted.
+    #[must_use]
+    pub fn spelled_out(wanted: Option<&Wanted>) -> Spent {
+        let boots = wanted.map_or(0, |wanted| Self::Unreadable.boots(wanted));
+        Spent { nonce: wanted.map_or(0, |wanted| wanted.nonce), boots }
+    }
+
     /// The nonce of the note, or zero.
     #[must_use]
     pub fn nonce(&self) -> u32 {
@@ -275,6 +284,27 @@ mod tests {
         assert_eq!(seen[0], Choice::Revision(revision("2")));
         assert_eq!(seen[2], Choice::Revision(revision("2")));
         assert_eq!(seen[3], Choice::Revision(revision("1")));
+    }
+
+    #[test]
+    fn an_unreadable_note_and_what_it_is_worth_are_the_same_to_a_script() {
+        let armed = wanted();
+        let at_rest = Wanted { trial: None, ..wanted() };
+        for kind in [TrialKind::Counted, TrialKind::Toggling] {
+            for wanted in [Some(&armed), Some(&at_rest), None] {
+                let choices = |mut note: Note| {
+                    let mut seen = std::vec::Vec::new();
+                    for _ in 0..14 {
+                        let pick = pick(kind, wanted, &note, false, CHAIN_TRIES);
+                        note = pick.note.map_or(note, Note::Read);
+                        seen.push(pick);
+                    }
+                    seen
+                };
+                let spelled = Note::Read(Note::spelled_out(wanted));
+                assert_eq!(choices(Note::Unreadable), choices(spelled), "{kind:?}, {wanted:?}");
+            }
+        }
     }
 
     #[test]

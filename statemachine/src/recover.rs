@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | unreadable | any, or its head | a revision | rebuild the cell from the journal's default; stay up, no updates |
 //! | unreadable | unreadable | a revision | write nothing, stay up; a person may adopt what runs |
-//! | any | any | recovery | renew the list once for a default that verifies; else serve |
+//! | any | any, or its head | recovery | renew the list once for a default that verifies; else rebuild the cell if need be, and serve |
 //! | armed R | rolled back R | any | finish: `Disarming` |
 //! | armed R | else | R | `Trying`, cold; one attempt given back if power flapped |
 //! | armed R | trying R | default | one-shot firmware with attempts left: issue again |
@@ -145,8 +145,14 @@ impl Machine {
             TrialKind::Toggling => 0,
         };
         let alive = self.journal.header.attempts;
-        let refund =
-            !lost && !boot.marked && alive != 0 && alive.saturating_add(1) == attempt && max < self.limits.ceiling;
+        // A note that cannot be read counts as all attempts; it proves none of them.
+        let counted = self.kind != TrialKind::Counted || boot.note != Note::Unreadable;
+        let refund = counted
+            && !lost
+            && !boot.marked
+            && alive != 0
+            && alive.saturating_add(1) == attempt
+            && max < self.limits.ceiling;
         let mut journal = self.next_journal();
         journal.header.attempts = attempt;
         journal.body.record = Record::Trying { what: plan.what.clone(), by: Transition::Reboot };
@@ -248,9 +254,18 @@ impl Machine {
         if revive {
             journal.body.rescued = Some(default);
         } else if journal == self.journal {
-            return self.at_rest();
+            return self.serve();
         }
         self.persist(State::Rescuing { revive }, journal)
+    }
+
+    /// Recovery has nothing to revive. Whoever brings a revision needs a cell that it can be armed in.
+    pub(crate) fn serve(self) -> Step {
+        if self.wanted.is_some() {
+            return self.at_rest();
+        }
+        let rebuilt = self.blank(self.journal.header.default.revision.clone());
+        self.store(State::Rebuilding, rebuilt)
     }
 }
 

@@ -108,6 +108,8 @@ impl Machine {
         match (state, event) {
             // Waking up.
             (State::Dark, Event::Booted(boot)) => self.recover(boot),
+            // In recovery nothing runs that it could disagree with.
+            (State::Rebuilding, Event::Stored) if self.containers == Containers::Down => self.at_rest(),
             (State::Rebuilding, Event::Stored | Event::WriteFailed(_)) => self.freeze(),
             (State::Opening(course), Event::Persisted | Event::WriteFailed(_)) => self.opened(course),
             (State::Refunding(plan), Event::Stored | Event::WriteFailed(_)) => self.start_trial(plan),
@@ -230,7 +232,7 @@ impl Machine {
             // Recovery.
             (State::Rescuing { revive: true }, Event::Persisted) => self.revive(),
             (State::Reviving, Event::Stored) => self.leave(false),
-            (State::Rescuing { .. }, Event::Persisted) => self.at_rest(),
+            (State::Rescuing { .. }, Event::Persisted) => self.serve(),
             // A verdict may be unrecorded, so nothing can be built on it.
             (State::Rescuing { .. }, Event::WriteFailed(_)) => self.freeze(),
             (State::Reviving, Event::WriteFailed(_)) => self.freeze(),

@@ -185,6 +185,9 @@ pub trait Board {
     /// what [`Media::sectors`] opens for these roles are their sectors.
     const PREALLOCATED: &'static [(Role, &'static str)] =
         &[(Role::Wanted, "cairn/wanted"), (Role::Spent, "cairn/spent")];
+    /// Whether PID 1 makes a note anew that cannot be read, because this firmware changes a note and cannot make one. It is
+    /// the one write of Linux to what belongs to the firmware: [`provision::mend`](crate::provision::mend).
+    const MENDS_NOTE: bool = false;
     /// The boot script as text, its parts in their order, where the firmware runs one; the image builder makes of it
     /// what the firmware reads.
     const SCRIPT: &'static [&'static str] = &[];

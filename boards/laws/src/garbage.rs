@@ -22,7 +22,7 @@ fn longest(pieces: &[Owned], role: Role) -> usize {
 }
 
 /// The pieces with the bytes of one role changed; the others as they are.
-fn changed(pieces: &[Owned], role: Role, change: impl Fn(&mut Vec<u8>)) -> Vec<Owned> {
+pub(crate) fn changed(pieces: &[Owned], role: Role, change: impl Fn(&mut Vec<u8>)) -> Vec<Owned> {
     let mut pieces = pieces.to_vec();
     pieces.iter_mut().filter(|piece| piece.role == role).for_each(|piece| change(&mut piece.bytes));
     pieces
@@ -63,7 +63,7 @@ pub fn every_flipped_bit_of_a_cell_is_noticed_or_harmless<B: Board>() -> Verdict
 }
 
 /// What may stand where a cell was, with its name. Each as long as the cell, but for the last ones.
-fn garbage(pieces: &[Owned], role: Role, other: Role) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn garbage(pieces: &[Owned], role: Role, other: Role) -> Vec<(String, Vec<u8>)> {
     let length = longest(pieces, role);
     let mut garbage = vec![
         ("zeros".to_owned(), vec![0; length]),

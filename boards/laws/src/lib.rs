@@ -13,6 +13,7 @@
 //! | [`store`] | what is stored is there, as often as one likes, and nothing else was touched |
 //! | [`cut`] | power cut at every operation and byte: old or new, never a third |
 //! | [`garbage`] | rot, blanks and torn sectors are errors and not defaults; a bad note is `Unreadable` |
+//! | [`note`] | a note that its firmware cannot make is made anew, and says what the unreadable one said |
 //! | [`golden`] | what other tools have written is understood |
 //! | [`slots`] | the slot of the default and of what runs is never chosen |
 //! | [`layout`] | partitions that can be made, found and torn apart from each other |
@@ -29,6 +30,7 @@ pub mod garbage;
 pub mod golden;
 pub mod layout;
 pub mod media;
+pub mod note;
 pub mod slots;
 pub mod store;
 mod values;
@@ -71,6 +73,7 @@ macro_rules! board_laws {
             garbage::every_flipped_bit_of_a_cell_is_noticed_or_harmless,
             garbage::garbage_is_an_error_and_not_a_default,
             garbage::a_note_that_is_torn_or_absent_or_strange_is_unreadable,
+            note::a_note_is_made_anew_without_a_change_of_what_it_says,
             slots::no_choice_touches_the_slot_of_the_default_or_of_what_runs,
             slots::the_names_of_slots_are_words_and_their_places_exist,
             layout::the_partitions_can_be_made_and_found,

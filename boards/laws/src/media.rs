@@ -15,7 +15,7 @@ use std::rc::Rc;
 use boards_api::board::{Board, Media, Role};
 use boards_api::env::BootEnv;
 use boards_api::media::{Files, SECTOR, Sectors};
-use boards_api::provision::{At, New, Piece};
+use boards_api::provision::{self, At, New, Piece};
 use sim::Fuel;
 use sim::block::{BlockFault, SimBlock};
 use sim::fs::{FsFault, SimFs};
@@ -300,6 +300,14 @@ impl Device {
     /// The board opens nothing, or refuses, or power has gone.
     pub fn store<B: Board>(&self, wanted: &Wanted) -> Result<(), String> {
         self.open::<B>()?.store(wanted).map_err(|error| error.to_string())
+    }
+
+    /// Makes an unreadable note anew, if the board wants that. Whether it did.
+    ///
+    /// # Errors
+    /// The board does not say how, or power has gone.
+    pub fn mend<B: Board>(&self, wanted: Option<&Wanted>) -> Result<bool, String> {
+        provision::mend::<B, _>(&mut Opener(self), wanted).map_err(|error| error.to_string())
     }
 
     fn open<B: Board>(&self) -> Result<B::Env<Opener<'_>>, String> {

@@ -62,6 +62,7 @@ impl Board for QemuX86Grub {
     };
     const TRIAL: TrialKind = TrialKind::Counted;
     const PLACES: Places = Places::Trails;
+    const MENDS_NOTE: bool = true;
     const SCRIPT: &'static [&'static str] = &[include_str!("../grub.cfg")];
     type Env<M: Media> = CellEnv<OneSector<M::Sectors>, OneSector<M::Sectors>, Codec>;
 

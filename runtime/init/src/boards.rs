@@ -18,9 +18,10 @@ use board_qemu_arm64_uboot::QemuArm64Uboot;
 use board_qemu_x86_64_grub::QemuX86Grub;
 use boards_api::board::{Board, Booted, BootedAs, Role};
 use boards_api::env::BootEnv;
+use boards_api::provision;
 use metal::disks::{self, Device, Roots};
 use metal::partitions::Partitions;
-use statemachine::boot::{TrialKind, Wanted};
+use statemachine::boot::{Note, TrialKind, Wanted};
 use statemachine::ids::RevisionId;
 use statemachine::journal::Journal;
 use statemachine::recover::Boot;
@@ -197,6 +198,14 @@ where
     let started = Started { kind: B::TRIAL, running, marked: settings.has("cairn.mark"), factory };
     let mut warnings = Vec::new();
     let boot = flash.read_boot(started, |id| (questions.verifies)(id), &mut |what| warnings.push(what.to_string()));
+    // Behind it: this boot is judged by what its firmware has left.
+    if boot.note == Note::Unreadable {
+        match provision::mend::<B, _>(&mut media, boot.wanted.as_ref()) {
+            Ok(true) => warnings.push("the firmware's note could not be read, and was made anew".into()),
+            Ok(false) => {}
+            Err(error) => warnings.push(media.failed.take().unwrap_or_else(|| error.to_string())),
+        }
+    }
     Ok(Opened { flash: Box::new(InWords(flash)), boot, reboot_arg: B::reboot_arg, warnings })
 }
 

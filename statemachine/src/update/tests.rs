@@ -354,3 +354,54 @@ fn an_older_version_rebuilds_an_unreadable_cell_from_the_head_alone() {
     assert_eq!(device.wanted.default, RevisionId::parse("7").unwrap());
     assert_eq!(*device.machine.state(), State::Frozen);
 }
+
+#[test]
+fn recovery_without_a_readable_cell_rebuilds_it_and_takes_a_revision() {
+    let mut device = Device::factory();
+    let boot = Boot {
+        kind: TrialKind::Counted,
+        running: Running::Recovery,
+        wanted: None,
+        note: Note::Read(Spent { nonce: 0, boots: 6 }),
+        journal: Some(device.journal.clone()),
+        head: None,
+        marked: false,
+        factory: None,
+        default_verifies: false,
+    };
+    device.machine = Machine::dark(Limits::FIELD);
+    device.take(Event::Booted(boot));
+    assert_eq!(*device.machine.state(), State::Serving);
+    assert_eq!((device.wanted.default.as_str(), &device.wanted.trial), ("0", &None));
+    device.propose(known("9", 9), Transition::Reboot, false);
+    assert_eq!(device.orders, [Effect::Reboot { trial: false }]);
+    assert_eq!(device.wanted.trial.as_ref().map(|trial| trial.revision.as_str()), Some("9"));
+}
+
+#[test]
+fn a_note_that_cannot_be_read_gives_no_attempt_back() {
+    let armed = |device: &mut Device, note| {
+        device.propose(known("1", 1), Transition::Reboot, false);
+        device.boot();
+        device.journal.header.attempts = 2;
+        let max = device.wanted.trial.as_ref().map(|trial| trial.max);
+        let boot = Boot {
+            kind: TrialKind::Counted,
+            running: Running::Revision(known("1", 1).revision),
+            wanted: Some(device.wanted.clone()),
+            note,
+            journal: Some(device.journal.clone()),
+            head: None,
+            marked: false,
+            factory: Some(RevisionId::factory()),
+            default_verifies: false,
+        };
+        device.machine = Machine::dark(Limits::FIELD);
+        device.take(Event::Booted(boot));
+        (max, device.wanted.trial.as_ref().map(|trial| trial.max))
+    };
+    let mut device = Device::factory();
+    let nonce = device.wanted.nonce + 1;
+    assert_eq!(armed(&mut device, Note::Read(Spent { nonce, boots: 3 })), (Some(3), Some(4)));
+    assert_eq!(armed(&mut Device::factory(), Note::Unreadable), (Some(3), Some(3)));
+}

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use statemachine::boot::{Note, TrialKind};
 use statemachine::journal::Transition;
 
 use crate::world::{REVISIONS, Session, Setting, World};
@@ -19,6 +20,8 @@ pub(crate) enum NoteLuck {
     Torn,
     /// It cannot be written; the script goes on without.
     Refused,
+    /// It cannot be written, because it cannot be read either; PID 1 makes it anew.
+    Mended,
 }
 
 /// What becomes of the kernel that was jumped into.
@@ -82,6 +85,7 @@ impl Move {
                 all.push(Self::Boot { note, kernel });
             }
         }
+        all.push(Self::Boot { note: NoteLuck::Mended, kernel: KernelLuck::Lives });
         all.push(Self::Boot { note: NoteLuck::Torn, kernel: KernelLuck::Dies { marked: false } });
         all.extend([Part::Wanted, Part::Note, Part::Journal, Part::Body].map(Self::Rot));
         all.extend([Self::WriteDone, Self::WriteFailedNew, Self::WriteFailedOld]);
@@ -109,12 +113,15 @@ impl Move {
     /// Whether it can happen here, as far as the world shows; the machine may still ignore what it brings.
     pub(crate) fn is_possible(self, setting: &Setting, world: &World) -> bool {
         match (self, &world.session) {
+            (Self::Boot { note: NoteLuck::Mended, .. }, None) => {
+                setting.kind == TrialKind::Counted && world.flash.note == Note::Unreadable
+            }
             (Self::Boot { .. }, session) => session.is_none(),
             (Self::Rot(part), None) => {
                 world.rot > 0
                     && match part {
                         Part::Wanted => world.flash.wanted.is_some(),
-                        Part::Note => world.flash.note != statemachine::boot::Note::Unreadable,
+                        Part::Note => world.flash.note != Note::Unreadable,
                         Part::Journal | Part::Body => world.flash.journal.is_some(),
                     }
             }
@@ -169,6 +176,7 @@ impl fmt::Display for Move {
                     NoteLuck::Written => "",
                     NoteLuck::Torn => return f.write_str("power goes while the firmware writes its note"),
                     NoteLuck::Refused => ", firmware cannot write its note",
+                    NoteLuck::Mended => ", firmware cannot write its note, PID 1 makes it anew",
                 };
                 match kernel {
                     KernelLuck::Lives => write!(f, "boot{note}"),

@@ -21,7 +21,7 @@ use std::fmt::Debug;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use statemachine::boot::{Choice, Note, Spent, Trial, TrialKind, Wanted, pick};
+use statemachine::boot::{Choice, Note, Pick, Spent, Trial, TrialKind, Wanted, pick, unnoted};
 use statemachine::ids::RevisionId;
 use statemachine::journal::Journal;
 use statemachine::limits::Limits;
@@ -124,7 +124,15 @@ pub(crate) fn follow(text: &str) -> Result<Walk> {
 fn boot(line: &Value, flash: &mut Flash, marked: bool) -> Result<(Choice, bool)> {
     let wanted = wanted(&line["wanted"])?;
     flash.wanted.read(&wanted, "the firmware")?;
-    let expected = pick(TrialKind::Counted, wanted.as_ref(), &flash.note, false, Limits::FIELD.chain);
+    if line["note"] == "unreadable" {
+        flash.note = Note::Unreadable;
+    }
+    let spent = spent(&line["spent"])?;
+    let expected = match (&wanted, spent, flash.note) {
+        // It cannot change what it cannot read, and so does not count this boot.
+        (Some(wanted), None, Note::Unreadable) => Pick { choice: unnoted(wanted), note: None },
+        _ => pick(TrialKind::Counted, wanted.as_ref(), &flash.note, false, Limits::FIELD.chain),
+    };
     let revision = line["revision"].as_str().map(RevisionId::parse).transpose().context("the revision")?;
     match (&expected.choice, &revision) {
         (Choice::Revision(expected), Some(chosen)) => {
@@ -134,7 +142,6 @@ fn boot(line: &Value, flash: &mut Flash, marked: bool) -> Result<(Choice, bool)>
         (Choice::FirstSlot | Choice::Recovery, None) => {}
         (expected, chosen) => bail!("the firmware starts {chosen:?}, and should start {expected:?}"),
     }
-    let spent = spent(&line["spent"])?;
     ensure!(spent == expected.note, "the firmware notes {spent:?}, and should note {:?}", expected.note);
     flash.note = spent.map_or(flash.note, Note::Read);
     let mark = line["mark"].as_bool().unwrap_or(false);

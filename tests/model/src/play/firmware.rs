@@ -24,7 +24,7 @@ impl Table<'_> {
         let asked = core::mem::take(&mut self.world.asked);
         let picked = pick(setting.kind, flash.wanted.as_ref(), &read, asked, setting.limits.chain);
         // As the trial, and not as a later entry of the list that has the same name.
-        let tried = note != NoteLuck::Refused
+        let tried = !matches!(note, NoteLuck::Refused | NoteLuck::Mended)
             && flash.wanted.as_ref().is_some_and(|wanted| {
                 wanted.trial.as_ref().is_some_and(|trial| match setting.kind {
                     TrialKind::Counted => read.boots(wanted) < trial.max,
@@ -33,7 +33,7 @@ impl Table<'_> {
                 })
             });
         let choice = match (note, &flash.wanted) {
-            (NoteLuck::Refused, Some(wanted)) => unnoted(wanted),
+            (NoteLuck::Refused | NoteLuck::Mended, Some(wanted)) => unnoted(wanted),
             _ => picked.choice,
         };
         match (note, picked.note, &flash.wanted) {
@@ -63,6 +63,11 @@ impl Table<'_> {
             Choice::Recovery => None,
         };
         self.jump(running, kernel, tried);
+        if note == NoteLuck::Mended {
+            // Nothing durable was done yet, and what PID 1 was told stands.
+            let flash = &mut self.world.flash;
+            flash.note = Note::Read(Note::spelled_out(flash.wanted.as_ref()));
+        }
     }
 
     fn jump(&mut self, running: Option<u8>, kernel: KernelLuck, tried: bool) {

@@ -100,15 +100,19 @@ impl Witness {
     }
 
     fn boot(&mut self, role: &str, mark: bool, at: u64, now: &Read) -> Option<Value> {
-        let (wanted, _) = self.found.as_ref()?;
+        let (wanted, note) = self.found.as_ref()?;
         self.is_told = true;
+        let unreadable = *note == Note::Unreadable;
         let spent = match now.1 {
+            // What PID 1 makes of such a note counts no boot: the firmware has not written it.
+            Note::Read(spent) if unreadable && spent == Note::spelled_out(wanted.as_ref()) => None,
             Note::Read(spent) => Some(spent),
             Note::Unreadable => None,
         };
         Some(json!({
             "event": "boot", "t": at, "boot": self.number, "role": role, "revision": revision(role, wanted.as_ref()),
             "mark": mark, "wanted": wanted.as_ref().map(of_wanted), "spent": spent.as_ref().map(of_spent),
+            "note": if unreadable { "unreadable" } else { "read" },
         }))
     }
 }
@@ -207,6 +211,19 @@ mod tests {
         let mut witness = Witness::new();
         witness.begins(cells(0));
         assert_eq!(words(&witness.ends(End::Reset, 5, &cells(1))), ["boot trial locals/a -", "end - - not-started"]);
+    }
+
+    #[test]
+    fn a_boot_that_the_firmware_could_not_count_is_told_so_whether_or_not_the_note_was_made_anew() {
+        let (wanted, _) = cells(0);
+        let (broken, anew) = (Note::Unreadable, Note::Read(Note::spelled_out(wanted.as_ref())));
+        for (now, spent) in [(broken, &Value::Null), (anew, &Value::Null), (cells(4).1, &json!(4))] {
+            let mut witness = Witness::new();
+            witness.begins((wanted.clone(), broken));
+            let said = said(r#"{"event":"booted","t":3,"role":"default","mark":false}"#);
+            let events = witness.hears(said, 9, &(wanted.clone(), now));
+            assert_eq!((&events[0]["note"], &events[0]["spent"]["boots"]), (&json!("unreadable"), spent));
+        }
     }
 
     #[test]
