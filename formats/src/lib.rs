@@ -17,6 +17,7 @@ pub mod config;
 pub mod control;
 mod crc32;
 pub mod device_json;
+pub mod dhcp;
 pub mod document;
 pub mod glob;
 pub mod group;

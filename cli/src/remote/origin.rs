@@ -8,7 +8,7 @@ use formats::object::ObjectId;
 
 use crate::check::check;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Client, Repeat};
+use crate::http::{Client, Repeat, Reply};
 use crate::remote::address::Place;
 use crate::remote::info::Info;
 use crate::remote::objects;
@@ -54,7 +54,20 @@ impl<'c> Origin<'c> {
 
 /// The state of a remote.
 pub(crate) fn state(client: &Client, info: &Info, watch: &dyn Watch) -> Result<State> {
-    let reply = client.get(&info.state, Limits::STATE.bytes, Repeat::Harmless, watch)?;
+    parsed(info, asked(client, info, watch)?)
+}
+
+/// The state of a remote, if it has one: a device in recovery runs none, and holds what it holds.
+pub(crate) fn state_if_any(client: &Client, info: &Info, watch: &dyn Watch) -> Result<Option<State>> {
+    let reply = asked(client, info, watch)?;
+    if reply.status == 404 { Ok(None) } else { parsed(info, reply).map(Some) }
+}
+
+fn asked(client: &Client, info: &Info, watch: &dyn Watch) -> Result<Reply> {
+    client.get(&info.state, Limits::STATE.bytes, Repeat::Harmless, watch)
+}
+
+fn parsed(info: &Info, reply: Reply) -> Result<State> {
     let bytes = reply.success("it was asked for its state")?;
     let state = State::parse(&bytes, Path::new(&info.state)).and_then(|state| state.revision().map(|_| state));
     state.map_err(|error| {

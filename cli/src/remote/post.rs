@@ -125,7 +125,8 @@ pub(crate) fn send_objects(
     state: &State,
     watch: &dyn Watch,
 ) -> Result<usize> {
-    let there: BTreeSet<_> = objects::of(&origin::state(client, info, watch)?, |_| true).into_keys().collect();
+    let there = origin::state_if_any(client, info, watch)?;
+    let there: BTreeSet<_> = there.iter().flat_map(|state| objects::of(state, |_| true).into_keys()).collect();
     objects::send(client, info, &objects::of(state, |_| true), &there, repo.pool(), watch)
 }
 

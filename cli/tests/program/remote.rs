@@ -383,6 +383,21 @@ fn post_sends_what_is_missing_and_then_the_revision() {
 }
 
 #[test]
+fn a_device_in_recovery_runs_nothing_and_is_offered_every_object() {
+    let (bench, device) = both();
+    bench.write("web/root.squashfs", "second");
+    bench.ok(&["add"]);
+    bench.ok(&["commit", "-m", "web: second"]);
+    let nothing = Fault::Answer(404, "", "the device is in recovery: no revision runs".into());
+    device.fails("GET /cgi-bin/pvr/steps/current/state", &[nothing]);
+    bench.ok(&["post", &device.url()]);
+    let revision = bench.revision();
+    let objects: std::collections::BTreeSet<_> = revision.objects().map(|(_, id)| id).collect();
+    assert_eq!(device.count("POST /cgi-bin/pvr/objects/"), objects.len());
+    assert_eq!(device.store().posted.len(), 1);
+}
+
+#[test]
 fn a_post_that_is_refused_says_what_the_device_says() {
     let (bench, device) = both();
     device.fails(

@@ -20,7 +20,7 @@
 //! | [`halt`] | the signal that asks a container to end |
 //! | [`image`] | images and volumes: mount, unmount, checks of an overlay |
 //! | [`loopdev`] | files as block devices that disappear with their last user |
-//! | [`network`] | the loopback of the device |
+//! | [`network`] | the loopback of the device, and in recovery its first wired link |
 //! | [`power`] | the end of a boot |
 //! | [`reaper`] | the only waiter |
 //! | [`signals`] | what PID 1 is told, as something to read |

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "raw system calls; each block states why it is sound")]
 
 use std::ffi::CStr;
+use std::net::Ipv4Addr;
 use std::os::raw::{c_char, c_int, c_long, c_uint, c_void};
 use std::ptr;
 
@@ -297,30 +298,96 @@ fn checked(answer: c_long) -> Result<c_long, Errno> {
     if answer < 0 { Err(last_error()) } else { Ok(answer) }
 }
 
-/// `struct ifreq` as the two calls below use it: a name, and flags at the start of what follows.
+/// `struct ifreq`: a name, and what the call makes of the rest.
 #[repr(C)]
 struct InterfaceRequest {
     name: [u8; libc::IFNAMSIZ],
-    flags: u16,
-    rest: [u8; 22],
+    rest: [u8; 24],
+}
+
+impl InterfaceRequest {
+    fn of(name: &[u8]) -> Result<Self, Errno> {
+        let mut request = Self { name: [0; libc::IFNAMSIZ], rest: [0; 24] };
+        // One byte stays zero, as the kernel wants it.
+        if name.len() >= request.name.len() {
+            return Err(Errno::NAMETOOLONG);
+        }
+        request.name.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+        Ok(request)
+    }
 }
 
 /// Sets flags of a network interface, beside those that it has.
 pub(crate) fn interface_set_flags(socket: BorrowedFd<'_>, name: &[u8], flags: u16) -> Result<(), Errno> {
-    let mut request = InterfaceRequest { name: [0; libc::IFNAMSIZ], flags: 0, rest: [0; 22] };
-    // One byte stays zero, as the kernel wants it.
-    if name.len() >= request.name.len() {
-        return Err(Errno::NAMETOOLONG);
-    }
-    request.name.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
-    // SAFETY: both calls read and write one `struct ifreq`, which is 40 bytes and lives on this stack.
+    let mut request = InterfaceRequest::of(name)?;
+    // SAFETY: both calls read and write one `struct ifreq`, which is at most 40 bytes and lives on this stack.
     let done = unsafe {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) == 0 && {
-            request.flags |= flags;
+            let [low, high, ..] = &mut request.rest;
+            [*low, *high] = (u16::from_ne_bytes([*low, *high]) | flags).to_ne_bytes();
             libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) == 0
         }
     };
     if done { Ok(()) } else { Err(last_error()) }
+}
+
+/// Sets the IPv4 address of a network interface and then its mask; without a mask, the address alone.
+pub(crate) fn interface_set_address(
+    socket: BorrowedFd<'_>,
+    name: &[u8],
+    address: Ipv4Addr,
+    mask: Option<Ipv4Addr>,
+) -> Result<(), Errno> {
+    let set = |address: Ipv4Addr, request: &mut InterfaceRequest| {
+        let from = inet(address);
+        request.rest.iter_mut().zip(from).for_each(|(to, from)| *to = from);
+    };
+    let mut request = InterfaceRequest::of(name)?;
+    set(address, &mut request);
+    // SAFETY: both calls read one `struct ifreq`, which is at most 40 bytes and lives on this stack.
+    let done = unsafe {
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR as _, &raw mut request) == 0
+            && mask.is_none_or(|mask| {
+                set(mask, &mut request);
+                libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFNETMASK as _, &raw mut request) == 0
+            })
+    };
+    if done { Ok(()) } else { Err(last_error()) }
+}
+
+/// Adds a way to all other networks.
+pub(crate) fn add_default_route(socket: BorrowedFd<'_>, router: Ipv4Addr) -> Result<(), Errno> {
+    let address = |address| {
+        // SAFETY: a family and bytes, for which any value is one.
+        unsafe { std::mem::transmute::<[u8; 16], libc::sockaddr>(inet(address)) }
+    };
+    // SAFETY: integers, addresses and a pointer, for all of which zero is a value; a null device lets the kernel choose.
+    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+    route.rt_dst = address(Ipv4Addr::UNSPECIFIED);
+    route.rt_genmask = address(Ipv4Addr::UNSPECIFIED);
+    route.rt_gateway = address(router);
+    route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+    // SAFETY: the call reads one `struct rtentry`, which lives on this stack.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCADDRT as _, &raw mut route) };
+    if done == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// The bytes of a `struct sockaddr_in` without a port.
+fn inet(address: Ipv4Addr) -> [u8; 16] {
+    // The number of the family fits into the two bytes that it has.
+    let [low, high] = (libc::AF_INET as u16).to_ne_bytes();
+    let [a, b, c, d] = address.octets();
+    [low, high, 0, 0, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// From now on a socket sends and receives on this network interface alone.
+pub(crate) fn bind_to_interface(socket: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let length = name.len().try_into().map_err(|_| Errno::NAMETOOLONG)?;
+    // SAFETY: the kernel reads `length` bytes of `name`, which live until the call returns.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_ptr().cast(), length)
+    };
+    if done == 0 { Ok(()) } else { Err(last_error()) }
 }
 
 /// Blocks these signals in the calling thread, and in those that it starts from now on, and gives a descriptor that

@@ -204,6 +204,8 @@ pub struct Core {
     why: Option<String>,
     /// What was wrong with containers when the latest verdict was made.
     failures: Vec<(String, String)>,
+    /// This boot is one of recovery: nothing runs in which a person could ask for anything.
+    recovery: bool,
     /// When this boot has lasted.
     lasts: Option<Time>,
     leaving: Option<Leaving>,
@@ -248,6 +250,7 @@ impl Core {
             reported: None,
             why: None,
             failures: Vec::new(),
+            recovery: false,
             lasts: Some(parts.clock.now().after(LASTED)),
             leaving: None,
             ending: Ending::Restart,
@@ -264,6 +267,7 @@ impl Core {
     /// Tells the update machine what this boot is, then takes one message after the other. It returns when nothing is
     /// left to be done before the device may end this boot: in which way, and whether a trial is to be asked for.
     pub async fn run(mut self, boot: Boot, messages: Receiver<Message>) -> (Ending, bool) {
+        self.recovery = boot.running == Running::Recovery;
         self.updater.take(Event::Booted(boot), None);
         self.helpers.start(&self.log, self.now());
         loop {

@@ -10,6 +10,7 @@
 //! | [`assembly`], [`engine`] | what a revision asks for, and the hands that do it |
 //! | [`holdings`] | from bytes to a revision that may run |
 //! | [`pairing`] | who may use the endpoint from outside |
+//! | [`recovery`] | the network of a device that can boot nothing else |
 //! | [`helpers`] | the unprivileged roles that parse what others send |
 //! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
 //! | [`early`], [`settings`], [`clock`] | what comes first |
@@ -32,6 +33,7 @@ pub mod holdings;
 pub mod logs;
 pub mod pairing;
 pub mod pipes;
+pub mod recovery;
 pub mod run;
 pub mod settings;
 pub mod storage;

@@ -100,6 +100,22 @@ impl Pairings {
         code
     }
 
+    /// Whether a code is valid now.
+    #[must_use]
+    pub fn is_open(&self, now: Time) -> bool {
+        matches!(&self.offer, Offer::Open { until, .. } if *until > now)
+    }
+
+    /// For how long a burnt code would have been valid. One that nobody has asked for on the device waits for that: else
+    /// whoever guesses could have codes to guess as fast as he likes.
+    #[must_use]
+    pub fn burnt_for(&self, now: Time) -> Option<Span> {
+        match &self.offer {
+            Offer::Burnt { until } if *until > now => Some(until.until(now)),
+            _ => None,
+        }
+    }
+
     /// Somebody says a code. If it is the right one, it is used up.
     ///
     /// # Errors
@@ -215,6 +231,12 @@ pub fn keep(storage: &Path, list: &[Pairing]) -> Result<(), DirError> {
     dir.replace(FILE, write(list).as_bytes())
 }
 
+/// What is left, for whoever is to come back then.
+#[must_use]
+pub fn seconds(time: Span) -> u16 {
+    u16::try_from(time.0.div_ceil(1000)).unwrap_or(u16::MAX).max(1)
+}
+
 impl From<NotTheCode> for Refused {
     fn from(why: NotTheCode) -> Self {
         match why {
@@ -230,7 +252,7 @@ impl From<NotTheCode> for Refused {
                 Self::new(Status::Forbidden, format!("this is not the code; {left} more wrong ones burn it"))
             }
             NotTheCode::Burnt(time) => {
-                let seconds = u16::try_from(time.0.div_ceil(1000)).unwrap_or(u16::MAX).max(1);
+                let seconds = seconds(time);
                 let message = "too many wrong codes: `pvcontrol pair` on the device prints another one";
                 Self { retry_after: Some(seconds), ..Self::new(Status::TooMany, message) }
             }
@@ -307,6 +329,17 @@ mod tests {
         (0..5).for_each(|_| assert!(pairings.say("", later(500)).is_err()));
         let new = pairings.offer([1; 8], later(501)).reveal();
         assert_eq!(pairings.say(new.expose(), later(502)), Ok(()));
+    }
+
+    #[test]
+    fn who_burns_a_code_waits_for_its_end_where_nobody_asks_for_another() {
+        let (mut pairings, _) = offered();
+        assert!(pairings.is_open(later(299)) && !pairings.is_open(later(300)));
+        (0..5).for_each(|_| assert!(pairings.say("", later(10)).is_err()));
+        assert!(!pairings.is_open(later(10)));
+        assert_eq!(pairings.burnt_for(later(10)), Some(Span::seconds(290)));
+        assert_eq!(pairings.burnt_for(later(300)), None);
+        assert_eq!((seconds(Span(1)), seconds(Span::seconds(290))), (1, 290));
     }
 
     #[test]

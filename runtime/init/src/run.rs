@@ -46,6 +46,7 @@ use crate::guard::Guard;
 use crate::helpers::Helpers;
 use crate::holdings::{Candidate, HoldError, Holdings};
 use crate::pairing::Pairings;
+use crate::recovery::{self, Addressing};
 use crate::settings::{self, Settings};
 use crate::storage;
 use crate::stranded::{self, Firmware};
@@ -241,7 +242,8 @@ fn open_sink(path: &Path, flags: OFlags) -> std::io::Result<File> {
 
 impl Ready {
     fn run(self, clock: Clock, log: Rc<Voice>, guard: &Guard) -> Result<End, String> {
-        let Self { settings, trace, holdings, engine, helpers, opened, mounted, pairings, current, warnings } = self;
+        let Self { mut settings, trace, holdings, engine, helpers, opened, mounted, pairings, current, warnings } =
+            self;
         let Opened { flash, boot, reboot_arg, .. } = opened;
         if let Running::Revision(id) = &boot.running {
             log.keep(id);
@@ -264,6 +266,11 @@ impl Ready {
         let mut helpers = Helpers::new(helpers, tell.clone(), Rc::clone(&tasks));
         if let Err(why) = helpers.listen_for(&Caller::Device, &engine.paths().run) {
             log.error("front", &why);
+        }
+        // No container brings a network up in recovery. On a machine of somebody else that is not ours to do.
+        if boot.running == Running::Recovery && mounted.is_some() && settings.recovery != Addressing::Off {
+            settings.endpoint = recovery::everywhere(settings.endpoint);
+            recovery::serve(&tasks, settings.recovery, Rc::clone(&log));
         }
         match endpoint(&settings.endpoint) {
             Ok(socket) => helpers.serve(Listener::Endpoint, socket),

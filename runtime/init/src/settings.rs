@@ -9,6 +9,7 @@
 //!     commit_delay=25                 seconds for which the goals of a trial must hold
 //!     attempts=3                      boots of a trial
 //!     endpoint=0.0.0.0:12368          where `pvr` is served; on any address but a loopback, to who is paired
+//!     recovery_address=dhcp          in recovery: dhcp, off, or 10.0.2.15/24, 10.0.2.15/24 via 10.0.2.2
 //!     storage=PARTLABEL=storage       what PID 1 mounts at /storage: also LABEL=, UUID=, a path; unset: it is there
 //!     storage_wait=30                 seconds until it must have appeared
 //!     watchdog=60                     seconds, or off; unset: 60 where PID 1 mounts the storage, else off
@@ -29,6 +30,8 @@ use formats::compatible::Fit;
 use formats::verify::Mode;
 use metal::place::Place;
 use statemachine::limits::Limits;
+
+use crate::recovery::Addressing;
 
 /// Where the file lies in the initramfs.
 pub const FILE: &str = "/etc/cairn/conf";
@@ -59,6 +62,8 @@ pub struct Settings {
     pub commit_delay: Duration,
     /// Where the endpoint for `pvr` listens. Who reaches it on a loopback address needs no pairing.
     pub endpoint: SocketAddr,
+    /// Where the address of a device in recovery comes from.
+    pub recovery: Addressing,
     /// What PID 1 mounts as the storage. `None`: whoever started it has mounted one, and the machine is not ours.
     pub storage: Option<Place>,
     /// How long it may take to appear.
@@ -130,7 +135,7 @@ impl Settings {
         let mut signatures = Mode::Strict;
         let mut commit_delay = Duration::from_secs(25);
         let mut limits = Limits::FIELD;
-        let mut endpoint = ENDPOINT;
+        let (mut endpoint, mut recovery) = (ENDPOINT, Addressing::default());
         let (mut storage, mut storage_wait, mut watchdog, mut trace) = (None, STORAGE_WAIT, None, None);
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
@@ -150,6 +155,7 @@ impl Settings {
                 "endpoint" => {
                     endpoint = value.parse().ok().filter(|at: &SocketAddr| at.port() != 0).ok_or_else(wrong)?;
                 }
+                "recovery_address" => recovery = Addressing::parse(value).ok_or_else(wrong)?,
                 "storage" => storage = Some(Place::parse(value).ok_or_else(wrong)?),
                 "storage_wait" => {
                     storage_wait = Duration::from_secs(value.parse::<u16>().map_err(|_| wrong())?.into());
@@ -172,7 +178,19 @@ impl Settings {
         let fit = Fit::parse(&fit).ok_or_else(|| SettingsError::File(format!("{fit:?} is no name of a product")))?;
         // A machine that is not ours has a watchdog that is not ours.
         let watchdog = watchdog.unwrap_or(if storage.is_some() { WATCHDOG } else { None });
-        Ok(Self { fit, signatures, commit_delay, endpoint, storage, storage_wait, watchdog, trace, limits, words })
+        Ok(Self {
+            fit,
+            signatures,
+            commit_delay,
+            endpoint,
+            recovery,
+            storage,
+            storage_wait,
+            watchdog,
+            trace,
+            limits,
+            words,
+        })
     }
 
     /// Whether a word stands on the command line.
@@ -217,6 +235,16 @@ mod tests {
         for wrong in ["", "0.0.0.0", "localhost:12368", "10.0.0.5:0", ":12368", "*:12368"] {
             assert!(matches!(parse(wrong), Err(SettingsError::Line(3, _))), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_device_in_recovery_asks_for_an_address_if_nobody_says_which() {
+        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new());
+        assert_eq!(parse("").unwrap().recovery, Addressing::Dhcp);
+        assert_eq!(parse("recovery_address=off").unwrap().recovery, Addressing::Off);
+        let fixed = parse("recovery_address=10.0.2.15/24 via 10.0.2.2").unwrap().recovery;
+        assert_eq!(Addressing::parse("10.0.2.15/24 via 10.0.2.2"), Some(fixed));
+        assert!(matches!(parse("recovery_address=10.0.2.15"), Err(SettingsError::Line(3, _))));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Core {
         }
     }
 
-    fn may(&self, caller: &Caller, call: &Call) -> Result<(), Refused> {
+    fn may(&mut self, caller: &Caller, call: &Call) -> Result<(), Refused> {
         let is_manager = match caller {
             Caller::Container(name) => self.table.get(name).is_some_and(|seat| seat.assembled.manager),
             Caller::Device | Caller::Network(_) => false,
@@ -114,7 +114,8 @@ impl Core {
         permit(caller, is_manager, call)?;
         match caller {
             Caller::Network(token) if needs_pairing(call) => {
-                self.pairings.lets_in(self.settings.endpoint.ip(), token.as_ref())
+                let let_in = self.pairings.lets_in(self.settings.endpoint.ip(), token.as_ref());
+                let_in.map_err(|refused| self.shown(refused))
             }
             _ => Ok(()),
         }

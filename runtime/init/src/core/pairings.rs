@@ -13,7 +13,7 @@ use store::dir::DirError;
 use super::calls::{Answer, refuse};
 use super::{Core, Message};
 use crate::holdings::EPOCH;
-use crate::pairing::{CODE_LASTS, NotOne, NotTheCode, keep};
+use crate::pairing::{CODE_LASTS, NotOne, NotTheCode, keep, seconds};
 
 /// The name in the log.
 const PAIRING: &str = "pairing";
@@ -31,6 +31,34 @@ impl Core {
         self.log.info(PAIRING, &"a code was made, for five minutes");
         let seconds = u16::try_from(CODE_LASTS.0 / 1000).unwrap_or(u16::MAX);
         Some(Ok(Reply::Code { code, seconds }))
+    }
+
+    /// Whoever is not let in is told how to be. In recovery there is no shell to ask for a code in, so one is shown to
+    /// whoever stands before the console; see decision [0012](../../../../docs/decisions/0012-recovery-on-the-network.md).
+    pub(super) fn shown(&mut self, refused: Refused) -> Refused {
+        if !self.recovery || self.pairings.is_full() {
+            return refused;
+        }
+        let now = self.now();
+        if let Some(time) = self.pairings.burnt_for(now) {
+            let message =
+                "too many wrong codes: the console of the device shows another one later, when it is asked again";
+            return Refused { message: message.into(), retry_after: Some(seconds(time)), ..refused };
+        }
+        if !self.pairings.is_open(now) {
+            let random = match random() {
+                Ok(random) => random,
+                Err(refused) => return refused,
+            };
+            let code = self.pairings.offer(random, now).reveal();
+            // In recovery the console is the only place that these lines go to.
+            self.log.warn(
+                PAIRING,
+                &format_args!("somebody on the network wants in; the code for that is {}", code.expose()),
+            );
+        }
+        let message = "the console of the device shows a code to be paired with, for five minutes and one use";
+        Refused { message: message.into(), ..refused }
     }
 
     pub(super) fn pair(&mut self, ask: u32, code: &Secret, name: String) -> Answer {
@@ -56,7 +84,8 @@ impl Core {
                 // Anybody could fill the log with these.
                 NotTheCode::None | NotTheCode::Burnt(_) => {}
             }
-            return Some(Err(why.into()));
+            let (refused, is_left) = (Refused::from(why), matches!(why, NotTheCode::Wrong(1..)));
+            return Some(Err(if is_left { refused } else { self.shown(refused) }));
         }
         let token = Secret::token(&random);
         let pairing = Pairing { token: TokenHash::of(token.expose()), date: today(), name };

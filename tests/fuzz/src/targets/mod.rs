@@ -1,6 +1,7 @@
 //! The laws, a file for each room of readers.
 
 pub(crate) mod bootenv;
+pub(crate) mod dhcp;
 pub(crate) mod fat;
 pub(crate) mod gpt;
 pub(crate) mod journal;
