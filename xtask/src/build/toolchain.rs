@@ -37,14 +37,23 @@ fn cross(arch: Arch) -> Set {
     }
 }
 
-/// Builds the program for an architecture, and says where it is.
-pub(super) fn build(program: &Program, arch: Arch, out: Out) -> Result<PathBuf> {
+/// Its C compiler and what belongs to it, for an architecture.
+fn tools(arch: Arch, out: Out) -> Result<musl::Tools> {
     let cross = (arch != Arch::host()?).then(|| packages::set(&cross(arch), out)).transpose()?;
     let musl_tree = packages::fetch(arch.debian(), &["musl-dev"], out)?;
     let musl_tree = musl_tree.first().context("musl-dev was not fetched")?;
-    let target = cargo::target_directory()?.join("small");
-    let tools = musl::Tools::write(arch, cross.as_deref(), musl_tree, &target.join("tools").join(arch.name()), out)?;
+    let dir = cargo::target_directory()?.join("small/tools").join(arch.name());
+    musl::Tools::write(arch, cross.as_deref(), musl_tree, &dir, out)
+}
 
+/// A C compiler for an architecture: programs of it are static with `-static`, and know musl's headers and no others.
+pub(crate) fn cc(arch: Arch, out: Out) -> Result<PathBuf> {
+    Ok(tools(arch, out)?.cc)
+}
+
+/// Builds the program for an architecture, and says where it is.
+pub(super) fn build(program: &Program, arch: Arch, out: Out) -> Result<PathBuf> {
+    let (tools, target) = (tools(arch, out)?, cargo::target_directory()?.join("small"));
     let name = arch.musl();
     let [upper, lower] = [name.to_uppercase(), name.to_owned()].map(|name| name.replace('-', "_"));
     let mut command = command("std,panic_abort", out)?;

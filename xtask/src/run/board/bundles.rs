@@ -1,10 +1,10 @@
 //! The base systems that a story updates a board to, good and bad: each made as a product makes its own.
 //!
 //! ```text
-//!   kernel       another kernel of the distribution, where the board has a recipe for one
+//!   kernel       another kernel of the distribution; where the board has no recipe for one, the same in other bytes
 //!   initramfs    the same kernel; this program with fewer attempts for a trial, and a shorter watchdog
 //!   exits        PID 1 returns at once
-//!   hangs        PID 1 arms the watchdog and does nothing more
+//!   hangs        PID 1 arms the watchdog and does nothing more, where the machine has one
 //! ```
 
 use std::fs;
@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use machine::Kind;
 
 use crate::arch::Arch;
 use crate::bsp::{self, Wish};
+use crate::build::toolchain;
 use crate::image::Made;
 use crate::run::tools::quiet;
 use crate::term::Out;
@@ -38,19 +40,33 @@ pub(super) fn make(board: &str, made: &Made, dir: &Path, out: Out) -> Result<()>
     };
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     make("kernel", &made.conf, &program)?;
+    if other == bsp::DEFAULT {
+        lengthen(&dir.join("kernel/bsp/kernel.img"))?;
+    }
     make("initramfs", &made.conf.clone().set("attempts", "2").set("watchdog", "30"), &program)?;
-    if bsp::arch(board)? == Arch::host()? {
-        for (name, text) in [("exits", EXITS), ("hangs", HANGS)] {
-            make(name, &made.conf, &compile(name, text, dir)?)?;
-        }
+    let arch = bsp::arch(board)?;
+    let cc = if arch == Arch::host()? { PathBuf::from("cc") } else { toolchain::cc(arch, out)? };
+    make("exits", &made.conf, &compile(&cc, "exits", EXITS, dir)?)?;
+    if Kind::of_board(board).is_some_and(Kind::has_watchdog) {
+        make("hangs", &made.conf, &compile(&cc, "hangs", HANGS, dir)?)?;
     }
     Ok(())
 }
 
-/// A static program of this machine.
-fn compile(name: &str, text: &str, dir: &Path) -> Result<PathBuf> {
+/// Makes other bytes of a kernel, after all that it reads of itself.
+fn lengthen(kernel: &Path) -> Result<()> {
+    let mut bytes = fs::read(kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    bytes.resize(bytes.len() + 512, 0);
+    // It may be a link to the kernel that everybody has.
+    fs::remove_file(kernel)
+        .and_then(|()| fs::write(kernel, bytes))
+        .with_context(|| format!("cannot write {}", kernel.display()))
+}
+
+/// A static program.
+fn compile(cc: &Path, name: &str, text: &str, dir: &Path) -> Result<PathBuf> {
     let (source, program) = (dir.join(format!("{name}.c")), dir.join(format!("{name}.program")));
     fs::write(&source, text).with_context(|| format!("cannot write {}", source.display()))?;
-    quiet(Command::new("cc").args(["-static", "-s", "-O1", "-o"]).arg(&program).arg(&source))?;
+    quiet(Command::new(cc).args(["-static", "-s", "-O1", "-o"]).arg(&program).arg(&source))?;
     Ok(program)
 }

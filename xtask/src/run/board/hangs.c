@@ -1,12 +1,16 @@
 /* PID 1 of a bad update: loads the early modules, arms the watchdog, and never does anything again. */
 #include <fcntl.h>
-#include <linux/watchdog.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* <linux/watchdog.h>, which not every C library comes with */
+#ifndef WDIOC_SETTIMEOUT
+#define WDIOC_SETTIMEOUT _IOWR('W', 6, int)
+#endif
 
 int main(void)
 {
