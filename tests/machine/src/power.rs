@@ -412,6 +412,13 @@ impl Machine {
         self.record.lock().resets
     }
 
+    /// Since its console has said something, or since it was switched on.
+    #[must_use]
+    pub fn quiet(&self) -> Duration {
+        let state = self.record.lock();
+        state.spoke.elapsed().min(state.elapsed())
+    }
+
     /// Since it was switched on last.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! An ordeal: a device takes updates, good and bad, and its power goes at whatever moment somebody likes.
 //!
 //! ```text
-//!   propose ──▶ look ──▶ at rest? ──yes──▶ judge ──▶ propose …
+//!   propose ──▶ look ──▶ at rest? ──yes──▶ judge ──▶ prepare ──▶ propose …
 //!                ▲  └─ cut? ──yes──▶ tally, cut, power on ─┐
 //!                └─────────────────────────────────────────┘
 //! ```
@@ -43,7 +43,10 @@ pub enum Outcome {
 pub trait Device {
     /// Switches it on.
     fn power_on(&mut self) -> Result<(), Fault>;
-    /// Offers an update and does not wait for what comes of it.
+    /// Makes an update that it will be offered, and does not wait for that: `true` once it is made. Asked again until
+    /// then, unless its power goes, which loses it.
+    fn prepare(&mut self, update: Update) -> Result<bool, Fault>;
+    /// Offers it that update and does not wait for what comes of it.
     fn propose(&mut self, update: Update) -> Result<(), Fault>;
     /// What it is doing, in a word: what its firmware or PID 1 has said last.
     fn place(&mut self) -> Result<String, Fault>;
@@ -87,8 +90,8 @@ pub fn undergo(
     let mut tally = Tally::default();
     device.power_on()?;
     trigger.began();
-    // The first rest is that of the factory.
-    let mut offered = None;
+    // The first rest is that of the factory. Until what is next is made, the device is at rest.
+    let (mut offered, mut next) = (None, None);
     let mut ending = false;
     loop {
         tally.is_at(device.place()?);
@@ -102,19 +105,28 @@ pub fn undergo(
                 device.cut()?;
                 device.power_on()?;
                 trigger.began();
+                next = None;
                 continue;
             }
         }
-        let Some(outcome) = device.rest()? else { continue };
-        let is_brick = tally.rested(offered, &outcome);
-        show(&tally);
-        if is_brick || ending {
-            return Ok(tally);
+        let update = match next {
+            Some(_) if ending => return Ok(tally),
+            Some(update) => update,
+            None => {
+                let Some(outcome) = device.rest()? else { continue };
+                let is_brick = tally.rested(offered.take(), &outcome);
+                show(&tally);
+                if is_brick || ending {
+                    return Ok(tally);
+                }
+                *next.insert(trigger.update())
+            }
+        };
+        if device.prepare(update)? {
+            device.propose(update)?;
+            (offered, next) = (Some(update), None);
+            trigger.began();
         }
-        let update = trigger.update();
-        offered = Some(update);
-        device.propose(update)?;
-        trigger.began();
     }
 }
 
@@ -134,6 +146,9 @@ mod tests {
         fragile: Option<u32>,
         cuts: u32,
         on: bool,
+        /// How often was asked whether the update is made, and how often it is not.
+        made: u32,
+        slow: u32,
     }
 
     impl Device for Toy {
@@ -142,8 +157,13 @@ mod tests {
             (self.on, self.busy) = (true, 3);
             Ok(())
         }
+        fn prepare(&mut self, _: Update) -> Result<bool, Fault> {
+            assert!(self.busy == 0, "prepared while it is busy");
+            self.made += 1;
+            Ok(self.made > self.slow)
+        }
         fn propose(&mut self, update: Update) -> Result<(), Fault> {
-            (self.pending, self.busy) = (Some(update), 5);
+            (self.pending, self.busy, self.made) = (Some(update), 5, 0);
             Ok(())
         }
         fn place(&mut self) -> Result<String, Fault> {
@@ -198,6 +218,14 @@ mod tests {
         assert_eq!((tally.cuts(), toy.cuts), (3, 3));
         assert_eq!(tally.hits().collect::<Vec<_>>(), [("busy 3", 2), ("busy 5", 1)]);
         assert_eq!((tally.updated(Update::Good), tally.bricks()), (1, 0));
+    }
+
+    #[test]
+    fn a_cut_while_an_update_is_made_is_followed_by_another_rest_and_counts_for_no_update() {
+        let mut toy = Toy { slow: 4, ..Toy::default() };
+        let tally = undergo(&mut toy, &mut script(".....c...", Update::Good), |_| {}).unwrap();
+        assert_eq!((tally.cuts(), tally.hits().collect::<Vec<_>>()), (1, vec![("idle", 1)]));
+        assert_eq!((tally.updated(Update::Good), tally.before(Update::Good)), (0, 0));
     }
 
     #[test]

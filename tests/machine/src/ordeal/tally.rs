@@ -75,6 +75,12 @@ impl Tally {
         u32::from(self.brick.is_some())
     }
 
+    /// Why it is one.
+    #[must_use]
+    pub fn brick(&self) -> Option<&str> {
+        self.brick.as_deref()
+    }
+
     /// Where the device was when it was looked at last.
     #[must_use]
     pub fn place(&self) -> &str {

@@ -66,6 +66,8 @@ impl<P: FnMut()> Trigger for Timer<P> {
     }
 
     fn update(&mut self) -> Update {
+        // The time until it is made is no time of the device's.
+        self.due = None;
         // Two good ones for each bad one: what is never taken is never half-way.
         if self.dice.roll(3) == 0 { Update::Bad } else { Update::Good }
     }
