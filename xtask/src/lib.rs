@@ -7,6 +7,7 @@
 
 mod arch;
 mod boards;
+mod brick;
 mod bsp;
 mod build;
 mod cargo;
@@ -73,6 +74,9 @@ enum Command {
     PickNostd(Json),
     /// Boot a device on this machine and take it through updates, good and bad
     Run(run::Options),
+    /// Cut the power of a board with any key while it takes updates, good and bad, and see whether it is ever a brick
+    #[command(after_help = brick::BRICK)]
+    TryToBrick(brick::Options),
     /// Build the program of a device for a board
     Build(build::Options),
     /// Make the base system of a board: kernel, initramfs, modules, firmware
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Nostd(options) => nostd::run(options),
         Command::PickNostd(options) => pick_nostd::run(options),
         Command::Run(options) => run::run(options),
+        Command::TryToBrick(options) => brick::run(&options),
         Command::Build(options) => build::run(options),
         Command::Bsp(options) => bsp::run(options),
         Command::Image(options) => image::run(&options),

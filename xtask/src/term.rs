@@ -36,14 +36,18 @@ impl Out {
         }
     }
 
-    /// A terminal that did not ask to be left without colour (<https://no-color.org>).
-    fn is_coloured(self) -> bool {
-        let terminal = match self {
+    /// Whether somebody can be shown what changes.
+    pub(crate) fn is_terminal(self) -> bool {
+        match self {
             Self::Stdout => io::stdout().is_terminal(),
             Self::Stderr => io::stderr().is_terminal(),
-        };
+        }
+    }
+
+    /// A terminal that did not ask to be left without colour (<https://no-color.org>).
+    fn is_coloured(self) -> bool {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        terminal && !refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        self.is_terminal() && !refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 }
 

@@ -25,7 +25,7 @@ const EDITION: &str = "cairn factory state 1";
 
 pub(crate) struct Made {
     /// What the storage holds.
-    pub(super) storage: PathBuf,
+    pub(crate) storage: PathBuf,
     /// The base system, for the recovery partition too.
     pub(super) bsp: Bsp,
     /// Its settings.

@@ -9,7 +9,7 @@
 //! it is.
 
 mod keys;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -14,9 +14,9 @@ mod device;
 pub(crate) mod factory;
 pub(crate) mod image;
 mod registry;
-mod scene;
-mod stage;
-mod story;
+pub(crate) mod scene;
+pub(crate) mod stage;
+pub(crate) mod story;
 mod stuck;
 pub(crate) mod tools;
 
@@ -180,7 +180,7 @@ impl Telling {
 }
 
 /// What the device did is a path of the model, or the story fails however it came out.
-fn follow(events: &Path, out: Out) -> Result<()> {
+pub(crate) fn follow(events: &Path, out: Out) -> Result<()> {
     let mut replay = Explorer::FOLLOW.command(&[events.to_string_lossy()]);
     let output = replay.output().with_context(|| format!("cannot run `{}`", cargo::shown(&replay)))?;
     let said = String::from_utf8_lossy(&output.stdout);

@@ -74,6 +74,16 @@ impl<'a, R: Rig> Stage<'a, R> {
         Ok(Self { scene, rig, start, variables, script: None, scripts: 0 })
     }
 
+    /// The device.
+    pub(crate) fn rig(&mut self) -> &mut R {
+        &mut self.rig
+    }
+
+    /// Ends the script that runs, if one does, and everything that it has started.
+    pub(crate) fn abandon(&mut self) {
+        self.script = None;
+    }
+
     /// The device, when the story is over. A script that still runs ends.
     pub(crate) fn into_rig(self) -> R {
         self.rig

@@ -12,12 +12,12 @@
 mod bundles;
 mod cells;
 mod desk;
-mod rig;
+pub(crate) mod rig;
 mod witness;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -102,7 +102,7 @@ pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
     let start = Instant::now();
     let scene = Scene::open(&format!("board-{board}-{name}"))?;
     let files = Files::in_dir(&scene.path(""))?;
-    let (mut rig, variables) = prepare(&scene, board, &story, &files, start, out)?;
+    let Prepared { mut rig, variables, .. } = prepare(&scene, board, &story.conf, &files, start, out)?;
     rig.start()?;
     let mut stage = Stage::new(&scene, rig, start, variables)?;
     let told = play::play(&story, &mut stage, &mut show);
@@ -119,23 +119,32 @@ pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
 }
 
 /// A factor for what a story may take on a busy host, as machines have it for their own limits.
-fn patience() -> u64 {
+pub(crate) fn patience() -> u64 {
     let said = std::env::var("CAIRN_PATIENCE").ok().and_then(|text| text.parse::<f64>().ok());
     // A whole number, and never less than the story says.
     (1..=100_u32).rev().find(|factor| said.is_some_and(|said| said >= f64::from(*factor))).map_or(1, u64::from)
 }
 
-/// The image, the machine, what it is updated to, and the variables of scripts.
-fn prepare(
+/// A board that is about to be switched on.
+pub(crate) struct Prepared {
+    pub(crate) rig: Board,
+    /// For scripts.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// The factory revision, as it lies in the storage.
+    pub(crate) factory: PathBuf,
+}
+
+/// The image of a device with these settings, its machine, what it is updated to, and the variables of scripts.
+pub(crate) fn prepare(
     scene: &Scene,
     board: &str,
-    story: &Story,
+    conf: &BTreeMap<String, String>,
     files: &Files,
     start: Instant,
     out: Out,
-) -> Result<(Board, BTreeMap<String, String>)> {
+) -> Result<Prepared> {
     let kind = Kind::of_board(board).with_context(|| format!("no machine for {board}"))?;
-    let conf = story.conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
+    let conf = conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
     let conf = conf.set("trace", trace(kind));
     let image = scene.path("disk.img");
     let (built, made) = image::for_story(board, &conf, IMAGE, &image, out)?;
@@ -152,7 +161,8 @@ fn prepare(
     let machine = plan.build()?;
     let endpoint = format!("127.0.0.1:{}", machine.port(ENDPOINT)?);
     let variables = variables(scene, &made, &endpoint, files, (&image, storage))?;
-    Ok((Board::new(machine, cells, files, u64::try_from(start.elapsed().as_millis())?)?, variables))
+    let rig = Board::new(machine, cells, files, u64::try_from(start.elapsed().as_millis())?)?;
+    Ok(Prepared { rig, variables, factory: made.storage.join("trails/0") })
 }
 
 /// Programs and variables for scripts.

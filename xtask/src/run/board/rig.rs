@@ -13,7 +13,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use machine::{End as PowerEnd, Machine, Mark};
@@ -31,7 +31,7 @@ const LINE: &str = "{\"event\":";
 
 const PANIC: &str = "Kernel panic - not syncing";
 
-pub(super) struct Board {
+pub(crate) struct Board {
     machine: Machine,
     cells: Cells,
     witness: Witness,
@@ -67,7 +67,7 @@ impl Board {
     }
 
     /// Switches it on.
-    pub(super) fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         let found = self.cells.read();
         self.machine.start()?;
         self.starts = self.machine.starts();
@@ -77,13 +77,28 @@ impl Board {
     }
 
     /// Switches it off for good.
-    pub(super) fn stop(&mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         if self.machine.is_on() { Ok(self.machine.power_cut()?) } else { Ok(()) }
     }
 
     /// The last lines of its console.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         self.machine.tail(40)
+    }
+
+    /// How many boots have begun.
+    pub(crate) fn boots(&self) -> u64 {
+        self.witness.boots()
+    }
+
+    /// Whether it is on.
+    pub(crate) fn is_on(&mut self) -> bool {
+        self.machine.is_on()
+    }
+
+    /// For how long its console has said nothing.
+    pub(crate) fn quiet(&self) -> Duration {
+        self.machine.quiet()
     }
 
     fn begins(&mut self, found: super::cells::Read) {
@@ -142,7 +157,8 @@ impl Board {
         }
     }
 
-    fn says(&self, text: &str) -> bool {
+    /// Whether its console has said this during this boot.
+    pub(crate) fn says(&self, text: &str) -> bool {
         self.boot.is_some_and(|boot| self.machine.since(boot).contains(text))
     }
 
@@ -161,7 +177,8 @@ impl Board {
         Ok(())
     }
 
-    fn cut(&mut self) -> Result<()> {
+    /// Cuts its power.
+    pub(crate) fn cut(&mut self) -> Result<()> {
         self.machine.power_cut()?;
         self.hear()?;
         self.ended(End::Cut)
@@ -232,14 +249,14 @@ impl Rig for Board {
 }
 
 /// Where a board leaves its traces.
-pub(super) struct Files {
-    pub(super) trace: PathBuf,
-    pub(super) events: PathBuf,
-    pub(super) desk: PathBuf,
+pub(crate) struct Files {
+    pub(crate) trace: PathBuf,
+    pub(crate) events: PathBuf,
+    pub(crate) desk: PathBuf,
 }
 
 impl Files {
-    pub(super) fn in_dir(dir: &Path) -> Result<Self> {
+    pub(crate) fn in_dir(dir: &Path) -> Result<Self> {
         let desk = dir.join("desk");
         fs::create_dir_all(&desk).with_context(|| format!("cannot create {}", desk.display()))?;
         Ok(Self { trace: dir.join("trace.log"), events: dir.join("events.jsonl"), desk })
