@@ -59,7 +59,7 @@ const SCENE: &str = "try-to-brick";
 
 /// How often a timer looks, and for how many looks a device boots and takes an update.
 const LOOK: Duration = Duration::from_millis(100);
-const LOOKS: u64 = 600;
+const LOOKS: u64 = 300;
 
 #[derive(Args)]
 pub(crate) struct Options {
