@@ -37,7 +37,7 @@ pub(crate) fn run(board: &str, args: &[String]) -> Result<ExitCode> {
     add("--packages", &target.join("packages"));
     if !has("--again") && !has("--help") && !has("-h") {
         let output = dir.join(format!("{board}.img"));
-        let (_, made) = image::for_story(board, &Conf::default(), SIZE, &output, out)?;
+        let (_, made) = image::for_story(board, &Conf::default(), "", SIZE, &output, out)?;
         add("--image", &output);
         add("--pvr", &made.pvr);
         add("--keys", &made.keys);

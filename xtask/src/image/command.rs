@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// More files for the FAT that the firmware reads
     #[arg(long, value_name = "DIR")]
     firmware: Option<PathBuf>,
+    /// Words that the boot script adds to the kernel's command line, such as mem=64M
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    arguments: String,
     /// The partition table; no board of this tree needs another than a GPT
     #[arg(long, value_enum, default_value_t = Kind::Gpt)]
     table: Kind,
@@ -88,9 +91,18 @@ pub(crate) fn for_flashing(board: &str, out: Out) -> Result<PathBuf> {
     Ok(output)
 }
 
-/// The image of a board for a story: the usual device with further settings, and so many megabytes of disk.
-pub(crate) fn for_story(board: &str, conf: &Conf, megabytes: u32, output: &Path, out: Out) -> Result<(Built, Made)> {
+/// The image of a board for a story: the usual device with further settings and arguments of its kernel, and so many
+/// megabytes of disk.
+pub(crate) fn for_story(
+    board: &str,
+    conf: &Conf,
+    arguments: &str,
+    megabytes: u32,
+    output: &Path,
+    out: Out,
+) -> Result<(Built, Made)> {
     let mut source = of_board(board, Kind::Gpt)?;
+    source.arguments = arguments.to_owned();
     source.size = Some(u64::from(megabytes) << 20);
     let options = Options::usual(board);
     in_work(output, |work| {
@@ -109,6 +121,7 @@ impl Options {
             recipe: DEFAULT.to_owned(),
             profile: None,
             firmware: None,
+            arguments: String::new(),
             table: Kind::Gpt,
             size: None,
             json: Json { json: false },
@@ -136,6 +149,7 @@ pub(crate) fn of_board(board: &str, table: Kind) -> Result<ImageSource> {
 
 fn make(options: &Options, output: &Path, out: Out) -> Result<Built> {
     let mut source = of_board(&options.board, options.table)?;
+    source.arguments = options.arguments.clone();
     source.size = options.size.map(|size| u64::from(size) << 20);
     in_work(output, |work| {
         fill(&mut source, options, work, out)?;

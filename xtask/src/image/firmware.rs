@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use boards_all::{Board as _, OrangePiPc, QemuArm64Uboot, QemuX86Grub};
 use boards_api::board::Role;
 
@@ -18,7 +18,7 @@ use crate::{bsp, packages, vendor};
 /// Adds it to an image. `work` is a directory for passing files; `given`: `--firmware` has brought files already.
 pub(super) fn add(source: &mut ImageSource, given: bool, work: &Path, out: Out) -> Result<()> {
     let board = source.board.clone();
-    let script = vendor::script(&board);
+    let script = vendor::script(&board).map(|script| with_arguments(script, &source.arguments)).transpose()?;
     match (vendor::like(&board), script) {
         (Some(QemuX86Grub::NAME), Some(script)) => {
             let loader = grub(script, work)?;
@@ -39,6 +39,22 @@ pub(super) fn add(source: &mut ImageSource, given: bool, work: &Path, out: Out) 
         _ if given => Ok(()),
         _ => bail!("what the firmware of {board} starts comes from its maker: give it with --firmware"),
     }
+}
+
+/// What every script hands over to PID 1, behind all other words.
+const ROLE: &str = "cairn.role=";
+
+/// The script with more words on the kernel's command line.
+fn with_arguments(script: String, words: &str) -> Result<String> {
+    if words.is_empty() {
+        return Ok(script);
+    }
+    // Neither shell of a bootloader would take others as they are.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " .,:=/_-".contains(c);
+    ensure!(words.chars().all(is_plain), "{words:?} are no words for a boot script: letters, digits, . , : = / _ -");
+    ensure!(!words.contains(ROLE), "{ROLE} is said by the boot script alone");
+    ensure!(script.contains(ROLE), "the boot script says no {ROLE}, so nobody knows where its words are");
+    Ok(script.replace(ROLE, &format!("{words} {ROLE}")))
 }
 
 /// GRUB with its modules and the script of the board in one file.
@@ -95,4 +111,28 @@ pub(super) fn directory(dir: &Path) -> Result<Vec<Item>> {
     }
     items.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_the_kernel_stand_before_the_role_in_the_script_of_every_board() {
+        for entry in boards_all::ENTRIES.iter().filter(|entry| !entry.script.is_empty()) {
+            let script = entry.script.concat();
+            let more = with_arguments(script.clone(), "mem=64M quiet").unwrap();
+            assert!(more.contains("mem=64M quiet cairn.role=$"), "{}", entry.name);
+            assert_eq!(with_arguments(script, "").unwrap(), more.replace("mem=64M quiet ", ""));
+        }
+    }
+
+    #[test]
+    fn words_that_a_shell_would_understand_are_refused() {
+        let script = || "linux $1 cairn.role=$role".to_owned();
+        for words in ["mem=$x", "a;b", "a\nb", "\"", "cairn.role=default"] {
+            assert!(with_arguments(script(), words).is_err(), "{words}");
+        }
+        assert!(with_arguments("boot".to_owned(), "quiet").is_err());
+    }
 }

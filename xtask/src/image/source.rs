@@ -26,6 +26,8 @@ pub(crate) struct ImageSource {
     pub(crate) patches: Vec<Patch>,
     /// What lies outside of partitions: a first-stage loader.
     pub(crate) blobs: Vec<Blob>,
+    /// Words that the boot script adds to the kernel's command line.
+    pub(crate) arguments: String,
     /// Bytes of the image; `None`: a power of two that holds everything (as emulated cards have to be).
     pub(crate) size: Option<u64>,
 }
@@ -94,6 +96,7 @@ impl ImageSource {
             fillings: Vec::new(),
             patches: Vec::new(),
             blobs: Vec::new(),
+            arguments: String::new(),
             size: None,
         };
         for (place, bytes) in cells::factory::<B>()? {

@@ -102,7 +102,7 @@ pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
     let start = Instant::now();
     let scene = Scene::open(&format!("board-{board}-{name}"))?;
     let files = Files::in_dir(&scene.path(""))?;
-    let Prepared { mut rig, variables, .. } = prepare(&scene, board, &story.conf, &files, start, out)?;
+    let Prepared { mut rig, variables, .. } = prepare(&scene, board, (&story.conf, story.arguments(board)), &files, start, out)?;
     rig.start()?;
     let mut stage = Stage::new(&scene, rig, start, variables)?;
     let told = play::play(&story, &mut stage, &mut show);
@@ -134,11 +134,11 @@ pub(crate) struct Prepared {
     pub(crate) factory: PathBuf,
 }
 
-/// The image of a device with these settings, its machine, what it is updated to, and the variables of scripts.
+/// The image of a device with these settings and arguments of its kernel, its machine, what it is updated to, and the variables of scripts.
 pub(crate) fn prepare(
     scene: &Scene,
     board: &str,
-    conf: &BTreeMap<String, String>,
+    (conf, arguments): (&BTreeMap<String, String>, &str),
     files: &Files,
     start: Instant,
     out: Out,
@@ -147,7 +147,7 @@ pub(crate) fn prepare(
     let conf = conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
     let conf = conf.set("trace", trace(kind));
     let image = scene.path("disk.img");
-    let (built, made) = image::for_story(board, &conf, IMAGE, &image, out)?;
+    let (built, made) = image::for_story(board, &conf, arguments, IMAGE, &image, out)?;
     // As it is in the field: the disk is larger than what was made for the smallest one.
     fs::OpenOptions::new().write(true).open(&image)?.set_len(DISK << 20)?;
     scene.go_on()?;

@@ -5,6 +5,7 @@
 //!   size = "16M"                            # of the device's storage; 256M unless it says so
 //!   memory = "64M"                          # for all of the device; as much as there is unless it says so
 //!   conf = { attempts = "2" }               # settings of PID 1, on a board
+//!   arguments = { BOARD = "mem=64M" }       # words for the kernel of a board
 //!   [[step]]
 //!   name = "a changed page"                 # what the timeline shows
 //!   dir = "my-device"                       # where it runs, below the directory of the run
@@ -40,6 +41,9 @@ pub(crate) struct Story {
     /// Settings of PID 1 on a board.
     #[serde(default)]
     pub(crate) conf: BTreeMap<String, String>,
+    /// Words for the kernel's command line, by board.
+    #[serde(default)]
+    arguments: BTreeMap<String, String>,
     pub(crate) step: Vec<Step>,
 }
 
@@ -91,6 +95,11 @@ impl Story {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    /// The words for the kernel of this board.
+    pub(crate) fn arguments(&self, board: &str) -> &str {
+        self.arguments.get(board).map_or("", String::as_str)
     }
 
     fn parse(text: &str) -> Result<Self> {
