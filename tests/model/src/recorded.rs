@@ -57,6 +57,8 @@ struct Flash {
     wanted: Stands<Option<Wanted>>,
     journal: Stands<Option<Journal>>,
     note: Note,
+    /// What PID 1 may have made of a note that it could not read.
+    anew: Option<Spent>,
 }
 
 /// A boot under way.
@@ -82,7 +84,7 @@ pub(crate) struct Walk {
 pub(crate) fn follow(text: &str) -> Result<Walk> {
     let mut walk = Walk { boots: 0, facts: 0 };
     let note = Note::Read(Spent { nonce: 0, boots: 0 });
-    let mut flash = Flash { wanted: Stands(Vec::new()), journal: Stands(Vec::new()), note };
+    let mut flash = Flash { wanted: Stands(Vec::new()), journal: Stands(Vec::new()), note, anew: None };
     let (mut session, mut marked) = (None::<Session>, false);
     let mut firmware = None;
     for (number, line) in text.lines().enumerate() {
@@ -124,8 +126,13 @@ pub(crate) fn follow(text: &str) -> Result<Walk> {
 fn boot(line: &Value, flash: &mut Flash, marked: bool) -> Result<(Choice, bool)> {
     let wanted = wanted(&line["wanted"])?;
     flash.wanted.read(&wanted, "the firmware")?;
-    if line["note"] == "unreadable" {
-        flash.note = Note::Unreadable;
+    match (line["note"].as_str(), flash.note, flash.anew.take()) {
+        (Some("unreadable"), ..) => flash.note = Note::Unreadable,
+        (Some("read"), Note::Unreadable, Some(anew)) => flash.note = Note::Read(anew),
+        (Some("read"), Note::Unreadable, None) => {
+            bail!("an unreadable note can be read again, and nobody made it anew")
+        }
+        _ => {}
     }
     let spent = spent(&line["spent"])?;
     let expected = match (&wanted, spent, flash.note) {
@@ -236,6 +243,9 @@ impl Session {
         flash.wanted.read(&boot.wanted, "PID 1")?;
         flash.journal.read(&boot.journal, "PID 1")?;
         ensure!(boot.note == flash.note, "PID 1 reads the note {:?}, and {:?} stands", boot.note, flash.note);
+        if boot.note == Note::Unreadable {
+            flash.anew = Some(Note::spelled_out(boot.wanted.as_ref()));
+        }
         ensure!(boot.marked == self.mark, "PID 1 {} a mark, and the firmware says otherwise", told(boot.marked));
         let running = match &self.choice {
             Choice::Revision(revision) => Running::Revision(revision.clone()),
@@ -373,7 +383,7 @@ mod tests {
         for (found, values) in [(Found::Old, 1), (Found::New, 1), (Found::Unreadable, 2)] {
             let old = Some(machine.journal().clone());
             let note = Note::Read(Spent { nonce: 0, boots: 0 });
-            let mut flash = Flash { wanted: Stands(Vec::new()), journal: Stands(vec![old.clone()]), note };
+            let mut flash = Flash { wanted: Stands(Vec::new()), journal: Stands(vec![old.clone()]), note, anew: None };
             acknowledge(&Event::WriteFailed(found), &machine, &mut flash);
             assert_eq!(flash.journal.0.len(), values, "{found:?}");
             assert_eq!(flash.journal.0.contains(&old), found != Found::New, "{found:?}");

@@ -1,6 +1,6 @@
 //! Cells that are not kept right, encodings that guess, notes that are invented.
 
-use board_laws::{cut, garbage, golden, layout, store};
+use board_laws::{cut, garbage, golden, layout, note, store};
 use boards_api::board::{Board, Layout, Media, Rests, Role};
 use boards_api::env::BootEnv;
 use boards_api::media::{Files, SECTOR, Sectors};
@@ -256,6 +256,36 @@ impl Fault for OtherImage {
 #[test]
 fn an_image_with_other_cells_is_caught() {
     caught(store::what_an_image_holds_is_loaded::<Faulty<OtherImage>>(), "as the image was made");
+}
+
+/// A note that is made anew has counted nothing.
+struct EmptyNote;
+
+impl Fault for EmptyNote {
+    const MENDS_NOTE: bool = true;
+
+    fn provision(new: &New<'_>, put: &mut dyn FnMut(Piece<'_>)) -> Result<(), Error> {
+        let spent = Spent { boots: 0, ..new.spent };
+        provision::raw_cells::<false>(&New { spent, ..*new }, &AT.map(At::Byte), At::Byte(0), put)
+    }
+}
+
+/// A note that is made anew, by a board that does not say where it lies.
+struct PlacelessNote;
+
+impl Fault for PlacelessNote {
+    const MENDS_NOTE: bool = true;
+
+    fn provision(new: &New<'_>, put: &mut dyn FnMut(Piece<'_>)) -> Result<(), Error> {
+        put(Piece { role: Role::Wanted, at: At::Byte(0), bytes: &raw::encode_wanted(new.wanted, Head::Plain)? });
+        Ok(())
+    }
+}
+
+#[test]
+fn a_new_note_that_gives_a_trial_its_boots_back_is_caught_and_one_without_a_place_too() {
+    caught(note::a_note_is_made_anew_without_a_change_of_what_it_says::<Faulty<EmptyNote>>(), "may be one of");
+    caught(note::a_note_is_made_anew_without_a_change_of_what_it_says::<Faulty<PlacelessNote>>(), "place");
 }
 
 /// Two files that change names, and no barrier.

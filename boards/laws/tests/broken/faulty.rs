@@ -55,6 +55,7 @@ pub(crate) trait Fault {
     const TRIAL: TrialKind = TrialKind::Counted;
     const PLACES: Places = Places::Trails;
     const RESTS: Rests = Rests::OnNothing;
+    const MENDS_NOTE: bool = false;
     const SCRIPT: &'static [&'static str] = &[uboot::PICK, uboot::TRAILS];
 
     fn store<S: Sectors>(cells: &mut Cells<S>, wanted: &Wanted) -> Result<(), Words> {
@@ -122,6 +123,7 @@ impl<F: Fault> Board for Faulty<F> {
     const TRIAL: TrialKind = F::TRIAL;
     const PLACES: Places = F::PLACES;
     const RESTS: Rests = F::RESTS;
+    const MENDS_NOTE: bool = F::MENDS_NOTE;
     const SCRIPT: &'static [&'static str] = F::SCRIPT;
     type Env<M: Media> = FaultyEnv<M::Sectors, F>;
 
