@@ -43,12 +43,39 @@ impl ObjectId {
     }
 }
 
+/// The id of bytes that come piece by piece.
+#[derive(Clone)]
+pub struct Hasher(ring::digest::Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+}
+
+impl Hasher {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The id of all of them.
+    #[must_use]
+    pub fn finish(self) -> ObjectId {
+        ObjectId(array(&self.0.finish()))
+    }
+}
+
 /// The SHA-256 of these bytes.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    array(&ring::digest::digest(&ring::digest::SHA256, bytes))
+}
+
+fn array(digest: &ring::digest::Digest) -> [u8; 32] {
     let mut out = [0; 32];
     // The algorithm fixes the length: 32 on both sides.
-    for (to, from) in out.iter_mut().zip(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()) {
+    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
         *to = *from;
     }
     out
@@ -85,6 +112,15 @@ mod tests {
     fn an_id_is_the_sha256_of_the_bytes_and_reads_back() {
         assert_eq!(ObjectId::of(b"").to_string(), EMPTY);
         assert_eq!(ObjectId::parse(EMPTY), Some(ObjectId::of(b"")));
+    }
+
+    #[test]
+    fn pieces_have_the_id_of_the_whole() {
+        let mut pieces = Hasher::default();
+        for piece in ["some ", "", "bytes"] {
+            pieces.update(piece.as_bytes());
+        }
+        assert_eq!(pieces.finish(), ObjectId::of(b"some bytes"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ const ROLES: &[Role] = &[
     Role { name: "front", help: "speak HTTP for PID 1, without its rights; called by PID 1 only", run: front },
     Role { name: "init", help: "be PID 1 of a device", run: init },
     Role { name: "pvcontrol", help: "ask PID 1, and tell it what to do; `pvcontrol --help`", run: control },
+    Role { name: "selftest", help: "ask a device whether it is as its board says; `selftest --help`", run: selftest },
     // The name is what `container::spawn` executes.
     Role { name: "stage", help: "become the first process of a container; called by PID 1 only", run: stage },
 ];
@@ -86,6 +87,10 @@ fn help(out: &mut dyn Write) -> io::Result<()> {
 fn init(args: ArgsOs, boards: &[AnyBoard]) -> io::Result<ExitCode> {
     let words: Vec<String> = args.map(|word| word.to_string_lossy().into_owned()).collect();
     Ok(init::run::main(&words, boards))
+}
+
+fn selftest(args: ArgsOs, boards: &[AnyBoard]) -> io::Result<ExitCode> {
+    init::selftest::main(args, boards)
 }
 
 fn front(_: ArgsOs, boards: &[AnyBoard]) -> io::Result<ExitCode> {

@@ -48,3 +48,13 @@ fn a_closed_output_is_a_failure_and_no_panic() {
 fn a_stage_that_pid_1_did_not_start_is_a_wrong_call() {
     assert_eq!(cairn(&["stage"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_selftest_of_what_is_no_device_has_asked_nothing() {
+    for args in [&["selftest"][..], &["selftest", "board"], &["selftest", "board", "--destructive"]] {
+        let output = cairn(args);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}");
+    }
+    let help = cairn(&["selftest", "board", "--help"]);
+    assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("Nothing is written"));
+}

@@ -3,6 +3,7 @@
 //! Everything above works with one flash behind one trait; here, and only here, the type of a board is known. A board of
 //! our own is one row of [`OURS`]; a program of a vendor has a list of its own.
 
+mod inspect;
 mod media;
 
 use std::ffi::CStr;
@@ -28,9 +29,11 @@ use statemachine::recover::Boot;
 use statemachine::update::Running;
 use store::nor::SectorNor;
 
+use self::inspect::inspect_as;
 use self::media::OnDevice;
 use crate::driver::Flash;
 use crate::flash::{DeviceFlash, Started};
+use crate::selftest::Findings;
 use crate::settings::Settings;
 
 /// A flash whose errors are text, whatever it is made of.
@@ -103,6 +106,7 @@ pub struct AnyBoard {
     booted: fn(&str) -> Option<Booted>,
     has_growing_storage: bool,
     open: Open,
+    inspect: fn(&Settings, &Path, &mut Findings),
 }
 
 impl AnyBoard {
@@ -116,7 +120,14 @@ impl AnyBoard {
             [.., last] => matches!(last.role, Role::Store) && last.size_kib.is_none(),
             [] => false,
         };
-        Self { name: B::NAME, kind: B::TRIAL, booted: B::booted, has_growing_storage, open: open_as::<B> }
+        Self {
+            name: B::NAME,
+            kind: B::TRIAL,
+            booted: B::booted,
+            has_growing_storage,
+            open: open_as::<B>,
+            inspect: inspect_as::<B>,
+        }
     }
 
     /// Its name, as in the settings and in `compatible` of a revision.
@@ -153,6 +164,13 @@ pub fn open(
 ) -> Result<Opened, BoardError> {
     let board = named(boards, settings).ok_or_else(|| BoardError::Unknown(settings.fit.board().to_owned()))?;
     (board.open)(settings, storage, questions)
+}
+
+/// Asks the board that the settings name whether this device is as it says, and writes nothing. `storage` is where the
+/// storage is mounted. `None`: this program has no such board.
+pub fn inspect(boards: &[AnyBoard], settings: &Settings, storage: &Path, findings: &mut Findings) -> Option<()> {
+    (named(boards, settings)?.inspect)(settings, storage, findings);
+    Some(())
 }
 
 /// How the firmware of the board counts that the settings name, and as what it has started this boot. `None`: this

@@ -15,6 +15,7 @@
 //! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
 //! | [`early`], [`settings`], [`clock`] | what comes first |
 //! | [`storage`], [`guard`], [`base`] | of a machine that is ours: what it keeps things on, its watchdog, its modules |
+//! | [`selftest`] | the role of that name: whether a device is as its board says |
 //! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ pub mod pairing;
 pub mod pipes;
 pub mod recovery;
 pub mod run;
+pub mod selftest;
 pub mod settings;
 pub mod storage;
 pub mod stranded;

@@ -99,6 +99,13 @@ pub fn list(roots: &Roots) -> std::io::Result<Vec<Device>> {
     Ok(devices)
 }
 
+/// The first byte of a partition on its disk, as the kernel has it. `None`: it is no partition, or gone.
+#[must_use]
+pub fn start(roots: &Roots, partition: &Device) -> Option<u64> {
+    let start = text(&roots.sys.join("class/block").join(&partition.name).join("start"))?;
+    start.trim().parse::<u64>().ok()?.checked_mul(512)
+}
+
 fn device(roots: &Roots, dir: &Path) -> Option<Device> {
     let uevent = text(&dir.join("uevent"))?;
     let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -221,6 +228,17 @@ mod tests {
         assert_eq!(devices[1].part, Some(part));
         assert_eq!(devices[1].node, tree.roots.dev.join("sda2"));
         assert_eq!((devices[1].size, devices[1].to_string().as_str()), (1 << 20, "sda2 (journal)"));
+    }
+
+    #[test]
+    fn a_partition_starts_where_the_kernel_says() {
+        let tree = Tree::new();
+        tree.disk("sda");
+        tree.partition("sda", 2, None);
+        let devices = list(&tree.roots).unwrap();
+        assert_eq!(start(&tree.roots, &devices[1]), None);
+        std::fs::write(tree.roots.sys.join("class/block/sda2/start"), "2048\n").unwrap();
+        assert_eq!((start(&tree.roots, &devices[1]), start(&tree.roots, &devices[0])), (Some(1 << 20), None));
     }
 
     #[test]

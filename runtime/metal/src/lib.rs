@@ -9,6 +9,7 @@
 //! | [`fat`] | where on a partition the bytes of a preallocated file lie |
 //! | [`gpt`] | a partition table that learns how large its disk is |
 //! | [`grow`] | the last partition and its file system, as large as their disk |
+//! | [`ext4`] | the bytes of a file as a firmware finds them, which replays no journal |
 //! | [`window`] | a part of a medium as a medium of its own |
 //! | [`watchdog`] | the timer that ends a boot in which nothing moves |
 //!
@@ -17,6 +18,7 @@
 #![deny(unsafe_code)]
 
 pub mod disks;
+pub mod ext4;
 pub mod fat;
 pub mod gpt;
 pub mod grow;

@@ -80,6 +80,16 @@ impl FileSectors {
         Self::from_fd(fd)
     }
 
+    /// The same for reading only: every write fails.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_to_read(path: &Path) -> Result<Self, FileError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(os("open"))?;
+        Self::from_fd(fd)
+    }
+
     /// Makes a file of `size` bytes, every one of them written as erased flash (`0xFF`), and waits until it and its
     /// name are durable.
     ///
@@ -205,6 +215,17 @@ mod tests {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.0);
         }
+    }
+
+    #[test]
+    fn what_was_opened_to_read_is_never_written() {
+        let scratch = Scratch::new("to-read");
+        FileSectors::create(&scratch.0, 1024).unwrap();
+        let mut file = FileSectors::open_to_read(&scratch.0).unwrap();
+        assert_eq!(file.write(0, &[0; SECTOR]), Err(FileError::Os { call: "pwrite", errno: Errno::BADF }));
+        let mut bytes = [0; SECTOR];
+        file.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0xFF; SECTOR]);
     }
 
     #[test]

@@ -23,6 +23,7 @@
 //!
 //! The last row is also what a partition full of zeros, or of somebody else's data, looks like. Reading never writes.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use embedded_storage_async::nor_flash::NorFlash;
@@ -199,6 +200,21 @@ impl<F: NorFlash> Journal<F> {
         }
     }
 
+    /// How many copies of the newest record there are, and nothing is done about it.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`], and no other.
+    pub fn look(&mut self) -> Result<Copies, Error<F::Error>> {
+        let (a, b) = (self.a.read(), self.b.read());
+        match (a.generation().cmp(&b.generation()), &a, &b) {
+            (Ordering::Greater, ..) => Ok(Copies::Only(Side::A)),
+            (Ordering::Less, ..) => Ok(Copies::Only(Side::B)),
+            (Ordering::Equal, Held::Record(_), _) => Ok(Copies::Both),
+            (Ordering::Equal, Held::Nothing, Held::Nothing) => Ok(Copies::None),
+            (Ordering::Equal, ..) => Err(Error::Unreadable),
+        }
+    }
+
     /// At boot: gives both regions the newest record, so that the next write finds two.
     ///
     /// # Errors
@@ -309,6 +325,18 @@ mod tests {
             write(&mut journal, &[n; 700]);
             assert_eq!(journal.read(), Ok(Some(Stored { generation: u64::from(n) + 1, bytes: vec![n; 700] })));
         }
+    }
+
+    #[test]
+    fn a_look_tells_how_many_copies_there_are_and_changes_none() {
+        let mut fresh = journal();
+        assert_eq!(fresh.look(), Ok(Copies::None));
+        write(&mut fresh, b"kept");
+        assert_eq!(fresh.look(), Ok(Copies::Both));
+        let (a, _) = fresh.into_flash();
+        let mut half = Journal::new(filled(0), a).unwrap();
+        assert_eq!((half.look(), half.look()), (Ok(Copies::Only(Side::B)), Ok(Copies::Only(Side::B))));
+        assert_eq!(Journal::new(filled(0), region()).unwrap().look(), Err(Error::Unreadable));
     }
 
     #[test]

@@ -453,6 +453,18 @@ impl File<'_> {
     }
 }
 
+/// What a firmware reads of a revision: paths in its trail, and whose bytes are found there.
+///
+/// # Errors
+/// [`TrailError::Bsp`] and [`TrailError::NotAnObject`].
+pub fn boot_files(revision: &Revision, id: &RevisionId) -> Result<Vec<(String, ObjectId)>, TrailError> {
+    let boots = |file: File<'_>| match file.content {
+        Content::Link(object) if file.path.starts_with(".pv/") => Some((file.path, object)),
+        _ => None,
+    };
+    Ok(files(revision, id)?.into_iter().filter_map(boots).collect())
+}
+
 /// Every file that follows from a state: its paths, and the links that boot scripts look for.
 fn files<'r>(revision: &'r Revision, id: &RevisionId) -> Result<Vec<File<'r>>, TrailError> {
     let mut files: Vec<File<'r>> = revision

@@ -161,8 +161,15 @@ pub(crate) fn lay_out(parts: &Parts<'_>, dir: &Path, bsp: impl FnOnce(&Path) -> 
     if let Some(serial) = parts.serial {
         make(&App { keeps: "net_admin", ..App::new("link", "root") }, base.file("bin/link", 0o755, LINK))?;
         let entry = format!("lxc.mount.entry = /dev/{serial} dev/serial none bind,create=file 0 0\n");
-        let shell = App { role: Some("mgmt"), more: &entry, ..App::new("shell", "platform") };
-        make(&shell, tool.clone().file("bin/shell", 0o755, SHELL))?;
+        // Whoever sits at this line may look at the whole device: `cairn selftest board`.
+        let shell = App {
+            role: Some("mgmt"),
+            shares: "  pid",
+            keeps: "sys_chroot sys_ptrace",
+            ..App::new("shell", "platform")
+        };
+        let tree = tool.clone().file("bin/shell", 0o755, SHELL).link("bin/cairn", "pvcontrol");
+        make(&App { more: &entry, ..shell }, tree)?;
     }
     make(&App { goal: "READY", ..App::new("ready", "platform") }, tool.file("bin/ready", 0o755, READY))?;
     Ok(repo)
@@ -196,13 +203,15 @@ struct App<'a> {
     /// The capabilities that it keeps.
     keeps: &'a str,
     role: Option<&'a str>,
+    /// Namespaces of the device that it has, beside those of every app.
+    shares: &'a str,
     /// Further lines of its configuration.
     more: &'a str,
 }
 
 impl<'a> App<'a> {
     fn new(name: &'a str, group: &'a str) -> Self {
-        Self { name, group, goal: "STARTED", keeps: "none", role: None, more: "" }
+        Self { name, group, goal: "STARTED", keeps: "none", role: None, shares: "", more: "" }
     }
 }
 
@@ -227,14 +236,14 @@ fn container(roots: &Path, repo: &Path, app: &App<'_>, tree: &Tree) -> Result<()
 
 /// What `pvr app add` writes for an app without wishes, as far as these need it.
 fn configuration(app: &App<'_>) -> String {
-    let App { name, keeps, more, .. } = app;
+    let App { name, keeps, shares, more, .. } = app;
     format!(
         "lxc.tty.max = 8\n\
          lxc.pty.max = 1024\n\
          lxc.rootfs.path = overlayfs:/volumes/{name}/root.squashfs:/volumes/{name}/lxc-overlay/upper\n\
          lxc.init.cmd = /bin/{name}\n\
          lxc.environment = PATH=/bin\n\
-         lxc.namespace.keep = user  net  ipc\n\
+         lxc.namespace.keep = user  net  ipc{shares}\n\
          lxc.mount.auto = proc  sys:ro  cgroup\n\
          lxc.mount.entry = tmpfs run tmpfs rw,nodev,relatime,create=dir,mode=755 0 0\n\
          {more}\

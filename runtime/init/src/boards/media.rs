@@ -37,13 +37,25 @@ pub struct OnDevice {
     preallocated: &'static [(Role, &'static str)],
     /// On a disk of ours, the partitions beside the storage.
     partitions: Option<Partitions>,
+    /// Nothing is written, whatever is asked for.
+    to_read: bool,
     /// Why a medium was not opened.
     pub(super) failed: Option<String>,
 }
 
 impl OnDevice {
     pub(super) fn of<B: Board>(storage: PathBuf, partitions: Option<Partitions>) -> Self {
-        Self { storage, layout: B::LAYOUT, preallocated: B::PREALLOCATED, partitions, failed: None }
+        Self { storage, layout: B::LAYOUT, preallocated: B::PREALLOCATED, partitions, to_read: false, failed: None }
+    }
+
+    /// The same, and every write fails.
+    pub(super) fn to_read<B: Board>(storage: PathBuf, partitions: Partitions) -> Self {
+        Self { to_read: true, ..Self::of::<B>(storage, Some(partitions)) }
+    }
+
+    fn open(&self, path: &Path) -> Result<FileSectors, String> {
+        let opened = if self.to_read { FileSectors::open_to_read(path) } else { FileSectors::open(path) };
+        opened.map_err(|error| about(path, &error))
     }
 
     /// The two regions of the journal.
@@ -52,7 +64,7 @@ impl OnDevice {
             return Ok([self.region(JOURNAL[0])?, self.region(JOURNAL[1])?]);
         };
         let half = |index: u64| {
-            let sectors = open(&device.node)?;
+            let sectors = self.open(&device.node)?;
             // From a whole page on: what the kernel writes at once is never shared by both.
             let size = sectors.size() / 2 / PAGE as u64 * PAGE as u64;
             Window::new(sectors, index * size, size.min(REGION_MAX)).map_err(|error| about(&device.node, &error))
@@ -72,7 +84,7 @@ impl OnDevice {
 
     fn region(&self, name: &str) -> Result<Part, String> {
         let path = self.boot().join(name);
-        Window::whole(open(&path)?).map_err(|error| about(&path, &error))
+        Window::whole(self.open(&path)?).map_err(|error| about(&path, &error))
     }
 
     /// The raw partition of a role, if the board has one.
@@ -91,7 +103,7 @@ impl OnDevice {
 
     fn cell(&self, role: Role) -> Result<Option<Part>, String> {
         if let Some(device) = self.raw(role)? {
-            return Window::whole(open(&device.node)?).map(Some).map_err(|error| about(&device.node, &error));
+            return Window::whole(self.open(&device.node)?).map(Some).map_err(|error| about(&device.node, &error));
         }
         let Some((_, name)) = self.preallocated.iter().find(|(of, _)| *of == role) else { return Ok(None) };
         match self.layout.partition(Role::Firmware) {
@@ -99,7 +111,7 @@ impl OnDevice {
             _ => return Ok(None),
         }
         let Some(device) = self.partition(Role::Firmware)? else { return Ok(None) };
-        let mut sectors = open(&device.node)?;
+        let mut sectors = self.open(&device.node)?;
         let place = fat::locate(&mut sectors, name).map_err(|error| about(&device.node, &error))?;
         Window::new(sectors, place.at, place.length.into())
             .map(Some)
@@ -124,10 +136,6 @@ impl Media for OnDevice {
     fn files(&mut self, _: Role) -> Option<Directory> {
         Directory::open(&self.boot()).map_err(|error| self.failed = Some(error.to_string())).ok()
     }
-}
-
-fn open(path: &Path) -> Result<FileSectors, String> {
-    FileSectors::open(path).map_err(|error| about(path, &error))
 }
 
 fn about(path: &Path, what: &dyn fmt::Display) -> String {
@@ -168,6 +176,19 @@ mod tests {
         b.write(0, &[2; 512]).unwrap();
         let bytes = std::fs::read(&media.raw(Role::Journal).unwrap().unwrap().node).unwrap();
         assert_eq!([bytes[0], bytes[4 << 20], bytes[512]], [1, 2, 0]);
+    }
+
+    #[test]
+    fn media_to_read_are_never_written() {
+        let (_dir, media) = disk([512, 1024, 1024, 8 << 20, 512, 512]);
+        let storage = media.storage.clone();
+        let mut media = OnDevice::to_read::<QemuArm64Uboot>(storage, media.partitions.unwrap());
+        let mut cell = media.sectors(Role::Wanted).unwrap();
+        assert!(cell.write(0, &[1; 512]).is_err());
+        assert!(media.journal().unwrap().iter_mut().all(|region| region.write(0, &[1; 512]).is_err()));
+        let mut bytes = [1; 512];
+        cell.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 512]);
     }
 
     #[test]

@@ -46,6 +46,10 @@ fn a_trail_is_laid_out_as_boot_scripts_and_tools_expect_it() {
     assert_eq!(at("_config/web/etc/my site.json"), "[ 1.50 ]");
     let boot = ["pv-kernel.img", "pv-initrd.img", "pv-fdt.dtb", "pv-initrd.img.0", "pv-initrd.img.1"];
     assert_eq!(boot.map(|name| at(&format!(".pv/{name}"))), ["kernel", "initrd", "dtb", "addon", "initrd"]);
+    let booted = boot_files(&revision, &RevisionId::parse("locals/x").unwrap()).unwrap();
+    let booted: Vec<_> = booted.iter().map(|(path, object)| (path.trim_start_matches(".pv/"), *object)).collect();
+    let bytes = [&b"kernel"[..], b"initrd", b"dtb", b"addon", b"initrd"];
+    assert_eq!(booted, boot.into_iter().zip(bytes.map(ObjectId::of)).collect::<Vec<_>>());
     let object = format!("objects/{}", ObjectId::of(b"root"));
     for link in ["web/root.squashfs", "web/copy of root"] {
         assert_eq!(inode(&scratch, &format!("trails/locals/x/{link}")), inode(&scratch, &object));
