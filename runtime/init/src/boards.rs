@@ -85,6 +85,8 @@ pub struct Questions<'q> {
     pub holds: &'q dyn Fn(&RevisionId) -> bool,
     /// Whether a revision's bytes verify.
     pub verifies: &'q dyn Fn(&RevisionId) -> bool,
+    /// Whether the boot before left a mark.
+    pub marked: bool,
 }
 
 /// Where a device keeps what lasts.
@@ -213,7 +215,7 @@ where
     let files = media.barrier().map_err(BoardError::Medium)?;
     let mut flash = DeviceFlash::new(journal, env, files);
     let factory = Some(RevisionId::factory()).filter(|factory| (questions.holds)(factory));
-    let started = Started { kind: B::TRIAL, running, marked: settings.has("cairn.mark"), factory };
+    let started = Started { kind: B::TRIAL, running, marked: questions.marked, factory };
     let mut warnings = Vec::new();
     let boot = flash.read_boot(started, |id| (questions.verifies)(id), &mut |what| warnings.push(what.to_string()));
     // Behind it: this boot is judged by what its firmware has left.

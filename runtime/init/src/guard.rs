@@ -27,8 +27,9 @@ const NONE: Duration = Duration::from_secs(3600);
 pub struct Guard(Rc<RefCell<Option<Watchdog>>>);
 
 impl Guard {
-    /// Arms the watchdog of the machine. One that is not there is told to a person, and is no reason not to boot.
-    pub fn arm(&self, seconds: NonZeroU16, log: &Voice) {
+    /// Arms the watchdog of the machine, and says whether it has ended the boot before. One that is not there is told to a
+    /// person, and is no reason not to boot.
+    pub fn arm(&self, seconds: NonZeroU16, log: &Voice) -> bool {
         match Watchdog::open(Path::new(NODE), seconds) {
             Ok((watchdog, warning)) => {
                 let period = watchdog.period().as_secs();
@@ -36,9 +37,14 @@ impl Guard {
                 if let Some(warning) = warning {
                     log.warn("watchdog", &warning);
                 }
+                let fired = watchdog.has_fired();
                 self.0.replace(Some(watchdog));
+                fired
             }
-            Err(error) => log.warn("watchdog", &error),
+            Err(error) => {
+                log.warn("watchdog", &error);
+                false
+            }
         }
     }
 

@@ -16,6 +16,7 @@
 //! | [`early`], [`settings`], [`clock`] | what comes first |
 //! | [`storage`], [`guard`], [`base`] | of a machine that is ours: what it keeps things on, its watchdog, its modules |
 //! | [`selftest`] | the role of that name: whether a device is as its board says |
+//! | [`marks`] | how its last boot has ended |
 //! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod guard;
 pub mod helpers;
 pub mod holdings;
 pub mod logs;
+pub mod marks;
 pub mod pairing;
 pub mod pipes;
 pub mod recovery;

@@ -1,7 +1,7 @@
 //! The role `init`: from the first instruction of PID 1 to the last.
 //!
 //! ```text
-//!   kernel's file systems ▸ settings ▸ modules, watchdog ▸ storage ▸ board ▸ what runs: verified, assembled
+//!   kernel's file systems ▸ settings ▸ modules, watchdog, marks ▸ storage ▸ board ▸ what runs: verified, assembled
 //!      │              └─ one of these fails, or what runs may not run: the boot is spent, or stays (stranded)
 //!      ▼
 //!   threads ▸ helpers ▸ Core::run ▸ … ▸ nothing left of any container ▸ reboot(2)
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use container::cgroup::{Instance, Trees};
@@ -45,6 +46,7 @@ use crate::engine::{Engine, Paths};
 use crate::guard::Guard;
 use crate::helpers::Helpers;
 use crate::holdings::{Candidate, HoldError, Holdings};
+use crate::marks::Marks;
 use crate::pairing::Pairings;
 use crate::recovery::{self, Addressing};
 use crate::settings::{self, Settings};
@@ -97,6 +99,7 @@ struct Ready {
     engine: Arc<Engine>,
     helpers: Instance,
     opened: Opened,
+    marks: Marks,
     /// The storage, if PID 1 has mounted it.
     mounted: Option<PathBuf>,
     pairings: Pairings,
@@ -122,11 +125,16 @@ fn prepare(
     *firmware = Firmware::of_board(boards, &settings);
     log.info("boot", &format_args!("{}: {}", settings.fit, settings.words));
     let trace = Arc::new(trace_of(&settings, clock, log));
+    let mut marks = Marks::new(settings.has("cairn.mark"));
+    if settings.storage.is_some() {
+        machine(&settings, log, guard, &mut marks);
+    }
     trace.tell("booted", |json| {
         let role = settings.value("cairn.role").unwrap_or_default();
-        json.with("role", role).with("mark", settings.has("cairn.mark"))
+        json.with("role", role).with("mark", marks.any()).with("kept", marks.is_kept())
     });
-    let device = machine(&settings, log, paths, guard)?;
+    let device = mount_storage(&settings, log, paths, guard)?;
+    let mounted = device.as_ref().map(|_| paths.storage.clone());
     if let Some(device) = device.as_ref().filter(|_| boards::has_growing_storage(boards, &settings)) {
         match storage::grow(device, &paths.storage, &mut || guard.feed()) {
             Ok(None) => {}
@@ -141,8 +149,11 @@ fn prepare(
     helpers.sweep(Duration::from_secs(5)).map_err(|error| text(&error))?;
     let engine = Arc::new(Engine::new(paths.clone(), instance));
     engine.sweep().map_err(|error| text(&error))?;
-    let questions =
-        Questions { holds: &|id| holdings.trails.load(id).is_ok(), verifies: &|id| load(&holdings, id).is_ok() };
+    let questions = Questions {
+        holds: &|id| holdings.trails.load(id).is_ok(),
+        verifies: &|id| load(&holdings, id).is_ok(),
+        marked: marks.any(),
+    };
     let storage = Storage { directory: &paths.storage, device: device.as_ref() };
     guard.feed();
     let opened = boards::open(boards, &settings, storage, &questions).map_err(|error| text(&error))?;
@@ -151,6 +162,7 @@ fn prepare(
     for warning in &warnings {
         log.warn("flash", warning);
     }
+    warnings.extend(marks.words());
     let (pairings, warning) = Pairings::load(&paths.storage);
     if let Some(warning) = warning {
         log.warn("pairing", &warning);
@@ -178,13 +190,11 @@ fn prepare(
             warnings.push(what);
         }
     }
-    let mounted = device.map(|_| paths.storage.clone());
-    Ok(Ready { settings, trace, holdings, engine, helpers, opened, mounted, pairings, current, warnings })
+    Ok(Ready { settings, trace, holdings, engine, helpers, opened, marks, mounted, pairings, current, warnings })
 }
 
-/// Makes a machine that is ours usable: its modules, its watchdog, its storage. `None`: it is somebody else's.
-fn machine(settings: &Settings, log: &Voice, paths: &Paths, guard: &Guard) -> Result<Option<Device>, String> {
-    let Some(place) = &settings.storage else { return Ok(None) };
+/// Makes a machine that is ours usable: its modules, its watchdog; and hears how its last boot has ended.
+fn machine(settings: &Settings, log: &Voice, guard: &Guard, marks: &mut Marks) {
     early::panics_restart(log);
     match modules::load(Path::new(modules::LIST)) {
         Ok(loaded) => {
@@ -195,11 +205,20 @@ fn machine(settings: &Settings, log: &Voice, paths: &Paths, guard: &Guard) -> Re
         Err(error) => log.warn("modules", &error),
     }
     if let Some(seconds) = settings.watchdog {
-        guard.arm(seconds, log);
+        marks.add_watchdog(guard.arm(seconds, log));
     }
+    marks.add_records(log);
+    if let Some(words) = marks.words() {
+        log.warn("marks", &words);
+    }
+}
+
+/// Mounts the storage of a machine that is ours. `None`: it is somebody else's.
+fn mount_storage(settings: &Settings, log: &Voice, paths: &Paths, guard: &Guard) -> Result<Option<Device>, String> {
+    let Some(place) = &settings.storage else { return Ok(None) };
     let mut pause = |pause| {
         guard.feed();
-        std::thread::sleep(pause);
+        thread::sleep(pause);
     };
     let device = storage::take(place, settings.storage_wait, &paths.storage, &mut pause);
     let device = device.map_err(|error| error.to_string())?;
@@ -242,7 +261,7 @@ fn open_sink(path: &Path, flags: OFlags) -> std::io::Result<File> {
 
 impl Ready {
     fn run(self, clock: Clock, log: Rc<Voice>, guard: &Guard) -> Result<End, String> {
-        let Self { mut settings, trace, holdings, engine, helpers, opened, mounted, pairings, current, warnings } =
+        let Self { mut settings, trace, holdings, engine, helpers, opened, marks, mounted, pairings, current, warnings } =
             self;
         let Opened { flash, boot, reboot_arg, .. } = opened;
         if let Running::Revision(id) = &boot.running {
@@ -256,7 +275,11 @@ impl Ready {
         guard.watch(&tasks);
         watch_signals(&tasks, tell.clone()).map_err(|error| format!("signals cannot be watched: {error}"))?;
         let wrong = |error: std::io::Error| format!("no thread: {error}");
-        let updater = Updater::start(settings.limits, flash, Arc::clone(&trace), tell.clone()).map_err(wrong)?;
+        let logs = engine.paths().storage.join("logs");
+        // Without a thread to spare the records stay, and are told once more.
+        let put_away = Box::new(move || drop(thread::Builder::new().spawn(move || marks.put_away(&logs))));
+        let updater = Updater::start(settings.limits, flash, Arc::clone(&trace), tell.clone(), put_away);
+        let updater = updater.map_err(wrong)?;
         let store = Worker::start("store", holdings).map_err(wrong)?;
         let mounts = Worker::start("mounts", Arc::clone(&engine)).map_err(wrong)?;
         trace.tell("began", |json| {

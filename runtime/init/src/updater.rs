@@ -42,15 +42,25 @@ struct Seat {
     flash: AnyFlash,
     trace: Arc<Trace>,
     tell: Sender<Message>,
+    opened: Option<Opened>,
 }
+
+/// What is done once, when the journal has this boot open. It must not wait.
+pub type Opened = Box<dyn FnOnce() + Send>;
 
 impl Updater {
     /// Starts the thread. `tell` hears of every fact that was taken.
     ///
     /// # Errors
     /// There is no room for a thread.
-    pub fn start(limits: Limits, flash: AnyFlash, trace: Arc<Trace>, tell: Sender<Message>) -> std::io::Result<Self> {
-        let seat = Seat { driver: Driver::new(limits), flash, trace, tell };
+    pub fn start(
+        limits: Limits,
+        flash: AnyFlash,
+        trace: Arc<Trace>,
+        tell: Sender<Message>,
+        opened: Opened,
+    ) -> std::io::Result<Self> {
+        let seat = Seat { driver: Driver::new(limits), flash, trace, tell, opened: Some(opened) };
         Ok(Self { worker: Worker::start("update", seat)? })
     }
 
@@ -63,7 +73,8 @@ impl Updater {
 impl Seat {
     fn take(&mut self, event: Event, asked: Option<Asker>) {
         let before = self.driver.machine().state().clone();
-        let mut desk = Desk { orders: Vec::new(), failures: Vec::new(), before, trace: &self.trace };
+        let mut desk =
+            Desk { orders: Vec::new(), failures: Vec::new(), before, trace: &self.trace, opened: &mut self.opened };
         self.driver.take(event, &mut self.flash, &mut desk);
         let Desk { orders, failures, .. } = desk;
         let machine = Box::new(self.driver.machine().clone());
@@ -78,6 +89,7 @@ struct Desk<'t> {
     failures: Vec<String>,
     before: State,
     trace: &'t Trace,
+    opened: &'t mut Option<Opened>,
 }
 
 impl Hands for Desk<'_> {
@@ -88,6 +100,12 @@ impl Hands for Desk<'_> {
 
     fn took(&mut self, event: &Event, machine: &Machine) {
         self.trace.took(event, &self.before, machine);
+        // The first journal of a boot is the one that opens it, or says why it cannot.
+        if *event == Event::Persisted
+            && let Some(opened) = self.opened.take()
+        {
+            opened();
+        }
         self.before = machine.state().clone();
     }
 

@@ -11,7 +11,8 @@
 //! | [`grow`] | the last partition and its file system, as large as their disk |
 //! | [`ext4`] | the bytes of a file as a firmware finds them, which replays no journal |
 //! | [`window`] | a part of a medium as a medium of its own |
-//! | [`watchdog`] | the timer that ends a boot in which nothing moves |
+//! | [`watchdog`] | the timer that ends a boot in which nothing moves, and whether it has ended the last one |
+//! | [`pstore`] | what a kernel that gave up has left for this one |
 //!
 //! Nothing here writes to a disk but [`window`], and that only where it was opened, and [`gpt`]. Directories of the kernel are
 //! arguments, so every rule is tested with trees that are made up.
@@ -25,6 +26,7 @@ pub mod grow;
 pub mod modules;
 pub mod partitions;
 pub mod place;
+pub mod pstore;
 #[expect(unsafe_code, reason = "ioctls that no safe crate has")]
 mod sys;
 pub mod watchdog;

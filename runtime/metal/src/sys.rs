@@ -4,7 +4,7 @@ use std::os::raw::c_int;
 
 use rustix::fd::AsFd;
 use rustix::io::Result;
-use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
+use rustix::ioctl::{Getter, Opcode, Setter, Updater, ioctl, opcode};
 
 /// `WDIOC_SETTIMEOUT` of `linux/watchdog.h`.
 const SET_TIMEOUT: Opcode = opcode::read_write::<c_int>(b'W', 6);
@@ -16,6 +16,15 @@ pub(crate) fn set_timeout(fd: impl AsFd, seconds: c_int) -> Result<c_int> {
     // nothing.
     unsafe { ioctl(fd, Updater::<SET_TIMEOUT, c_int>::new(&mut seconds)) }?;
     Ok(seconds)
+}
+
+/// `WDIOC_GETBOOTSTATUS` of `linux/watchdog.h`.
+const BOOT_STATUS: Opcode = opcode::read::<c_int>(b'W', 2);
+
+/// What a watchdog knows about the boot before: bits `WDIOF_…`.
+pub(crate) fn boot_status(fd: impl AsFd) -> Result<c_int> {
+    // SAFETY: the kernel writes one `int` and keeps nothing.
+    unsafe { ioctl(fd, Getter::<BOOT_STATUS, c_int>::new()) }
 }
 
 /// `struct blkpg_partition` of `linux/blkpg.h`.

@@ -29,6 +29,12 @@ pub trait Timer {
     /// It has a time of its own that cannot be changed.
     fn set(&mut self, seconds: NonZeroU16) -> std::io::Result<u32>;
 
+    /// What it knows about the boot before: bits `WDIOF_…` of `linux/watchdog.h`.
+    ///
+    /// # Errors
+    /// The driver does not tell.
+    fn boot_status(&self) -> std::io::Result<u32>;
+
     /// Writes to it: any byte feeds it, `V` as the last one before it is closed disarms it.
     ///
     /// # Errors
@@ -40,6 +46,10 @@ impl Timer for File {
     fn set(&mut self, seconds: NonZeroU16) -> std::io::Result<u32> {
         let taken = sys::set_timeout(&*self, i32::from(seconds.get()))?;
         Ok(u32::try_from(taken).unwrap_or(0))
+    }
+
+    fn boot_status(&self) -> std::io::Result<u32> {
+        Ok(sys::boot_status(self)?.cast_unsigned())
     }
 
     fn tell(&mut self, byte: u8) -> std::io::Result<()> {
@@ -112,6 +122,13 @@ impl<T: Timer> Watchdog<T> {
         (Self { timer, seconds: taken.max(1) }, warning)
     }
 
+    /// Whether it has ended the boot before. Hardware that remembers is asked once by its driver, which clears it: a boot
+    /// that goes no further leaves nothing of that. `false` also where it does not remember.
+    #[must_use]
+    pub fn has_fired(&self) -> bool {
+        self.timer.boot_status().is_ok_and(|status| status & CARD_RESET != 0)
+    }
+
     /// How often it wants to be fed: three times in its time.
     #[must_use]
     pub fn period(&self) -> Duration {
@@ -132,6 +149,9 @@ impl<T: Timer> Watchdog<T> {
 /// Seconds that are assumed of a watchdog whose time cannot be set.
 const FIXED: u32 = 9;
 
+/// `WDIOF_CARDRESET`: the watchdog has reset the machine.
+const CARD_RESET: u32 = 0x20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,12 +159,17 @@ mod tests {
     #[derive(Default)]
     struct Recorded {
         takes: Option<u32>,
+        status: Option<u32>,
         told: Vec<u8>,
     }
 
     impl Timer for &mut Recorded {
         fn set(&mut self, _: NonZeroU16) -> std::io::Result<u32> {
             self.takes.ok_or_else(|| ErrorKind::Unsupported.into())
+        }
+
+        fn boot_status(&self) -> std::io::Result<u32> {
+            self.status.ok_or_else(|| ErrorKind::Unsupported.into())
         }
 
         fn tell(&mut self, byte: u8) -> std::io::Result<()> {
@@ -177,6 +202,17 @@ mod tests {
         let (watchdog, _) = Watchdog::arm(&mut timer, seconds(60));
         watchdog.disarm();
         assert_eq!(timer.told.last(), Some(&b'V'));
+    }
+
+    #[test]
+    fn only_a_reset_by_it_is_one() {
+        // 0x04 and 0x10: it was switched on after a failure of power, or by a cable.
+        for (status, fired) in
+            [(None, false), (Some(0), false), (Some(0x14), false), (Some(0x20), true), (Some(0x24), true)]
+        {
+            let mut timer = Recorded { takes: Some(60), status, ..Recorded::default() };
+            assert_eq!(Watchdog::arm(&mut timer, seconds(60)).0.has_fired(), fired, "{status:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,9 @@
 //! 3. the machine, given each fact, is in the state that the device says;
 //! 4. a fact comes only where the world can bring it about: an acknowledgement of what is in flight, an answer to what
 //!    was ordered, goals only while they are watched;
-//! 5. a mark is told by the boot that follows it, and by no other.
+//! 5. a mark is told by the next boot that can tell, and by no other. A stand-in's firmware tells of each. On a board a
+//!    panic surely is, if its kernel keeps its last words (`booted`, `kept`); a watchdog's is where the next kernel has its
+//!    driver; and a boot that did not end in order may not have come to putting away what it was told.
 
 use std::fmt::Debug;
 
@@ -61,6 +63,57 @@ struct Flash {
     anew: Option<Spent>,
 }
 
+/// What the boots so far have left to be told of.
+#[derive(Default)]
+struct Marks {
+    /// The next boot that can tell has to.
+    surely: bool,
+    /// Hardware keeps it until a driver asks.
+    by_watchdog: bool,
+    /// The boot that was told of it may not have put it away.
+    perhaps_again: bool,
+    /// This boot: what it was told, and whether the end of its kernel is kept.
+    told: bool,
+    is_kept: bool,
+}
+
+impl Marks {
+    /// A boot tells. One that could not say anything has been told of nothing.
+    fn tell(&mut self, mark: Option<bool>) -> Result<()> {
+        let Some(mark) = mark else { return Ok(()) };
+        let left = self.surely || mark && (self.by_watchdog || self.perhaps_again);
+        ensure!(
+            mark == left,
+            "the boot {} a mark, and the one before {}",
+            told(mark),
+            if left { "left one" } else { "left none" }
+        );
+        self.told = mark;
+        // The driver that has asked has cleared it; where nothing was told of it there is no driver.
+        self.by_watchdog &= !mark;
+        self.perhaps_again &= mark;
+        Ok(())
+    }
+
+    /// PID 1 has heard.
+    fn heard(&mut self) {
+        self.surely = false;
+    }
+
+    /// A boot has ended.
+    fn end(&mut self, how: &str) {
+        // A program that was not started could not hear of a mark, so that stays.
+        match how {
+            "killed" | "exit" => self.surely = true,
+            "panic" => self.surely |= self.is_kept,
+            "watchdog" => self.by_watchdog = true,
+            _ => {}
+        }
+        self.perhaps_again |= self.told && !matches!(how, "killed" | "exit" | "reboot" | "poweroff");
+        (self.told, self.is_kept) = (false, false);
+    }
+}
+
 /// A boot under way.
 struct Session {
     machine: Machine,
@@ -85,21 +138,22 @@ pub(crate) fn follow(text: &str) -> Result<Walk> {
     let mut walk = Walk { boots: 0, facts: 0 };
     let note = Note::Read(Spent { nonce: 0, boots: 0 });
     let mut flash = Flash { wanted: Stands(Vec::new()), journal: Stands(Vec::new()), note, anew: None };
-    let (mut session, mut marked) = (None::<Session>, false);
+    let (mut session, mut marks) = (None::<Session>, Marks::default());
     let mut firmware = None;
     for (number, line) in text.lines().enumerate() {
         let at = || format!("line {}", number + 1);
         let line: Value = serde_json::from_str(line).with_context(at)?;
         match line["event"].as_str() {
             Some("boot") => {
-                firmware = Some(boot(&line, &mut flash, marked).with_context(at)?);
+                firmware = Some(boot(&line, &mut flash, &mut marks).with_context(at)?);
                 walk.boots += 1;
             }
+            Some("booted") => marks.is_kept = line["kept"].as_bool().unwrap_or(false),
             Some("began") => {
                 let (choice, mark) = firmware.take().with_context(at).context("PID 1 began, and nothing had booted")?;
                 let limits: Limits = read(&line["limits"]).with_context(at)?;
                 session = Some(Session::new(limits, choice, mark));
-                marked = false;
+                marks.heard();
             }
             Some("state") => {
                 let session = session.as_mut().with_context(at).context("a fact before PID 1 began")?;
@@ -111,8 +165,7 @@ pub(crate) fn follow(text: &str) -> Result<Walk> {
                 if let Some(session) = session.take() {
                     session.end(how, &mut flash).with_context(at)?;
                 }
-                // A program that was not started could not hear of a mark, so that stays.
-                marked |= matches!(how, "killed" | "exit");
+                marks.end(how);
             }
             Some(_) => {}
             None => bail!("{}: no event", at()),
@@ -123,7 +176,7 @@ pub(crate) fn follow(text: &str) -> Result<Walk> {
 }
 
 /// A choice of the firmware: what it read is what stands, what it chose is what a script must, and it counted first.
-fn boot(line: &Value, flash: &mut Flash, marked: bool) -> Result<(Choice, bool)> {
+fn boot(line: &Value, flash: &mut Flash, marks: &mut Marks) -> Result<(Choice, bool)> {
     let wanted = wanted(&line["wanted"])?;
     flash.wanted.read(&wanted, "the firmware")?;
     match (line["note"].as_str(), flash.note, flash.anew.take()) {
@@ -151,17 +204,13 @@ fn boot(line: &Value, flash: &mut Flash, marked: bool) -> Result<(Choice, bool)>
     }
     ensure!(spent == expected.note, "the firmware notes {spent:?}, and should note {:?}", expected.note);
     flash.note = spent.map_or(flash.note, Note::Read);
-    let mark = line["mark"].as_bool().unwrap_or(false);
-    ensure!(mark == marked, "the boot {} a mark, and the one before {}", told(mark), left(marked));
-    Ok((expected.choice, mark))
+    let mark = line["mark"].as_bool();
+    marks.tell(mark)?;
+    Ok((expected.choice, mark.unwrap_or(false)))
 }
 
 fn told(mark: bool) -> &'static str {
     if mark { "is told of" } else { "is not told of" }
-}
-
-fn left(marked: bool) -> &'static str {
-    if marked { "left one" } else { "left none" }
 }
 
 impl Session {
@@ -394,6 +443,49 @@ mod tests {
     fn a_mark_that_nobody_left_is_found() {
         let marked = RUN.replacen(r#""mark":false"#, r#""mark":true"#, 1);
         assert!(follow(&marked).is_err());
+    }
+
+    #[test]
+    fn a_panic_is_told_where_it_was_kept_and_a_watchdog_where_it_is_asked() {
+        // Each end, whether its kernel's last words are kept, and whether the next boots are told.
+        let may = |ends: &[(&str, bool)], told: &[Option<bool>]| {
+            let mut marks = Marks::default();
+            for (how, is_kept) in ends {
+                marks.is_kept = *is_kept;
+                marks.end(how);
+            }
+            let mut heard = told.iter().map(|mark| {
+                marks.tell(*mark).map(|()| {
+                    if mark.is_some() {
+                        marks.heard()
+                    }
+                })
+            });
+            heard.all(|told| told.is_ok())
+        };
+        assert!(may(&[("panic", true)], &[Some(true), Some(false)]));
+        assert!(may(&[("panic", true)], &[None, Some(true)]), "a boot that said nothing has not taken it");
+        assert!(!may(&[("panic", true)], &[Some(false)]));
+        assert!(!may(&[("panic", true)], &[Some(true), Some(true)]));
+        assert!(may(&[("panic", false)], &[Some(false)]));
+        assert!(!may(&[("panic", false)], &[Some(true)]));
+        assert!(may(&[("watchdog", false)], &[Some(true), Some(false)]));
+        assert!(may(&[("watchdog", false)], &[Some(false), Some(true), Some(false)]), "a kernel without its driver");
+        assert!(!may(&[("watchdog", false)], &[Some(true), Some(true)]));
+        assert!(!may(&[("power-cut", true)], &[Some(true)]));
+    }
+
+    #[test]
+    fn a_mark_is_told_again_only_by_a_boot_after_one_that_broke_off() {
+        let after = |how: &str| {
+            let mut marks = Marks { surely: true, ..Marks::default() };
+            marks.tell(Some(true)).unwrap();
+            marks.heard();
+            marks.end(how);
+            marks.tell(Some(true)).is_ok()
+        };
+        assert!(after("power-cut") && after("killed"));
+        assert!(!after("reboot"));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Nobody sees a firmware choose. Either PID 1 says as what it was started; or the boot ends before it could, and then the
-//! note tells which entry of the list that was. So the event of such a boot comes only with its end.
+//! note tells which entry of the list that was. So the event of such a boot comes only with its end, and nobody knows
+//! whether it would have been told of a mark: `"mark": null`.
 
 use serde_json::{Map, Value, json};
 use statemachine::boot::{Note, Spent, Wanted};
@@ -63,7 +64,7 @@ impl Witness {
         let mut events = Vec::new();
         if !self.is_told && said.get("event").is_some_and(|event| event == "booted") {
             let role = said.get("role").and_then(Value::as_str).unwrap_or_default();
-            let mark = said.get("mark").and_then(Value::as_bool).unwrap_or_default();
+            let mark = said.get("mark").and_then(Value::as_bool);
             events.extend(self.boot(role, mark, at, now));
         }
         let mut line = json!({ "boot": self.number, "at": at });
@@ -82,7 +83,7 @@ impl Witness {
             && Some(now) != self.found.as_ref()
         {
             let role = entry(wanted, spent.boots.saturating_sub(1));
-            events.extend(self.boot(role, false, at, now));
+            events.extend(self.boot(role, None, at, now));
         }
         if self.found.take().is_some() && self.is_told {
             let how = match how {
@@ -99,7 +100,7 @@ impl Witness {
         events
     }
 
-    fn boot(&mut self, role: &str, mark: bool, at: u64, now: &Read) -> Option<Value> {
+    fn boot(&mut self, role: &str, mark: Option<bool>, at: u64, now: &Read) -> Option<Value> {
         let (wanted, note) = self.found.as_ref()?;
         self.is_told = true;
         let unreadable = *note == Note::Unreadable;
@@ -196,7 +197,7 @@ mod tests {
         witness.begins(cells(0));
         let events = witness.hears(said(r#"{"event":"booted","t":3,"role":"trial","mark":false}"#), 9, &cells(1));
         assert_eq!(words(&events), ["boot trial locals/a -", "booted trial - -"]);
-        assert_eq!(events[0]["spent"]["boots"], 1);
+        assert_eq!((&events[0]["spent"]["boots"], &events[0]["mark"]), (&json!(1), &json!(false)));
         assert_eq!((&events[1]["at"], &events[1]["t"], &events[1]["boot"]), (&json!(9), &json!(3), &json!(1)));
         assert_eq!(words(&witness.ends(End::Reset, 10, &cells(1))), ["end - - reboot"]);
     }
@@ -206,7 +207,9 @@ mod tests {
         for (boots, role) in [(1, "boot trial locals/a -"), (4, "boot default 1 -"), (7, "boot factory 0 -")] {
             let mut witness = Witness::new();
             witness.begins(cells(boots - 1));
-            assert_eq!(words(&witness.ends(End::Panic, 5, &cells(boots))), [role, "end - - panic"]);
+            let events = witness.ends(End::Panic, 5, &cells(boots));
+            assert_eq!(words(&events), [role, "end - - panic"]);
+            assert!(events[0]["mark"].is_null());
         }
         let mut witness = Witness::new();
         witness.begins(cells(0));
