@@ -16,7 +16,7 @@
 //! | [`early`], [`settings`], [`clock`] | what comes first |
 //! | [`storage`], [`guard`], [`base`] | of a machine that is ours: what it keeps things on, its watchdog, its modules |
 //! | [`selftest`] | the role of that name: whether a device is as its board says |
-//! | [`marks`] | how its last boot has ended |
+//! | [`marks`], [`seed`] | and what its last boot has left: how it ended, and random numbers |
 //! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
 #![forbid(unsafe_code)]
 
@@ -38,6 +38,7 @@ pub mod pairing;
 pub mod pipes;
 pub mod recovery;
 pub mod run;
+pub mod seed;
 pub mod selftest;
 pub mod settings;
 pub mod storage;

@@ -49,6 +49,7 @@ use crate::holdings::{Candidate, HoldError, Holdings};
 use crate::marks::Marks;
 use crate::pairing::Pairings;
 use crate::recovery::{self, Addressing};
+use crate::seed::{Begun, Seeder};
 use crate::settings::{self, Settings};
 use crate::storage;
 use crate::stranded::{self, Firmware};
@@ -100,8 +101,8 @@ struct Ready {
     helpers: Instance,
     opened: Opened,
     marks: Marks,
-    /// The storage, if PID 1 has mounted it.
-    mounted: Option<PathBuf>,
+    /// The storage, if PID 1 has mounted it, and what goes on there.
+    mounted: Option<(PathBuf, Seeder)>,
     pairings: Pairings,
     current: Option<Arc<Candidate>>,
     warnings: Vec<String>,
@@ -134,7 +135,8 @@ fn prepare(
         json.with("role", role).with("mark", marks.any()).with("kept", marks.is_kept())
     });
     let device = mount_storage(&settings, log, paths, guard)?;
-    let mounted = device.as_ref().map(|_| paths.storage.clone());
+    // At once: what is verified below takes a slow device half a minute, in which it gathers random numbers.
+    let mounted = device.as_ref().map(|_| seeded(&paths.storage, log));
     if let Some(device) = device.as_ref().filter(|_| boards::has_growing_storage(boards, &settings)) {
         match storage::grow(device, &paths.storage, &mut || guard.feed()) {
             Ok(None) => {}
@@ -225,6 +227,17 @@ fn mount_storage(settings: &Settings, log: &Voice, paths: &Paths, guard: &Guard)
     guard.feed();
     log.info("storage", &device);
     Ok(Some(device))
+}
+
+/// Begins with random numbers.
+fn seeded(storage: &Path, log: &Voice) -> (PathBuf, Seeder) {
+    let (seeder, begun) = Seeder::begin(storage);
+    match begun {
+        Ok(Begun::Counted) => log.info("seed", &"random numbers begin with the seed of the boot before"),
+        Ok(Begun::Mixed | Begun::Without) => log.info("seed", &"no seed counts; the kernel gathers random numbers"),
+        Err(error) => log.warn("seed", &error),
+    }
+    (storage.to_owned(), seeder)
 }
 
 /// A revision that may run, with every file of its trail in its place.
@@ -318,7 +331,10 @@ impl Ready {
         let (ending, trial) = smol::block_on(tasks.run(Core::new(parts).run(boot, messages)));
         // With the tasks go the logs that they have open.
         drop(tasks);
-        if let Some(storage) = mounted {
+        if let Some((storage, seeder)) = mounted {
+            if let Err(error) = seeder.end() {
+                log.warn("seed", &error);
+            }
             log.let_go();
             if let Err(errno) = storage::rest(&storage) {
                 log.warn("storage", &format_args!("not at rest, the next boot replays its journal: {errno}"));

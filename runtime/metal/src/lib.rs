@@ -13,12 +13,14 @@
 //! | [`window`] | a part of a medium as a medium of its own |
 //! | [`watchdog`] | the timer that ends a boot in which nothing moves, and whether it has ended the last one |
 //! | [`pstore`] | what a kernel that gave up has left for this one |
+//! | [`entropy`] | a secret that the kernel's random numbers may begin with |
 //!
 //! Nothing here writes to a disk but [`window`], and that only where it was opened, and [`gpt`]. Directories of the kernel are
 //! arguments, so every rule is tested with trees that are made up.
 #![deny(unsafe_code)]
 
 pub mod disks;
+pub mod entropy;
 pub mod ext4;
 pub mod fat;
 pub mod gpt;

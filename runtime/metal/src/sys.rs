@@ -68,3 +68,22 @@ pub(crate) fn resize_ext4(directory: impl AsFd, blocks: u64) -> Result<()> {
     // SAFETY: the kernel reads one `u64`, which lives as long as the call, and keeps nothing.
     unsafe { ioctl(directory, Setter::<RESIZE_FS, u64>::new(blocks)) }
 }
+
+/// `RNDADDENTROPY` of `linux/random.h`: encoded there as if it took two numbers.
+const ADD_ENTROPY: Opcode = opcode::write::<[c_int; 2]>(b'R', 3);
+
+/// `struct rand_pool_info` with its bytes behind it.
+#[repr(C)]
+struct PoolInfo {
+    bits: c_int,
+    size: c_int,
+    bytes: [u8; 32],
+}
+
+/// Mixes bytes into the pool of random numbers, and has it count that many bits of them as unknown to everybody.
+pub(crate) fn add_entropy(fd: impl AsFd, bytes: [u8; 32], bits: c_int) -> Result<()> {
+    let info = PoolInfo { bits, size: 32, bytes };
+    // SAFETY: the kernel reads two `int` and then as many bytes as the second says, which is the length of the array
+    // behind it, and keeps nothing.
+    unsafe { ioctl(fd, Setter::<ADD_ENTROPY, PoolInfo>::new(info)) }
+}
