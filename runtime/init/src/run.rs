@@ -274,8 +274,19 @@ fn open_sink(path: &Path, flags: OFlags) -> std::io::Result<File> {
 
 impl Ready {
     fn run(self, clock: Clock, log: Rc<Voice>, guard: &Guard) -> Result<End, String> {
-        let Self { mut settings, trace, holdings, engine, helpers, opened, marks, mounted, pairings, current, warnings } =
-            self;
+        let Self {
+            mut settings,
+            trace,
+            holdings,
+            engine,
+            helpers,
+            opened,
+            marks,
+            mounted,
+            pairings,
+            current,
+            warnings,
+        } = self;
         let Opened { flash, boot, reboot_arg, .. } = opened;
         if let Running::Revision(id) = &boot.running {
             log.keep(id);

@@ -89,7 +89,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
     let scene = Scene::open(SCENE)?;
     let files = Files::in_dir(&scene.path(""))?;
-    let Prepared { rig, variables, factory } = prepare(&scene, &options.board, (&BTreeMap::new(), ""), &files, start, out)?;
+    let Prepared { rig, variables, factory } =
+        prepare(&scene, &options.board, (&BTreeMap::new(), ""), &files, start, out)?;
     let stage = Stage::new(&scene, rig, start, variables)?;
     let hint = if options.auto.is_none() { "any key cuts the power, q ends" } else { "Ctrl-C ends" };
     let screen = Rc::new(RefCell::new(Screen::new(out, hint)));

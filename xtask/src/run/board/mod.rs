@@ -58,13 +58,16 @@ fn trace(kind: Kind) -> &'static str {
 }
 
 /// The boards on which stories are told.
-const TOLD: &[&str] = &["qemu-x86_64-grub"];
+const TOLD: &[&str] = &["qemu-x86_64-grub", "qemu-arm64-uboot"];
 
 /// Tells every story on every board, as a stage of `test`. One that fails does not keep the others from being told.
 pub(crate) fn check(out: Out) -> Result<()> {
     let mut wrong = Vec::new();
     for board in TOLD {
         for story in stories()? {
+            if !read(&story)?.is_of(board) {
+                continue;
+            }
             let start = Instant::now();
             let told = tell(board, &story, Show::Timeline(out));
             out.line(format!("{board}, {story}: {:.0} s", start.elapsed().as_secs_f64()));
@@ -89,11 +92,18 @@ fn stories() -> Result<Vec<String>> {
     Ok(names)
 }
 
+fn read(name: &str) -> Result<Story> {
+    Story::read(&cargo::root().join(STORIES).join(format!("{name}.toml")))
+}
+
 /// Tells one story and leaves nothing behind.
 pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
     let out = show.out();
     setup::ensure(out)?;
-    let mut story = Story::read(&cargo::root().join(STORIES).join(format!("{name}.toml")))?;
+    let mut story = read(name)?;
+    if !story.is_of(board) {
+        bail!("{board} cannot tell the story {name}; see {STORIES}/{name}.toml");
+    }
     let patience = patience();
     for step in &mut story.step {
         step.within = step.within.saturating_mul(patience);
@@ -102,7 +112,8 @@ pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
     let start = Instant::now();
     let scene = Scene::open(&format!("board-{board}-{name}"))?;
     let files = Files::in_dir(&scene.path(""))?;
-    let Prepared { mut rig, variables, .. } = prepare(&scene, board, (&story.conf, story.arguments(board)), &files, start, out)?;
+    let Prepared { mut rig, variables, .. } =
+        prepare(&scene, board, (&story.conf, story.arguments(board)), &files, start, out)?;
     rig.start()?;
     let mut stage = Stage::new(&scene, rig, start, variables)?;
     let told = play::play(&story, &mut stage, &mut show);

@@ -5,6 +5,7 @@
 //!   size = "16M"                            # of the device's storage; 256M unless it says so
 //!   memory = "64M"                          # for all of the device; as much as there is unless it says so
 //!   conf = { attempts = "2" }               # settings of PID 1, on a board
+//!   boards = ["BOARD"]                      # a story of boards that others cannot tell
 //!   arguments = { BOARD = "mem=64M" }       # words for the kernel of a board
 //!   [[step]]
 //!   name = "a changed page"                 # what the timeline shows
@@ -41,6 +42,8 @@ pub(crate) struct Story {
     /// Settings of PID 1 on a board.
     #[serde(default)]
     pub(crate) conf: BTreeMap<String, String>,
+    /// Which boards can tell it, if not all can.
+    boards: Option<Vec<String>>,
     /// Words for the kernel's command line, by board.
     #[serde(default)]
     arguments: BTreeMap<String, String>,
@@ -95,6 +98,11 @@ impl Story {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Whether this board can tell it.
+    pub(crate) fn is_of(&self, board: &str) -> bool {
+        self.boards.as_ref().is_none_or(|boards| boards.iter().any(|other| other == board))
     }
 
     /// The words for the kernel of this board.
