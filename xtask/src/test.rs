@@ -148,8 +148,8 @@ fn select(options: &Options) -> Result<Vec<Stage>> {
     Ok(stages.into_iter().filter(|stage| options.only.contains(&stage.word())).collect())
 }
 
-/// What runs only when it is named: the whole tidy contains the quick one, and the stories of boards take as long as all
-/// other stages together, and are told by hand.
+/// What runs only when it is named: the whole tidy contains the quick one, and the stories of boards take longer than all
+/// other stages together.
 const NAMED: &[&str] = &["tidy (sources)", "boards"];
 
 fn is_due(stage: &Stage, fast: bool) -> bool {
