@@ -1,6 +1,6 @@
 //! What the cells of a new device hold: bytes and where they lie, one [`Piece`] for each copy.
 //!
-//! A board says it once, in [`Board::provision`](crate::board::Board::provision); the image builder writes it, and the
+//! A board says it once, in [`Board::provision`]; the image builder writes it, and the
 //! laws of `board-laws` begin with it, so that what they cut is what an image has. The functions here are the usual ways.
 //!
 //! ```text
@@ -29,9 +29,9 @@ pub struct New<'a> {
 /// Where in a medium a piece lies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum At {
-    /// From this byte of what [`Media::sectors`](crate::board::Media::sectors) opens for the role.
+    /// From this byte of what [`Media::sectors`] opens for the role.
     Byte(u64),
-    /// A file of this name, in what [`Media::files`](crate::board::Media::files) opens for the role.
+    /// A file of this name, in what [`Media::files`] opens for the role.
     File(&'static str),
 }
 
