@@ -110,6 +110,9 @@ impl<S: Sectors> Ext4<S> {
     /// [`Ext4Error::None`] and [`Ext4Error::Unfit`].
     pub fn open(mut medium: S) -> Result<Self, S> {
         let mut bytes = [0; 1024];
+        if medium.size() < 2048 {
+            return Err(Ext4Error::None);
+        }
         medium.read(1024, &mut bytes).map_err(Ext4Error::Read)?;
         let features = le32(&bytes, 96).filter(|_| le16(&bytes, 56) == Some(0xEF53)).ok_or(Ext4Error::None)?;
         // One without extents is an ext2 or ext3, and nothing of it is read.
@@ -175,11 +178,11 @@ impl<S: Sectors> Ext4<S> {
         let (at, length) = self.descriptors;
         let mut descriptor = [0; 64];
         let used = descriptor.get_mut(..usize::try_from(length.min(64)).unwrap_or(64)).unwrap_or_default();
-        self.medium.read(at + u64::from(index / of_group) * length, used).map_err(Ext4Error::Read)?;
+        self.take(at + u64::from(index / of_group) * length, used, path)?;
         let (low, high) = (le32(&descriptor, 8).ok_or_else(damaged)?, le32(&descriptor, 40).ok_or_else(damaged)?);
         let table = self.at(u64::from(high) << 32 | u64::from(low)).ok_or_else(damaged)?;
         let mut bytes = [0; 128];
-        self.medium.read(table + u64::from(index % of_group) * size, &mut bytes).map_err(Ext4Error::Read)?;
+        self.take(table + u64::from(index % of_group) * size, &mut bytes, path)?;
         let inode = || {
             let (kind, flags) = (le16(&bytes, 0)? & 0xF000, le32(&bytes, 32)?);
             let size = u64::from(le32(&bytes, 108)?) << 32 | u64::from(le32(&bytes, 4)?);
@@ -199,6 +202,14 @@ impl<S: Sectors> Ext4<S> {
         block.checked_mul(self.block).filter(|at| *at < self.medium.size())
     }
 
+    /// Reads what the medium has; a place behind it is damage.
+    fn take(&mut self, at: u64, into: &mut [u8], path: &str) -> Result<(), S> {
+        match at.checked_add(into.len() as u64) {
+            Some(end) if end <= self.medium.size() => self.medium.read(at, into).map_err(Ext4Error::Read),
+            _ => Err(Ext4Error::Damaged(path.to_owned())),
+        }
+    }
+
     fn bytes(&mut self, inode: &Inode, path: &str, each: &mut dyn FnMut(&[u8])) -> Result<(), S> {
         let mut runs = Vec::new();
         self.runs(&inode.tree, (5, &mut 0), path, &mut runs)?;
@@ -213,7 +224,7 @@ impl<S: Sectors> Ext4<S> {
             };
             while done < end {
                 buffer.resize(usize::try_from((end - done).min(PIECE)).unwrap_or_default(), 0);
-                self.medium.read(place + (done - start), &mut buffer).map_err(Ext4Error::Read)?;
+                self.take(place + (done - start), &mut buffer, path)?;
                 each(&buffer);
                 done += buffer.len() as u64;
             }
@@ -251,7 +262,7 @@ impl<S: Sectors> Ext4<S> {
                     | u64::from(le32(node, entry + 4).ok_or_else(damaged)?);
                 let mut below = vec![0; usize::try_from(self.block).unwrap_or_default()];
                 let at = self.at(place).ok_or_else(damaged)?;
-                self.medium.read(at, &mut below).map_err(Ext4Error::Read)?;
+                self.take(at, &mut below, path)?;
                 self.runs(&below, (depth - 1, &mut *seen), path, into)?;
                 continue;
             }

@@ -20,7 +20,7 @@ pub mod run;
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
 mod targets;
 
-use targets::{bootenv, dhcp, fat, gpt, journal, layers, requests, revision};
+use targets::{bootenv, dhcp, fat, gpt, journal, layers, left, requests, revision};
 
 /// One reader and its law.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("pairings", requests::pairings, "a list of pairings has one text, and a code is typed as it is shown"),
     Target::new("dhcp", dhcp::lease, "an answer that is taken gives an address that a host can have, and ends where it says so"),
     Target::new("fat", fat::located, "a place that is found in a FAT lies in it, and nothing is read beside it or for ever"),
+    Target::new("ext4", left::file, "a file that is read has as many bytes as it says, and nothing is read beside the medium or for ever"),
+    Target::new("pstore", left::record, "the last words of a kernel are a part of what it said"),
     Target::new("gpt", gpt::grown, "a partition grows by a table of its own, and an error has written nothing"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];

@@ -6,8 +6,10 @@ pub(crate) mod fat;
 pub(crate) mod gpt;
 pub(crate) mod journal;
 pub(crate) mod layers;
+pub(crate) mod left;
 pub(crate) mod requests;
 pub(crate) mod revision;
+mod sparse;
 
 /// CRC-32/ISO-HDLC by its definition, bit by bit: a second opinion beside the table of the code under test.
 fn crc32(bytes: &[u8]) -> u32 {
