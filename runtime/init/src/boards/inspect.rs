@@ -110,7 +110,7 @@ fn fits(partitions: &Partitions, wanted: &boards_api::board::Partition) -> Resul
     const KIB: u64 = 1024;
     let device = partitions.role(wanted.role).map_err(|error| error.to_string())?;
     let device = device.ok_or("the layout has lost it")?;
-    let start = disks::start(&Roots::of_machine(), device).ok_or("the kernel does not say where it starts")?;
+    let start = device.start().ok_or("the kernel does not say where it starts")?;
     if let Some(kib) = wanted.start_kib.filter(|kib| u64::from(*kib) * KIB != start) {
         return Err(format!("{} starts at byte {start}, and should at {}", device.name, u64::from(kib) * KIB));
     }
@@ -235,8 +235,7 @@ fn state(mounted: &Path, id: &RevisionId) -> Result<Vec<u8>, String> {
 /// The id and length of a file of the storage, as the medium has it.
 fn unreplayed(storage: &Device, path: &str) -> Result<(formats::object::ObjectId, u64), String> {
     let part = storage.part.as_ref().ok_or("the storage is no partition")?;
-    let start =
-        disks::start(&Roots::of_machine(), storage).ok_or("the kernel does not say where the storage starts")?;
+    let start = storage.start().ok_or("the kernel does not say where the storage starts")?;
     let disk = PathBuf::from("/dev").join(&part.disk);
     let about = |error: &dyn std::fmt::Display| format!("{}: {error}", disk.display());
     let disk_sectors = FileSectors::open_to_read(&disk).map_err(|error| about(&error))?;
