@@ -11,8 +11,9 @@
 //! goes to the new end of the disk, and then the header, which is one sector, makes both count. A power cut leaves the
 //! old table or the new one. Should the disk be larger still some day, the entries move back to sector 2.
 //!
-//! The spare place has to be blank, because nothing else tells whether a first-stage loader lies there. Sector 0 stays:
-//! its entry of the whole disk is a word for programs that know no GPT.
+//! The spare place has to be blank, or to hold these entries as they were before, because nothing else tells whether a
+//! first-stage loader lies there: some tables are not at sector 2 for that very reason. Sector 0 stays: its entry of the
+//! whole disk is a word for programs that know no GPT.
 
 use std::fmt;
 
@@ -84,7 +85,7 @@ pub fn grow_last<S: Sectors>(disk: &mut S, number: u32) -> Result<u64, GptError<
     let spare = table.spare().ok_or(GptError::NoSpare)?;
     table.put_last(number, grown);
     let new = Place { sectors, entries: spare, first: table.first() };
-    if spare != USUAL && !is_free(disk, spare, &table.entries, number)? {
+    if !is_free(disk, spare, &table.entries, number)? {
         return Err(GptError::NoSpare);
     }
     write(disk, spare, &table.entries)?;
@@ -107,7 +108,8 @@ fn read<S: Sectors>(disk: &mut S, sector: u64, length: usize) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Whether a place holds nothing, or what an attempt has left that was interrupted: these entries, but for the end.
+/// Whether a place holds nothing, or these entries but for the end: what an interrupted attempt has left, or a table that
+/// counted before.
 fn is_free<S: Sectors>(disk: &mut S, at: u64, entries: &[u8], number: u32) -> Result<bool, GptError<S::Error>> {
     let mut found = read(disk, at, entries.len())?;
     let blank = |sector: &[u8]| sector.iter().all(|byte| *byte == 0) || sector.iter().all(|byte| *byte == 0xFF);

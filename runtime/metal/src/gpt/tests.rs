@@ -171,6 +171,18 @@ fn what_lies_before_the_first_partition_is_not_overwritten() {
 }
 
 #[test]
+fn a_loader_where_entries_usually_are_is_not_overwritten() {
+    let mut disk = disk(TWO, 8 * MIB, 16 * MIB);
+    grow_last(&mut disk, 2).unwrap_or_else(|error| panic!("{error}"));
+    // The table is elsewhere now, as somebody has made it whose chip starts what lies at sector 2.
+    disk.bytes[2 * SECTOR..34 * SECTOR].fill(0x5A);
+    disk.bytes.resize((32 * MIB) as usize, 0);
+    let before = disk.bytes.clone();
+    assert_eq!(grow_last(&mut disk, 2), Err(GptError::NoSpare));
+    assert!(disk.bytes == before);
+}
+
+#[test]
 fn only_the_last_partition_of_a_whole_table_grows() {
     let fresh = disk(TWO, 8 * MIB, 16 * MIB);
     for (number, why) in [(0, GptError::NotLast(0)), (1, GptError::NotLast(1)), (3, GptError::NotLast(3))] {
