@@ -1,17 +1,19 @@
-//! Stories told beside other stages: a story mostly waits for its device, and the model never waits.
+//! Stories told beside each other, and beside other stages: a story mostly waits for its device, and the model never waits.
 //!
 //! ```text
 //!   setup ▸ unit tests ▸ … ▸ model ▸ mutants ▸ … ▸ tidy ▸ what the stories came to, one after the other
 //!                             └── first story ▸ second story ▸ …
 //! ```
 //!
-//! Each is told by a process of its own, exactly as `cargo xtask test NAME` tells it. What it says is kept in a file and
-//! shown in its turn, so that two tellers never talk at once.
+//! Each is told by a process of its own, exactly as a person has it told. What it says is kept in a file and shown when it
+//! is over, so that two tellers never talk at once.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -21,6 +23,14 @@ use crate::cargo;
 
 /// Stories on their way.
 pub(crate) struct Lane(Receiver<Told>);
+
+/// A story, and how it is told.
+pub(crate) struct Teller {
+    /// Also that of its log, so no `/` is in it.
+    pub(crate) name: String,
+    /// The arguments of this program.
+    pub(crate) args: Vec<String>,
+}
 
 /// What became of one.
 pub(crate) struct Told {
@@ -32,37 +42,45 @@ pub(crate) struct Told {
 }
 
 impl Lane {
-    /// Begins with the first of them.
-    pub(crate) fn start(stories: Vec<String>) -> Result<Self> {
+    /// Begins with the first of them, and tells so many at a time.
+    pub(crate) fn start(stories: impl IntoIterator<Item = Teller>, at_a_time: usize) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find the program that runs")?;
         let logs = cargo::target_directory()?.join("test-logs");
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let (tell, told) = channel();
-        thread::spawn(move || {
-            for name in stories {
-                let start = Instant::now();
-                let log = logs.join(format!("{name}.log"));
-                let result = tell_one(&program, &name, &log);
-                let said = fs::read(&log).map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default();
-                let over = Told { name, seconds: start.elapsed().as_secs_f64(), said, result };
-                if tell.send(over).is_err() {
-                    return;
+        let stories = Arc::new(Mutex::new(stories.into_iter().collect::<VecDeque<_>>()));
+        for _ in 0..at_a_time {
+            let (stories, tell, program, logs) = (Arc::clone(&stories), tell.clone(), program.clone(), logs.clone());
+            let next = move || stories.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            thread::spawn(move || {
+                while let Some(teller) = next() {
+                    if tell.send(tell_one(&program, teller, &logs)).is_err() {
+                        return;
+                    }
                 }
-            }
-        });
+            });
+        }
         Ok(Self(told))
     }
 
-    /// Waits for the next that is over, in the order in which they were given.
+    /// Waits for the next that is over. Of one at a time, they come in the order in which they were given.
     pub(crate) fn next(&self) -> Option<Told> {
         self.0.recv().ok()
     }
 }
 
-fn tell_one(program: &PathBuf, name: &str, log: &Path) -> Result<()> {
+fn tell_one(program: &Path, Teller { name, args }: Teller, logs: &Path) -> Told {
+    let start = Instant::now();
+    let log = logs.join(format!("{name}.log"));
+    let result = follow(program, &args, &log);
+    let said = fs::read(&log).map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default();
+    Told { name, seconds: start.elapsed().as_secs_f64(), said, result }
+}
+
+fn follow(program: &Path, args: &[String], log: &Path) -> Result<()> {
     let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     let mut command = Command::new(program);
-    command.args(["test", name]).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    command.args(args).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     let status = command.status().with_context(|| format!("cannot run `{}`", cargo::shown(&command)))?;
     if !status.success() {
         bail!("the story failed; what it said: {}", log.display());
@@ -78,11 +96,15 @@ mod tests {
     fn who_ends_badly_has_failed_and_what_was_said_is_kept() {
         let dir = std::env::temp_dir().join(format!("cairn-lane-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        let log = dir.join("log");
-        let error = tell_one(&PathBuf::from("/bin/ls"), "no-such-story", &log).unwrap_err();
-        assert!(error.to_string().contains(&log.display().to_string()), "{error}");
-        assert!(fs::read_to_string(&log).unwrap().contains("no-such-story"));
-        assert!(tell_one(&PathBuf::from("/bin/echo"), "no-such-story", &log).is_ok());
+        let tell = |program: &str| {
+            let teller = Teller { name: "log".into(), args: vec!["no-such-story".into()] };
+            tell_one(Path::new(program), teller, &dir)
+        };
+        let bad = tell("/bin/ls");
+        let error = bad.result.unwrap_err();
+        assert!(error.to_string().contains(&dir.join("log").display().to_string()), "{error}");
+        assert!(bad.said.contains("no-such-story"));
+        assert!(tell("/bin/echo").result.is_ok());
         fs::remove_dir_all(&dir).unwrap();
     }
 }

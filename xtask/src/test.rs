@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::explore::Explorer;
-use crate::lane::{Lane, Told};
+use crate::lane::{Lane, Teller, Told};
 use crate::term::{Out, bold, green, red};
 use crate::{Json, cargo, flash, nostd, pick_nostd, porting, run, setup, tidy};
 
@@ -120,7 +120,9 @@ fn whole(stages: Vec<Stage>, out: Out) -> Result<Vec<Outcome>> {
     let later = checks.iter().position(|stage| stage.name == LANE_BEGINS).unwrap_or(checks.len());
     let later = checks.split_off(later);
     let mut outcomes = each(checks, out);
-    let lane = Lane::start(stories)?;
+    // One at a time, because they want the same port.
+    let lane =
+        Lane::start(stories.into_iter().map(|name| Teller { args: vec!["test".into(), name.clone()], name }), 1)?;
     outcomes.extend(each(later, out));
     while let Some(Told { name, seconds, said, result }) = lane.next() {
         out.line(said.trim_end());

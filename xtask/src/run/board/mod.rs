@@ -16,12 +16,13 @@ pub(crate) mod rig;
 mod witness;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use machine::{Disk, Kind, Plan};
+use rustix::fs::FlockOperation;
 use serde_json::json;
 
 use self::cells::Cells;
@@ -36,6 +37,7 @@ use super::story::play::{self, World as _};
 use super::story::show::Show;
 use crate::bsp::Conf;
 use crate::image::{self, Made};
+use crate::lane::{Lane, Teller, Told};
 use crate::term::{Out, bold};
 use crate::{cargo, setup};
 
@@ -60,22 +62,28 @@ fn trace(kind: Kind) -> &'static str {
 /// The boards on which stories are told.
 const TOLD: &[&str] = &["qemu-x86_64-grub", "qemu-arm64-uboot"];
 
-/// Tells every story on every board, as a stage of `test`. One that fails does not keep the others from being told.
+/// The laws of every board, and every story on every board that can tell one, as a stage of `test`. One that fails does
+/// not keep the others from being told; as many are told at a time as this machine has cores.
 pub(crate) fn check(out: Out) -> Result<()> {
-    let mut wrong = Vec::new();
-    for board in TOLD {
-        for story in stories()? {
-            if !read(&story)?.is_of(board) {
-                continue;
-            }
-            let start = Instant::now();
-            let told = tell(board, &story, Show::Timeline(out));
-            out.line(format!("{board}, {story}: {:.0} s", start.elapsed().as_secs_f64()));
-            wrong.extend(told.err().map(|error| format!("{board}, {story}: {error:#}")));
+    let laws = ["test", "--quiet", "--workspace", "--no-fail-fast", "--test", "laws"];
+    let mut wrong: Vec<_> = cargo::must(&mut cargo::command(laws), out).err().into_iter().collect();
+    let mut stories_of_boards = Vec::new();
+    for story in stories()? {
+        let of = read(&story)?;
+        for board in TOLD.iter().filter(|board| of.is_of(board)) {
+            let args = ["run", "--check", "--board", board, "--story", &story].map(str::to_owned).into();
+            stories_of_boards.push(Teller { name: format!("{board}-{story}"), args });
         }
     }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let lane = Lane::start(stories_of_boards, cores)?;
+    while let Some(Told { name, seconds, said, result }) = lane.next() {
+        out.line(said.trim_end());
+        out.line(format!("{name}: {seconds:.0} s"));
+        wrong.extend(result.err().map(|error| error.context(name)));
+    }
     if !wrong.is_empty() {
-        bail!("{}", wrong.join("\n"));
+        bail!("{}", wrong.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("\n"));
     }
     Ok(())
 }
@@ -158,9 +166,10 @@ pub(crate) fn prepare(
     let conf = conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
     let conf = conf.set("trace", trace(kind));
     let image = scene.path("disk.img");
+    let _alone = alone()?;
     let (built, made) = image::for_story(board, &conf, arguments, IMAGE, &image, out)?;
     // As it is in the field: the disk is larger than what was made for the smallest one.
-    fs::OpenOptions::new().write(true).open(&image)?.set_len(DISK << 20)?;
+    File::options().write(true).open(&image)?.set_len(DISK << 20)?;
     scene.go_on()?;
     bundles::make(board, &made, &scene.path("bundles"), out)?;
     let cells = Cells::open(board, &image, &built.partitions)?;
@@ -174,6 +183,16 @@ pub(crate) fn prepare(
     let variables = variables(scene, &made, &endpoint, files, (&image, storage))?;
     let rig = Board::new(machine, cells, files, u64::try_from(start.elapsed().as_millis())?)?;
     Ok(Prepared { rig, variables, factory: made.storage.join("trails/0") })
+}
+
+/// What a device is made of is made in places that all of them share, so one at a time is made.
+fn alone() -> Result<File> {
+    let lock = cargo::target_directory()?.join("boards/lock");
+    fs::create_dir_all(lock.parent().unwrap_or(&lock))?;
+    let file = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)
+        .with_context(|| format!("cannot lock {}", lock.display()))?;
+    Ok(file)
 }
 
 /// Programs and variables for scripts.
