@@ -25,6 +25,7 @@ pub mod journal;
 pub mod json;
 pub mod lxc;
 pub mod object;
+pub mod options;
 pub mod pairing;
 pub mod path;
 pub mod progress;

@@ -124,7 +124,8 @@ fn prepare(
     *firmware = Firmware::from_words(&settings::words(words));
     let settings = Settings::read(words).map_err(|error| text(&error))?;
     *firmware = Firmware::of_board(boards, &settings);
-    log.info("boot", &format_args!("{}: {}", settings.fit, settings.words));
+    log.info("boot", &format_args!("{}: {}", settings.fit, settings.shown()));
+    settings.remarks.iter().for_each(|remark| log.warn("boot", remark));
     let trace = Arc::new(trace_of(&settings, clock, log));
     let mut marks = Marks::new(settings.has("cairn.mark"));
     if settings.storage.is_some() {

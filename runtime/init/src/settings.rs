@@ -15,10 +15,13 @@
 //!     watchdog=60                     seconds, or off; unset: 60 where PID 1 mounts the storage, else off
 //!     trace=/dev/ttyS1                where what the device does is written for a test to read; unset: nowhere
 //!   /etc/cairn/trust/*.pem            certificates and public keys
+//!   /etc/pantavisor.config  pv_key=value  PV_KEY=value      options as existing devices say them: formats::options
 //! ```
 //!
 //! The file is part of what boots, and so as trusted as this program. A command line is not: words can choose what was
-//! booted, never what is trusted. Unknown keys are errors, since a misspelt `signatures` would be a weaker device.
+//! booted and where the storage is, never what is trusted. Unknown keys are errors, since a misspelt `signatures` would be a
+//! weaker device. Of existing devices the file counts under ours, command line and environment over it; and
+//! what they say of signatures only tightens.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use formats::compatible::Fit;
+use formats::options::{Options, Remark, Why};
 use formats::verify::Mode;
 use metal::place::Place;
 use statemachine::limits::Limits;
@@ -36,6 +40,9 @@ use crate::recovery::Addressing;
 /// Where the file lies in the initramfs.
 pub const FILE: &str = "/etc/cairn/conf";
 
+/// Where that of an existing device lies, which need not be there.
+const EXISTING: &str = "/etc/pantavisor.config";
+
 /// Where the keys lie.
 pub const TRUST: &str = "/etc/cairn/trust";
 
@@ -44,6 +51,9 @@ const ENDPOINT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 
 /// How long a storage may take to appear if nobody says otherwise: a slow USB bridge needs ten seconds.
 const STORAGE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the goals of a trial must hold if nobody says otherwise.
+const COMMIT_DELAY: Duration = Duration::from_secs(25);
 
 /// The time of the watchdog if nobody says otherwise. Longer than any single step of a boot may take.
 const WATCHDOG: Option<NonZeroU16> = NonZeroU16::new(60);
@@ -76,6 +86,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The words of the firmware.
     pub words: String,
+    /// What was said and has no effect.
+    pub remarks: Vec<Remark>,
 }
 
 /// What is wrong with the settings.
@@ -117,6 +129,18 @@ pub fn words(arguments: &[String]) -> String {
     }
 }
 
+fn seconds(value: &str) -> Option<Duration> {
+    value.parse::<u16>().ok().map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// The time of a watchdog as options change it.
+fn armed(time: Option<NonZeroU16>, options: &Options) -> Option<NonZeroU16> {
+    match (options.watchdog, time) {
+        (Some(false), _) | (None, None) => None,
+        (Some(true), time) | (None, time @ Some(_)) => options.watchdog_timeout.or(time).or(WATCHDOG),
+    }
+}
+
 impl Settings {
     /// Reads the file. `words` are the arguments of PID 1; without any, the kernel's command line counts.
     ///
@@ -127,16 +151,27 @@ impl Settings {
         if text.len() > FILE_MAX {
             return Err(SettingsError::File(format!("more than {FILE_MAX} bytes")));
         }
-        Self::parse(&text, self::words(words))
+        let existing = std::fs::read_to_string(EXISTING).ok().filter(|text| text.len() <= FILE_MAX);
+        let words = self::words(words);
+        let (mut under, mut over, mut remarks) = (Options::default(), Options::default(), Vec::new());
+        under.add_file(&existing.unwrap_or_default(), &mut remarks);
+        over.add_command_line(&words, &mut remarks);
+        // What is no text is no option.
+        let text_of = |text: std::ffi::OsString| text.into_string().ok();
+        for (key, value) in std::env::vars_os().filter_map(|(key, value)| Some((text_of(key)?, text_of(value)?))) {
+            over.add_variable(&key, &value, &mut remarks);
+        }
+        let settings = Self::parse(&text, words, (&under, &over))?;
+        Ok(Self { remarks: settings.remarks.iter().chain(&remarks).cloned().collect(), ..settings })
     }
 
-    fn parse(text: &str, words: String) -> Result<Self, SettingsError> {
+    /// `under` counts where the text says nothing, `over` counts over it.
+    fn parse(text: &str, words: String, (under, over): (&Options, &Options)) -> Result<Self, SettingsError> {
         let (mut board, mut product) = (None, None);
-        let mut signatures = Mode::Strict;
-        let mut commit_delay = Duration::from_secs(25);
+        let (mut signatures, mut commit_delay) = (Mode::Strict, None);
         let mut limits = Limits::FIELD;
         let (mut endpoint, mut recovery) = (ENDPOINT, Addressing::default());
-        let (mut storage, mut storage_wait, mut watchdog, mut trace) = (None, STORAGE_WAIT, None, None);
+        let (mut storage, mut storage_wait, mut watchdog, mut trace) = (None, None, None, None);
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -147,7 +182,7 @@ impl Settings {
                 "board" => board = Some(value.to_owned()),
                 "line" => product = Some(value.to_owned()),
                 "signatures" => signatures = Mode::parse(value).ok_or_else(wrong)?,
-                "commit_delay" => commit_delay = Duration::from_secs(value.parse::<u16>().map_err(|_| wrong())?.into()),
+                "commit_delay" => commit_delay = Some(seconds(value).ok_or_else(wrong)?),
                 "attempts" => {
                     let attempts = value.parse().ok().filter(|count| (1..=limits.ceiling).contains(count));
                     limits.attempts = attempts.ok_or_else(wrong)?;
@@ -157,9 +192,7 @@ impl Settings {
                 }
                 "recovery_address" => recovery = Addressing::parse(value).ok_or_else(wrong)?,
                 "storage" => storage = Some(Place::parse(value).ok_or_else(wrong)?),
-                "storage_wait" => {
-                    storage_wait = Duration::from_secs(value.parse::<u16>().map_err(|_| wrong())?.into());
-                }
+                "storage_wait" => storage_wait = Some(seconds(value).ok_or_else(wrong)?),
                 "trace" => {
                     trace = Some(value)
                         .filter(|path| path.starts_with("/dev/"))
@@ -176,8 +209,21 @@ impl Settings {
         let product = product.ok_or(SettingsError::Missing("line"))?;
         let fit = format!("{board}/{product}");
         let fit = Fit::parse(&fit).ok_or_else(|| SettingsError::File(format!("{fit:?} is no name of a product")))?;
+        let mut remarks = Vec::new();
+        for (said, level) in [under, over].into_iter().filter_map(|options| options.signatures) {
+            if said < signatures {
+                remarks.push(Remark { key: "PV_SECUREBOOT_MODE".into(), level, why: Why::Weaker });
+            }
+            signatures = signatures.max(said);
+        }
+        let place = |options: &Options| options.storage.as_deref().and_then(Place::parse);
+        // Another storage is for a machine that has one to find.
+        let storage = storage.or_else(|| place(under)).map(|storage| place(over).unwrap_or(storage));
         // A machine that is not ours has a watchdog that is not ours.
-        let watchdog = watchdog.unwrap_or(if storage.is_some() { WATCHDOG } else { None });
+        let watchdog = watchdog.unwrap_or_else(|| armed(if storage.is_some() { WATCHDOG } else { None }, under));
+        let watchdog = armed(watchdog, over);
+        let commit_delay = over.commit_delay.or(commit_delay).or(under.commit_delay).unwrap_or(COMMIT_DELAY);
+        let storage_wait = over.storage_wait.or(storage_wait).or(under.storage_wait).unwrap_or(STORAGE_WAIT);
         Ok(Self {
             fit,
             signatures,
@@ -190,7 +236,19 @@ impl Settings {
             trace,
             limits,
             words,
+            remarks,
         })
+    }
+
+    /// The words of the firmware for people to read: of credentials (`ph_…=`), which an existing device may have there, the
+    /// key alone.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let shown = |word| match word {
+            secret if str::starts_with(secret, "ph_") => secret.split_once('=').map_or(secret, |(key, _)| key),
+            word => word,
+        };
+        self.words.split_ascii_whitespace().map(shown).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether a word stands on the command line.
@@ -211,9 +269,20 @@ impl Settings {
 mod tests {
     use super::*;
 
+    const SILENT: Options = Options {
+        storage: None,
+        storage_wait: None,
+        commit_delay: None,
+        signatures: None,
+        watchdog: None,
+        watchdog_timeout: None,
+    };
+
+    const NONE: (&Options, &Options) = (&SILENT, &SILENT);
+
     #[test]
     fn a_file_names_the_product_and_everything_else_has_a_safe_default() {
-        let settings = Settings::parse("board=host\nline=demo\n", String::new()).unwrap();
+        let settings = Settings::parse("board=host\nline=demo\n", String::new(), NONE).unwrap();
         assert_eq!(settings.fit.to_string(), "host/demo");
         assert_eq!(settings.signatures, Mode::Strict);
         assert_eq!(settings.limits, Limits::FIELD);
@@ -222,7 +291,8 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_an_address_with_a_port() {
-        let parse = |endpoint| Settings::parse(&format!("board=host\nline=demo\nendpoint={endpoint}"), String::new());
+        let parse =
+            |endpoint| Settings::parse(&format!("board=host\nline=demo\nendpoint={endpoint}"), String::new(), NONE);
         for (endpoint, is_loopback) in [
             ("0.0.0.0:12368", false),
             ("[::]:80", false),
@@ -239,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_device_in_recovery_asks_for_an_address_if_nobody_says_which() {
-        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new());
+        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new(), NONE);
         assert_eq!(parse("").unwrap().recovery, Addressing::Dhcp);
         assert_eq!(parse("recovery_address=off").unwrap().recovery, Addressing::Off);
         let fixed = parse("recovery_address=10.0.2.15/24 via 10.0.2.2").unwrap().recovery;
@@ -249,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_machine_of_ours_has_a_storage_to_find_and_a_watchdog() {
-        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new());
+        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new(), NONE);
         let host = parse("").unwrap();
         assert_eq!((host.storage, host.watchdog), (None, None));
         let metal = parse("storage=PARTLABEL=storage\nstorage_wait=5").unwrap();
@@ -273,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_an_error_and_not_a_default() {
-        let parse = |text: &str| Settings::parse(text, String::new()).unwrap_err();
+        let parse = |text: &str| Settings::parse(text, String::new(), NONE).unwrap_err();
         assert_eq!(parse("board=host\nline=demo\nsignature=lenient"), SettingsError::Key(3, "signature".into()));
         assert_eq!(parse("board=host"), SettingsError::Missing("line"));
         assert!(matches!(parse("board=host\nline=demo\nsignatures=off"), SettingsError::Line(3, _)));
@@ -283,8 +353,54 @@ mod tests {
     #[test]
     fn the_last_word_of_a_firmware_counts() {
         let words = "quiet cairn.role=default cairn.mark cairn.role=trial".to_owned();
-        let settings = Settings::parse("board=host\nline=demo", words).unwrap();
+        let settings = Settings::parse("board=host\nline=demo", words, NONE).unwrap();
         assert_eq!(settings.value("cairn.role"), Some("trial"));
         assert!(settings.has("cairn.mark") && !settings.has("cairn.mar"));
+    }
+
+    /// What a file, an existing device's file and a command line come to.
+    fn said(own: &str, file: &str, words: &str) -> Settings {
+        let (mut under, mut over) = (Options::default(), Options::default());
+        under.add_file(file, &mut Vec::new());
+        over.add_command_line(words, &mut Vec::new());
+        Settings::parse(&format!("board=host\nline=demo\n{own}"), String::new(), (&under, &over)).unwrap()
+    }
+
+    #[test]
+    fn an_existing_device_goes_on_with_what_its_boot_script_says() {
+        let settings = said("", "PV_STORAGE_DEVICE=LABEL=root\nPV_WDT_TIMEOUT=15", "pv_storage_wait=5");
+        assert_eq!(settings.storage, Some(Place::Label("root".into())));
+        assert_eq!((settings.storage_wait, settings.watchdog), (Duration::from_secs(5), NonZeroU16::new(15)));
+        let settings =
+            said("storage=PARTLABEL=storage\nstorage_wait=7", "PV_STORAGE_WAIT=5", "pv_storage_device=/dev/sdb1");
+        assert_eq!(settings.storage, Place::parse("/dev/sdb1"));
+        assert_eq!(settings.storage_wait, Duration::from_secs(7), "our own file counts over the other one");
+        let settings = said("storage=PARTLABEL=storage", "", "pv_storage_device=sdb1 pv_wdt_mode=disabled");
+        assert_eq!((settings.storage, settings.watchdog), (Some(Place::PartLabel("storage".into())), None));
+        assert_eq!(said("", "", "pv_storage_device=/dev/sdb1").storage, None, "a machine that is not ours");
+    }
+
+    #[test]
+    fn signatures_are_only_tightened_from_outside() {
+        for own in Mode::WORDS {
+            for outside in Mode::WORDS {
+                let (file, words) = (format!("PV_SECUREBOOT_MODE={outside}"), format!("pv_secureboot_mode={outside}"));
+                for settings in
+                    [said(&format!("signatures={own}"), &file, ""), said(&format!("signatures={own}"), "", &words)]
+                {
+                    let (own, outside) = (Mode::parse(own).unwrap(), Mode::parse(outside).unwrap());
+                    assert_eq!(settings.signatures, own.max(outside));
+                    assert_eq!(settings.remarks.len(), usize::from(outside < own));
+                }
+            }
+        }
+        assert_eq!(said("", "PV_SECUREBOOT_MODE=disabled", "").signatures, Mode::Strict);
+    }
+
+    #[test]
+    fn credentials_of_a_command_line_are_shown_to_nobody() {
+        let words = "quiet ph_creds_secret=abc pv_storage_wait=5".to_owned();
+        let settings = Settings::parse("board=host\nline=demo", words, NONE).unwrap();
+        assert_eq!(settings.shown(), "quiet ph_creds_secret pv_storage_wait=5");
     }
 }

@@ -66,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("path", requests::path, "a path that is a route is the path of that route and leads nowhere else"),
     Target::new("post", requests::post, "a posted state is a JSON text of its own, under a local name"),
     Target::new("pairings", requests::pairings, "a list of pairings has one text, and a code is typed as it is shown"),
+    Target::new("options", requests::options, "a command line asks for no less than a file, and a remark repeats a key alone"),
     Target::new("dhcp", dhcp::lease, "an answer that is taken gives an address that a host can have, and ends where it says so"),
     Target::new("fat", fat::located, "a place that is found in a FAT lies in it, and nothing is read beside it or for ever"),
     Target::new("ext4", left::file, "a file that is read has as many bytes as it says, and nothing is read beside the medium or for ever"),

@@ -1,6 +1,8 @@
-//! What containers and people send to a device: requests, paths, names of hosts, posted revisions, codes; and who is paired.
+//! What containers and people send to a device: requests, paths, names of hosts, posted revisions, codes; who is paired; and
+//! options.
 
 use formats::json::{self, Limits};
+use formats::options::Options;
 use formats::pairing::{self, Code};
 use front::control::{body, route as control};
 use front::endpoint::{self, host, pair, post as posts};
@@ -78,4 +80,21 @@ pub(crate) fn pairings(bytes: &[u8]) {
     let shown = code.reveal();
     assert_eq!(shown.expose().len(), pairing::CODE_LEN);
     assert_eq!(Code::parse(shown.expose()), Some(code));
+}
+
+pub(crate) fn options(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (mut said, mut remarks) = (Options::default(), Vec::new());
+    said.add_file(text, &mut remarks);
+    let before = said.clone();
+    let of_file = remarks.len();
+    said.add_command_line(text, &mut remarks);
+    assert!(
+        said.signatures.map(|(mode, _)| mode) >= before.signatures.map(|(mode, _)| mode),
+        "a command line asks for less"
+    );
+    assert!(of_file <= text.lines().count() && remarks.len() - of_file <= text.split_ascii_whitespace().count());
+    for remark in &remarks {
+        assert!(remark.key.len() <= 51 && remark.key.bytes().all(|byte| byte.is_ascii_graphic()), "{remark}");
+    }
 }
