@@ -18,6 +18,8 @@ pub use board_qemu_arm_orangepi_pc::OrangePiPc;
 pub use board_qemu_arm64_uboot::QemuArm64Uboot;
 pub use board_qemu_x86_64_grub::QemuX86Grub;
 pub use board_rpi_tryboot::RpiTryboot;
+pub use board_takeover_grub::TakeoverGrub;
+pub use board_takeover_uboot::TakeoverUboot;
 
 /// The constants of a board.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +50,8 @@ pub const ENTRIES: &[Entry] = &[
     Entry::of::<OrangePiPc>(),
     Entry::of::<UbootAb>(),
     Entry::of::<RpiTryboot>(),
+    Entry::of::<TakeoverUboot>(),
+    Entry::of::<TakeoverGrub>(),
 ];
 
 /// The constants of the board with this name.
@@ -63,7 +67,8 @@ pub fn entry(name: &str) -> Option<&'static Entry> {
 macro_rules! with_board {
     ($name:expr, $board:ident => $use:expr) => {{
         let name: &str = $name;
-        $crate::with_board!(@ name, $board => $use; Host QemuX86Grub QemuArm64Uboot OrangePiPc UbootAb RpiTryboot)
+        $crate::with_board!(@ name, $board => $use;
+            Host QemuX86Grub QemuArm64Uboot OrangePiPc UbootAb RpiTryboot TakeoverUboot TakeoverGrub)
     }};
     (@ $name:ident, $board:ident => $use:expr; $($row:ident)*) => {
         $(if $name == <$crate::$row as $crate::Board>::NAME {

@@ -132,6 +132,18 @@ impl BootedAs {
     }
 }
 
+/// A file in `boot/` of the storage that is a board's cell, and that others than Cairn have written or may write again.
+///
+/// It holds `Wanted`. What others write has no checksum and is read as they mean it, under the nonce zero, which no store
+/// of ours has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shared {
+    /// Its name.
+    pub name: &'static str,
+    /// Bytes that it has as a cell. However long others leave it: PID 1 [adopts](crate::takeover::adopt) it.
+    pub length: usize,
+}
+
 /// What the bootloader did, in its own words on the kernel command line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Booted {
@@ -185,6 +197,8 @@ pub trait Board {
     /// what [`Media::sectors`] opens for these roles are their sectors.
     const PREALLOCATED: &'static [(Role, &'static str)] =
         &[(Role::Wanted, "cairn/wanted"), (Role::Spent, "cairn/spent")];
+    /// The file of others that holds `Wanted`, on a device that was set up for the reference system and keeps its firmware.
+    const SHARES: Option<Shared> = None;
     /// Whether PID 1 makes a note anew that cannot be read, because this firmware changes a note and cannot make one. It is
     /// the one write of Linux to what belongs to the firmware: [`provision::mend`](crate::provision::mend).
     const MENDS_NOTE: bool = false;

@@ -209,6 +209,14 @@ impl<'n, F: Files> SectorFile<'n, F> {
         Self { files, name }
     }
 
+    /// Overwrites all of a value that was found to be none: there is nothing to lose, so more than a sector may change.
+    ///
+    /// # Errors
+    /// Anything may stand there.
+    pub fn rebuild(&mut self, with: &[u8]) -> Result<(), CellError<F::Error>> {
+        Ok(self.files.overwrite(self.name, with)?)
+    }
+
     /// Gives the directory back.
     pub fn into_inner(self) -> F {
         self.files

@@ -13,6 +13,7 @@
 //! | [`board`] | [`board::Board`], its layout of partitions, and what the firmware says it has booted |
 //! | [`provision`] | what the cells of a new device hold, for image builders and tests |
 //! | [`slots`] | which slot a new revision may be written to, and never that of the default or of what runs |
+//! | [`takeover`] | what boards share whose firmware and boot files are those of the reference system |
 //! | [`uboot`] | what boards with a U-Boot share: the boot script, partitions, cells in raw sectors |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ pub mod env;
 pub mod media;
 pub mod provision;
 pub mod slots;
+pub mod takeover;
 pub mod uboot;
 
 pub use board::{Board, Booted};

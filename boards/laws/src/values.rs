@@ -80,3 +80,8 @@ pub(crate) fn described<B: Board>(wanted: &Wanted, spent: Spent) -> Result<Vec<O
 pub(crate) fn noted(wanted: &Wanted) -> Spent {
     Spent { nonce: wanted.nonce, boots: 2 }
 }
+
+/// Whether a value is what somebody else has written into a file that is theirs too: no store of ours has its nonce.
+pub(crate) fn is_of_others<B: Board>(read: &Wanted) -> bool {
+    B::SHARES.is_some() && read.nonce == 0
+}

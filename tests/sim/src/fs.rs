@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use boards_api::media::{Files, SECTOR};
+use boards_api::takeover::Maker;
 
 use crate::fuel::{Burn, Fuel, Luck, Tear};
 
@@ -260,6 +261,25 @@ impl Files for SimFs {
                 Burn::Dead => return Err(FsFault::PowerCut),
             }
         }
+        self.alive()
+    }
+}
+
+impl Maker for SimFs {
+    fn stays(&mut self, name: &str, length: usize) -> Result<bool, FsFault> {
+        self.alive()?;
+        let inode = self.inode(name)?;
+        Ok(self.data.get(&inode).is_some_and(|data| data.len() == length))
+    }
+
+    fn make(&mut self, name: &str, bytes: &[u8]) -> Result<(), FsFault> {
+        self.create(name, bytes);
+        self.fsync()?;
+        self.checkpoint()
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), FsFault> {
+        self.forget(name);
         self.alive()
     }
 }
