@@ -17,6 +17,10 @@ use board_qemu_arm_orangepi_pc::OrangePiPc;
 use board_qemu_arm64_uboot::QemuArm64Uboot;
 #[cfg(any(test, target_arch = "x86_64"))]
 use board_qemu_x86_64_grub::QemuX86Grub;
+#[cfg(any(test, target_arch = "x86_64"))]
+use board_takeover_grub::TakeoverGrub;
+#[cfg(any(test, target_arch = "arm", target_arch = "aarch64"))]
+use board_takeover_uboot::TakeoverUboot;
 use boards_api::board::{Board, Booted, BootedAs, Role};
 use boards_api::env::BootEnv;
 use boards_api::provision;
@@ -68,7 +72,7 @@ impl fmt::Display for BoardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => write!(f, "this program has no board {name:?}"),
-            Self::Words(words) => write!(f, "the firmware did not say what it booted: no cairn.role in {words:?}"),
+            Self::Words(words) => write!(f, "the firmware did not say what it booted in {words:?}"),
             Self::NotWanted(role) => {
                 write!(f, "the firmware booted the {role:?} revision, and the boot cell names none")
             }
@@ -118,9 +122,10 @@ impl AnyBoard {
     where
         B::Env<OnDevice>: Send + 'static,
     {
+        // Where the layout has nothing else, whoever made the disk has decided what lies behind.
         let has_growing_storage = match B::LAYOUT.partitions {
-            [.., last] => matches!(last.role, Role::Store) && last.size_kib.is_none(),
-            [] => false,
+            [_, .., last] => matches!(last.role, Role::Store) && last.size_kib.is_none(),
+            _ => false,
         };
         Self {
             name: B::NAME,
@@ -148,6 +153,10 @@ pub const OURS: &[AnyBoard] = &[
     AnyBoard::of::<QemuX86Grub>(),
     #[cfg(any(test, target_arch = "arm"))]
     AnyBoard::of::<OrangePiPc>(),
+    #[cfg(any(test, target_arch = "arm", target_arch = "aarch64"))]
+    AnyBoard::of::<TakeoverUboot>(),
+    #[cfg(any(test, target_arch = "x86_64"))]
+    AnyBoard::of::<TakeoverGrub>(),
 ];
 
 fn named<'b>(boards: &'b [AnyBoard], settings: &Settings) -> Option<&'b AnyBoard> {
@@ -196,13 +205,16 @@ where
     let medium = |error: &dyn fmt::Display| BoardError::Medium(error.to_string());
     let booted = B::booted(&settings.words).ok_or_else(|| BoardError::Words(settings.words.clone()))?;
     let partitions = match storage.device {
-        Some(device) => {
-            let all = disks::list(&Roots::of_machine()).map_err(|error| medium(&error))?;
-            Some(Partitions::beside(device, B::LAYOUT, all).map_err(|error| medium(&error))?)
-        }
+        Some(device) => beside::<B>(device).map_err(BoardError::Medium)?,
         None => None,
     };
     let mut media = OnDevice::of::<B>(storage.directory.to_owned(), partitions);
+    let mut warnings = Vec::new();
+    if let Some(shared) = &B::SHARES
+        && media.adopt(shared).map_err(BoardError::Medium)?
+    {
+        warnings.push(format!("{} was taken over from another system", shared.name));
+    }
     let env = B::boot_env(&mut media);
     let mut env =
         env.ok_or_else(|| BoardError::Medium(media.failed.take().unwrap_or_else(|| "no boot cells".into())))?;
@@ -216,7 +228,6 @@ where
     let mut flash = DeviceFlash::new(journal, env, files);
     let factory = Some(RevisionId::factory()).filter(|factory| (questions.holds)(factory));
     let started = Started { kind: B::TRIAL, running, marked: questions.marked, factory };
-    let mut warnings = Vec::new();
     let boot = flash.read_boot(started, |id| (questions.verifies)(id), &mut |what| warnings.push(what.to_string()));
     // Behind it: this boot is judged by what its firmware has left.
     if boot.note == Note::Unreadable {
@@ -227,6 +238,15 @@ where
         }
     }
     Ok(Opened { flash: Box::new(InWords(flash)), boot, reboot_arg: B::reboot_arg, warnings })
+}
+
+/// The partitions beside the storage; `None` where the layout has none.
+fn beside<B: Board>(storage: &Device) -> Result<Option<Partitions>, String> {
+    if let [_] = B::LAYOUT.partitions {
+        return Ok(None);
+    }
+    let all = disks::list(&Roots::of_machine()).map_err(|error| error.to_string())?;
+    Partitions::beside(storage, B::LAYOUT, all).map(Some).map_err(|error| error.to_string())
 }
 
 /// What runs, as the firmware says and the boot cell names it.

@@ -14,6 +14,7 @@
 use std::time::{Duration, Instant};
 
 use boards_api::board::BootedAs;
+use boards_api::takeover;
 use container::signals::{self, Told};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, wait};
@@ -52,7 +53,11 @@ impl Firmware {
     /// What its words alone say, as long as nobody knows the board.
     #[must_use]
     pub fn from_words(words: &str) -> Self {
-        Self { words: !words.trim().is_empty(), role: BootedAs::from_cmdline(words), kind: None }
+        let ours = BootedAs::from_cmdline(words);
+        // The script of the reference says it in words of its own, and counts nothing.
+        let theirs = if ours.is_none() { takeover::booted(words) } else { None };
+        let role = ours.or(theirs.map(|booted| booted.role));
+        Self { words: !words.trim().is_empty(), role, kind: theirs.map(|_| TrialKind::Toggling) }
     }
 
     /// What the board says of them.
@@ -159,6 +164,13 @@ mod tests {
             assert_eq!(fate(Some(role), Some(TrialKind::OneShot)), Fate::Stay, "{role:?}");
             assert_eq!(fate(Some(role), Some(TrialKind::Toggling)), Fate::Stay, "{role:?}");
         }
+    }
+
+    #[test]
+    fn a_trial_of_the_reference_s_script_goes_back_by_itself_and_its_default_stays() {
+        assert_eq!(Firmware::from_words("pv_try=7 pv_rev=7 panic=2").fate(), Fate::Spend);
+        assert_eq!(Firmware::from_words("pv_try=7 pv_rev=6 panic=2").fate(), Fate::Stay);
+        assert_eq!(Firmware::from_words("pv_try= pv_rev=6 panic=2").fate(), Fate::Stay);
     }
 
     #[test]

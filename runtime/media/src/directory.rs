@@ -15,6 +15,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use boards_api::media::Files;
+use boards_api::takeover::Maker;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dev, FileType, IFlags, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -92,16 +93,21 @@ impl Directory {
         Error { place: self.path.clone(), fault }
     }
 
-    fn overwrite_open(&self, file: &OwnedFd, with: &[u8]) -> Result<(), Fault> {
+    /// Refuses what could not be overwritten with so many bytes in place.
+    fn stays_open(&self, file: &OwnedFd, wanted: u64) -> Result<(), Fault> {
         let status = regular(file)?;
-        let (there, wanted) = (size(&status), with.len() as u64);
+        let there = size(&status);
         if there != wanted {
             return Err(Fault::Length { there, wanted });
         }
         if self.data_in_journal || has_journalled_data(file)? {
             return Err(Fault::DataInJournal);
         }
-        extents::stay(file, wanted, u64::try_from(status.st_blocks).unwrap_or(0))?;
+        extents::stay(file, wanted, u64::try_from(status.st_blocks).unwrap_or(0))
+    }
+
+    fn overwrite_open(&self, file: &OwnedFd, with: &[u8]) -> Result<(), Fault> {
+        self.stays_open(file, with.len() as u64)?;
         write_all(file, with)?;
         rustix::fs::fdatasync(file).map_err(os("fdatasync"))
     }
@@ -134,6 +140,29 @@ impl Files for Directory {
             .map_err(os("syncfs"))
             .and_then(|()| self.means.apply(&self.fd))
             .map_err(|fault| self.here(fault))
+    }
+}
+
+impl Maker for Directory {
+    fn stays(&mut self, name: &str, length: usize) -> Result<bool, Error> {
+        let file = self.openat(name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW)?;
+        match self.stays_open(&file, length as u64) {
+            Ok(()) => Ok(true),
+            Err(Fault::Length { .. } | Fault::Blocks) => Ok(false),
+            Err(fault) => Err(self.at(name, fault)),
+        }
+    }
+
+    fn make(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.create(name, bytes)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), Error> {
+        checked(name).map_err(|fault| self.at(name, fault))?;
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.at(name, Fault::Os { call: "unlinkat", errno })),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use boards_api::slots::Places;
 use formats::json::Limits;
 use formats::object::Hasher;
 use formats::state::Revision;
-use metal::disks::{self, Device, Roots};
+use metal::disks::{Device, Roots};
 use metal::ext4::Ext4;
 use metal::partitions::Partitions;
 use metal::place;
@@ -38,11 +38,13 @@ use crate::settings::Settings;
 pub(super) fn inspect_as<B: Board>(settings: &Settings, storage: &Path, findings: &mut Findings) {
     let booted = B::booted(&settings.words);
     let word = booted.map(|booted| format!("{:?}", booted.role));
-    findings.law("firmware-word", word.ok_or_else(|| format!("no cairn.role in {:?}", settings.words)));
+    findings.law("firmware-word", word.ok_or_else(|| format!("it is not in {:?}", settings.words)));
     findings.law("reboot-argument", reboot_argument::<B>());
     let Some((device, partitions)) = disk::<B>(settings, findings) else { return };
-    for partition in B::LAYOUT.partitions {
-        findings.law(&format!("partition {}", partition.label), fits(&partitions, partition));
+    if let Some(partitions) = &partitions {
+        for partition in B::LAYOUT.partitions {
+            findings.law(&format!("partition {}", partition.label), fits(partitions, partition));
+        }
     }
     let mut media = OnDevice::to_read::<B>(storage.to_owned(), partitions);
     let wanted = cells::<B>(&mut media, findings);
@@ -89,7 +91,7 @@ fn reboot_argument<B: Board>() -> Result<String, String> {
 }
 
 /// The storage and its disk.
-fn disk<B: Board>(settings: &Settings, findings: &mut Findings) -> Option<(Device, Partitions)> {
+fn disk<B: Board>(settings: &Settings, findings: &mut Findings) -> Option<(Device, Option<Partitions>)> {
     let Some(place) = &settings.storage else {
         findings.skip("storage", "the settings name no storage=, so this machine has no disk of ours");
         return None;
@@ -97,8 +99,7 @@ fn disk<B: Board>(settings: &Settings, findings: &mut Findings) -> Option<(Devic
     let roots = Roots::of_machine();
     let found = place::find(&roots, place, std::time::Duration::ZERO, &mut |_| ()).map_err(|error| error.to_string());
     let found = found.and_then(|device| {
-        let all = disks::list(&roots).map_err(|error| error.to_string())?;
-        let partitions = Partitions::beside(&device, B::LAYOUT, all).map_err(|error| error.to_string())?;
+        let partitions = super::beside::<B>(&device)?;
         Ok((device, partitions))
     });
     findings.law("storage", found.as_ref().map(|(device, _)| format!("{place} is {device}")).map_err(Clone::clone));

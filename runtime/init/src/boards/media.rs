@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a cell | the raw partition of its role, else a preallocated file in the firmware's FAT | `STORAGE/boot/` |
 //! | the journal | the raw partition `journal`: the first pages of both halves | `STORAGE/boot/journal.a`, `.b` |
+//! | `SHARES` | – | `STORAGE/boot/`, adopted; the journal beside it is made where there is none |
 //! | the barrier | the file system of the storage | the same |
 //!
 //! Which of them is a matter of the board's layout alone. The firmware's file system is never mounted: see [`metal::fat`].
@@ -12,8 +13,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use board_host::{BOOT_DIRECTORY, JOURNAL};
-use boards_api::board::{Board, Content, Layout, Media, Role};
-use boards_api::media::Sectors as _;
+use boards_api::board::{Board, Content, Layout, Media, Role, Shared};
+use boards_api::media::{Files as _, Sectors as _};
+use boards_api::takeover::{self, FOREIGN_MAX};
 use media::directory::Directory;
 use metal::disks::Device;
 use metal::fat;
@@ -49,13 +51,38 @@ impl OnDevice {
     }
 
     /// The same, and every write fails.
-    pub(super) fn to_read<B: Board>(storage: PathBuf, partitions: Partitions) -> Self {
-        Self { to_read: true, ..Self::of::<B>(storage, Some(partitions)) }
+    pub(super) fn to_read<B: Board>(storage: PathBuf, partitions: Option<Partitions>) -> Self {
+        Self { to_read: true, ..Self::of::<B>(storage, partitions) }
     }
 
     fn open(&self, path: &Path) -> Result<FileSectors, String> {
         let opened = if self.to_read { FileSectors::open_to_read(path) } else { FileSectors::open(path) };
         opened.map_err(|error| about(path, &error))
+    }
+
+    /// Brings what others have left into the form that this board needs: its cell, and a journal that is still empty. Whether the
+    /// cell was in another form.
+    pub(super) fn adopt(&self, shared: &Shared) -> Result<bool, String> {
+        let boot = self.boot();
+        let mut directory = Directory::open(&boot).map_err(|error| error.to_string())?;
+        let adopted = takeover::adopt(&mut directory, shared, &mut vec![0; FOREIGN_MAX])
+            .map_err(|error| about(&boot.join(shared.name), &error))?;
+        let mut made = false;
+        for name in JOURNAL {
+            let (path, new) = (boot.join(name), boot.join(format!("{name}.new")));
+            if path.exists() {
+                continue;
+            }
+            // Of one that was not finished nothing is used. Whole or absent: a region of another size would be an error.
+            let _ = std::fs::remove_file(&new);
+            FileSectors::create(&new, REGION_MAX).map_err(|error| about(&new, &error))?;
+            std::fs::rename(&new, &path).map_err(|error| about(&path, &error))?;
+            made = true;
+        }
+        if made {
+            directory.checkpoint().map_err(|error| error.to_string())?;
+        }
+        Ok(adopted)
     }
 
     /// The two regions of the journal.
@@ -145,6 +172,7 @@ fn about(path: &Path, what: &dyn fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use board_qemu_arm64_uboot::QemuArm64Uboot;
+    use board_takeover_uboot::TakeoverUboot;
     use metal::disks;
 
     use super::*;
@@ -182,7 +210,7 @@ mod tests {
     fn media_to_read_are_never_written() {
         let (_dir, media) = disk([512, 1024, 1024, 8 << 20, 512, 512]);
         let storage = media.storage.clone();
-        let mut media = OnDevice::to_read::<QemuArm64Uboot>(storage, media.partitions.unwrap());
+        let mut media = OnDevice::to_read::<QemuArm64Uboot>(storage, media.partitions);
         let mut cell = media.sectors(Role::Wanted).unwrap();
         assert!(cell.write(0, &[1; 512]).is_err());
         assert!(media.journal().unwrap().iter_mut().all(|region| region.write(0, &[1; 512]).is_err()));
@@ -203,6 +231,25 @@ mod tests {
         assert_eq!(media.sectors(Role::Wanted).unwrap().size(), 8 << 20);
         assert_eq!(media.sectors(Role::Spent).unwrap().size(), 1024);
         assert!(media.sectors(Role::Recovery).is_none() && media.failed.is_none());
+    }
+
+    #[test]
+    fn a_storage_of_another_system_gets_a_cell_and_a_journal_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let boot = dir.path().join(BOOT_DIRECTORY);
+        std::fs::create_dir(&boot).unwrap();
+        let mut theirs = b"pv_rev=7\0pv_try=\0".to_vec();
+        theirs.resize(FOREIGN_MAX, 0);
+        std::fs::write(boot.join("uboot.txt"), &theirs).unwrap();
+        // Of a boot that was cut.
+        std::fs::write(boot.join("journal.a.new"), b"").unwrap();
+        let shared = TakeoverUboot::SHARES.unwrap();
+        let media = OnDevice::of::<TakeoverUboot>(dir.path().to_owned(), None);
+        assert!(media.journal().is_err());
+        assert_eq!([media.adopt(&shared), media.adopt(&shared)], [Ok(true), Ok(false)]);
+        assert_eq!(std::fs::read(boot.join("uboot.txt")).unwrap(), theirs[..shared.length]);
+        assert!(media.journal().unwrap().iter().all(|region| region.size() == REGION_MAX));
+        assert_eq!(std::fs::read_dir(&boot).unwrap().count(), 3);
     }
 
     #[test]
