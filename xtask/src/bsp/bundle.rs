@@ -15,6 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::device_tree;
 use super::initramfs::Early;
 use super::modules::Modules;
 use super::recipe::Recipe;
@@ -34,7 +35,12 @@ pub(crate) fn modules_name(release: &str) -> String {
 pub(crate) fn write(recipe: &Recipe, source: &Source, into: &Path, out: Out) -> Result<()> {
     copy(&source.image, &into.join(KERNEL))?;
     if let Some(fdt) = &source.fdt {
-        copy(fdt, &into.join(fdt.file_name().unwrap_or_default()))?;
+        let place = into.join(fdt.file_name().unwrap_or_default());
+        copy(fdt, &place)?;
+        if !recipe.device_tree.is_empty() {
+            let changed = device_tree::change(&fs::read(fdt)?, &recipe.device_tree);
+            fs::write(&place, changed.with_context(|| fdt.display().to_string())?)?;
+        }
     }
     let work = into.join("work");
     let staged = stage_modules(recipe, source, &work, out)?;

@@ -15,6 +15,7 @@
 mod bundle;
 mod command;
 mod cpio;
+mod device_tree;
 mod initramfs;
 mod modules;
 mod recipe;

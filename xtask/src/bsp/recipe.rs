@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use formats::object::ObjectId;
 use serde::{Deserialize, Serialize};
 
+use super::device_tree::Changes;
 use super::initramfs::Conf;
 use crate::arch::Arch;
 use crate::packages::Pinned;
@@ -29,6 +30,9 @@ pub(crate) struct Recipe {
     pub(crate) kernel: Kernel,
     pub(crate) modules: Wishes,
     pub(crate) firmware: Option<Firmware>,
+    /// Properties of the device tree that are not as the kernel's makers have them.
+    #[serde(default)]
+    pub(crate) device_tree: Changes,
     /// Names for lists of modules with parameters, which a container may ask for: `bsp/drivers.json`.
     #[serde(default)]
     pub(crate) drivers: BTreeMap<String, Vec<String>>,
@@ -87,6 +91,9 @@ impl Recipe {
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let recipe: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        if recipe.kernel.fdt.is_none() && !recipe.device_tree.is_empty() {
+            bail!("{}: changes a device tree and names none: add `fdt` to [kernel]", path.display());
+        }
         Ok(Self { path, text, ..recipe })
     }
 
