@@ -1,12 +1,12 @@
 //! The machines that boards run on, and what each of them is in words of QEMU.
 //!
-//! | kind | firmware | disk | second serial line | warm reset | watchdog |
+//! | kind | firmware | disk | second serial line | resets and switches itself off | watchdog |
 //! |---|---|---|---|---|---|
 //! | `X86_64Uefi` | OVMF | NVMe | `ttyS1` | yes | i6300esb |
 //! | `X86_64Direct` | `-kernel` | NVMe | `ttyS1` | yes | i6300esb |
 //! | `Arm64UBoot` | U-Boot `qemu_arm64` | virtio | a PCI UART | yes | i6300esb |
 //! | `Arm64Direct` | `-kernel` | virtio | a PCI UART | yes | i6300esb |
-//! | `OrangePiPc` | SPL on the SD card | SD | the second UART | no | none |
+//! | `OrangePiPc` | SPL on the SD card | SD | `ttyS1`, if the device tree has it | no | none |
 
 use crate::firmware::{Packaged, QEMU_ARM, QEMU_ARM64, QEMU_X86_64};
 
@@ -32,9 +32,23 @@ pub const BOARDS: [(&str, Kind); 3] = [
     ("qemu-arm-orangepi-pc", Kind::OrangePiPc),
 ];
 
-/// What the console says last where a warm reset hangs: the end of the kernel's, with `quiet` and after a panic, and
-/// that of U-Boot.
-const STUCK: [&str; 3] = ["reboot: Restarting system", "Reboot failed -- System halted", "Please RESET the board"];
+/// What the console says last where a machine waits for somebody. Where a warm reset hangs: the end of the kernel's, with
+/// `quiet` and after a panic, and that of U-Boot. And what a kernel says that is to switch off and cannot.
+const LAST_WORDS: [(&str, Stuck); 4] = [
+    ("reboot: Restarting system", Stuck::Reset),
+    ("Reboot failed -- System halted", Stuck::Reset),
+    ("Please RESET the board", Stuck::Reset),
+    ("reboot: System halted", Stuck::Halt),
+];
+
+/// What a machine wanted that it cannot do itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// To start anew.
+    Reset,
+    /// To be off.
+    Halt,
+}
 
 impl Kind {
     /// That of a board of this name.
@@ -43,9 +57,9 @@ impl Kind {
         BOARDS.iter().find(|(board, _)| *board == name).map(|(_, kind)| *kind)
     }
 
-    /// What it says before it is stuck in a warm reset; nothing where that works.
-    pub(crate) fn last_words(self) -> &'static [&'static str] {
-        if self.resets_warm() { &[] } else { &STUCK }
+    /// What it says before it is stuck; nothing where it resets and switches itself off.
+    pub(crate) fn last_words(self) -> &'static [(&'static str, Stuck)] {
+        if self.resets_warm() { &[] } else { &LAST_WORDS }
     }
 
     pub(crate) fn qemu(self) -> Packaged {

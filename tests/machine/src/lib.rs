@@ -47,7 +47,7 @@ mod record;
 pub use console::{Keyboard, Mark, Match};
 pub use disk::Disk;
 pub use error::{Error, Result};
-pub use kind::{BOARDS, Kind};
+pub use kind::{BOARDS, Kind, Stuck};
 pub use plan::Plan;
 pub use power::{End, Machine};
 pub use record::Event;

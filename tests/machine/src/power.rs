@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::console::{Keyboard, Mark, Match, Nothing};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::kind::Kind;
+use crate::kind::{Kind, Stuck};
 use crate::plan::Listener;
 use crate::ports::Port;
 use crate::process::Process;
@@ -339,22 +339,26 @@ impl Machine {
         Ok(())
     }
 
-    /// Cuts the power and switches on again where a warm reset has got stuck ([`Kind::resets_warm`]), as a person would.
-    /// To be asked again and again; `true` if it was so.
-    pub fn unstick(&mut self) -> Result<bool> {
+    /// Where a machine has got stuck on its way off or to another start ([`Kind::resets_warm`]), cuts its power as a person
+    /// would, and switches on again if that was wanted. To be asked again and again.
+    pub fn unstick(&mut self) -> Result<Option<Stuck>> {
         let words = self.kind.last_words();
         if words.is_empty() || !self.is_on() || self.record.lock().spoke.elapsed() < SILENCE {
-            return Ok(false);
+            return Ok(None);
         }
-        if self.record.find(&mut self.heard, words, Duration::ZERO).is_err() {
+        let texts: Vec<_> = words.iter().map(|(text, _)| *text).collect();
+        let found = self.record.find(&mut self.heard, &texts, Duration::ZERO).ok();
+        let Some((_, stuck)) = found.and_then(|found| words.get(found.which)) else {
             // Silent, so none of them is half said.
             self.heard = self.record.lock().end();
-            return Ok(false);
-        }
-        self.mark("stuck in a warm reset");
+            return Ok(None);
+        };
+        self.mark(if *stuck == Stuck::Halt { "cannot switch itself off" } else { "stuck in a warm reset" });
         self.power_cut()?;
-        self.start()?;
-        Ok(true)
+        if *stuck == Stuck::Reset {
+            self.start()?;
+        }
+        Ok(Some(*stuck))
     }
 
     /// Waits until it is off by itself.

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use machine::{Disk, End, Machine, Plan};
+use machine::{Disk, End, Machine, Plan, Stuck};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -167,8 +167,11 @@ fn watch(
         }
         if cut_after.is_some_and(|time| machine.elapsed() >= time) {
             machine.power_cut()?;
-        } else if machine.unstick()? {
-            out.bytes(b"\r\n-- its warm reset hangs: power cut, and on again --\r\n");
+        } else if let Some(stuck) = machine.unstick()? {
+            out.bytes(match stuck {
+                Stuck::Reset => b"\r\n-- its warm reset hangs: power cut, and on again --\r\n".as_slice(),
+                Stuck::Halt => b"\r\n-- it cannot switch itself off: power cut --\r\n",
+            });
         }
     }
     machine.end().cloned().context("the machine was never on")

@@ -7,8 +7,8 @@
 //!   scripts ──▶ desk ──▶ keys of its console, power
 //! ```
 //!
-//! Promise: a boot is told with the cells as they stood when it began, and with what stood when PID 1 spoke. A machine whose
-//! warm reset hangs is switched off and on, as its user would.
+//! Promise: a boot is told with the cells as they stood when it began, and with what stood when PID 1 spoke. A machine that
+//! cannot reset itself or switch itself off has that done, as by its user.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use machine::{End as PowerEnd, Machine, Mark};
+use machine::{End as PowerEnd, Machine, Mark, Stuck};
 use serde_json::{Map, Value};
 
 use super::cells::Cells;
@@ -230,11 +230,12 @@ impl Rig for Board {
         match end {
             Some(how) => self.ended(how)?,
             None if before => {}
-            None if self.machine.unstick()? => {
-                let how = if self.says(PANIC) { End::Panic } else { End::Reset };
-                self.ended(how)?;
-            }
-            None => {}
+            None => match self.machine.unstick()? {
+                Some(Stuck::Reset) if self.says(PANIC) => self.ended(End::Panic)?,
+                Some(Stuck::Reset) => self.ended(End::Reset)?,
+                Some(Stuck::Halt) => self.ended(End::Off)?,
+                None => {}
+            },
         }
         if let Some((path, switch)) = self.desk.turn(&mut self.machine)? {
             match (switch, self.machine.is_on()) {
