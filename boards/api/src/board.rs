@@ -12,7 +12,7 @@ use statemachine::boot::TrialKind;
 use crate::env::BootEnv;
 use crate::media::{Files, Sectors};
 use crate::provision::{New, Piece};
-use crate::slots::{Places, Slot};
+use crate::slots::{Boots, Places, Shape, Slot};
 
 /// What a partition is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -188,6 +188,10 @@ pub trait Board {
     const TRIAL: TrialKind;
     /// Where its firmware looks for kernels.
     const PLACES: Places;
+    /// What its slots are like, where it has slots: each is written, read and labelled by PID 1 in this shape.
+    const SHAPE: Option<Shape> = None;
+    /// What of a base system its firmware starts. A revision that brings something else is refused when it arrives.
+    const BOOTS: &'static [Boots] = &[Boots::Linux];
     /// What its cells ask of their medium.
     const RESTS: Rests = Rests::OnWholeSectors;
     /// The largest erase group of its medium in KiB: what an interrupted write may take along. Two copies of one value

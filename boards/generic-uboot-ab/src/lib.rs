@@ -14,7 +14,7 @@
 
 use boards_api::board::{Content, Layout, Media, Partition, Rests, Role};
 use boards_api::provision::{At, New, Piece};
-use boards_api::slots::{Places, Slot};
+use boards_api::slots::{Boots, Places, Shape, Slot};
 use boards_api::uboot::{self, APART, partition};
 use boards_api::{Board, TrialKind};
 use formats::bootenv::uboot::Head;
@@ -50,6 +50,8 @@ impl Board for UbootAb {
     };
     const TRIAL: TrialKind = TrialKind::Counted;
     const PLACES: Places = Places::Slots(&SLOTS);
+    const SHAPE: Option<Shape> = Some(Shape { labels: &LABELS_AT, head: Head::Flagged, image: FIT_AT });
+    const BOOTS: &'static [Boots] = &[Boots::Fit];
     const RESTS: Rests = Rests::OnNothing;
     const SCRIPT: &'static [&'static str] = &[include_str!("head.cmd"), uboot::PICK, include_str!("slots.cmd")];
     type Env<M: Media> = uboot::Env<M, true>;

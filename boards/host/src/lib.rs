@@ -20,7 +20,7 @@ use boards_api::cell::SectorFile;
 use boards_api::codecs::Raw;
 use boards_api::env::CellEnv;
 use boards_api::provision::{self, At, New, Piece};
-use boards_api::slots::Places;
+use boards_api::slots::{Boots, Places};
 use boards_api::{Board, TrialKind};
 use formats::bootenv;
 
@@ -65,6 +65,8 @@ impl Board for Host {
     };
     const TRIAL: TrialKind = TrialKind::Counted;
     const PLACES: Places = Places::Trails;
+    /// No kernel of a revision is ever started, so each kind is as good as another.
+    const BOOTS: &'static [Boots] = &[Boots::Linux, Boots::Fit];
     type Env<M: Media> = CellEnv<SectorFile<'static, M::Files>, SectorFile<'static, M::Files>, Codec>;
 
     /// Both roles are [`BOOT_DIRECTORY`] of the storage.

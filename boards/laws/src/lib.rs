@@ -76,6 +76,7 @@ macro_rules! board_laws {
             note::a_note_is_made_anew_without_a_change_of_what_it_says,
             slots::no_choice_touches_the_slot_of_the_default_or_of_what_runs,
             slots::the_names_of_slots_are_words_and_their_places_exist,
+            slots::a_slot_has_room_for_its_labels_and_an_image,
             layout::the_partitions_can_be_made_and_found,
             layout::every_cell_has_a_place_that_can_be_found,
             layout::copies_and_halves_lie_in_different_erase_groups,

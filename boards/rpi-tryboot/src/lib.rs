@@ -20,7 +20,7 @@ use core::ffi::CStr;
 use boards_api::board::{Content, Layout, Media, Partition, Role};
 use boards_api::cell::OneSector;
 use boards_api::provision::{At, New, Piece};
-use boards_api::slots::{Places, Slot};
+use boards_api::slots::{Boots, Places, Shape, Slot};
 use boards_api::{Board, TrialKind};
 use formats::bootenv::uboot::Head;
 use formats::bootenv::{Error, autoboot, label};
@@ -65,6 +65,8 @@ impl Board for RpiTryboot {
     };
     const TRIAL: TrialKind = TrialKind::OneShot;
     const PLACES: Places = Places::Slots(&SLOTS);
+    const SHAPE: Option<Shape> = Some(Shape { labels: &[LABEL_AT], head: Head::Plain, image: 0 });
+    const BOOTS: &'static [Boots] = &[Boots::Partition];
     const PREALLOCATED: &'static [(Role, &'static str)] = &[(Role::Wanted, "autoboot.txt")];
     type Env<M: Media> = Autoboot<M::Sectors>;
 

@@ -20,8 +20,8 @@ use sim::nor::{SimNor, Writes};
 use sim::{Fuel, Tear};
 use statemachine::boot::{Note, Spent, TrialKind, Wanted};
 use statemachine::ids::{Digest, RevisionId};
-use statemachine::journal::{Journal, Known};
-use statemachine::update::Evicts;
+use statemachine::journal::{Journal, Known, Transition};
+use statemachine::update::{Evicts, Plan};
 use store::journal::Error;
 
 use crate::cairns::{self, Cairn, Read};
@@ -327,16 +327,20 @@ impl Device {
 
     /// Whether the board holds the boot files of a revision.
     pub(crate) fn holds(&mut self, revision: &RevisionId) -> bool {
-        self.kind != Kind::Slots || self.slots.held().iter().any(|held| held.as_ref() == Some(revision))
+        self.kind != Kind::Slots || self.slots.held().iter().any(|held| held.contains(revision))
     }
 
-    /// The names that have to go before a revision is placed. `None`: there is no place for it.
-    pub(crate) fn evicts(&mut self, revision: &RevisionId, wanted: &Wanted) -> Option<Evicts> {
+    /// The names that have to go before a revision is placed; one that changes over in place is held by then.
+    pub(crate) fn prepare(&mut self, plan: &Plan, wanted: &Wanted) -> Result<Evicts, String> {
+        let revision = &plan.what.revision;
         if self.kind != Kind::Slots {
-            return Some(Evicts::default());
+            return Ok(Evicts::default());
         }
-        let choice = self.slots.choice(revision, &self.running, wanted)?;
-        Some(if self.planted == Planted::NoVacating { Evicts::default() } else { choice.evicts })
+        if plan.by == Transition::InPlace {
+            return self.slots.share(revision, &self.running, wanted).map(|()| Evicts::default()).map_err(text);
+        }
+        let evicts = self.slots.evicts(revision, &self.running, wanted, &kernel(revision)).map_err(text)?;
+        Ok(if self.planted == Planted::NoVacating { Evicts::default() } else { evicts })
     }
 
     /// Writes the kernel where the firmware looks. Where it reads trails, staging has put it there.
@@ -344,8 +348,12 @@ impl Device {
         if self.kind != Kind::Slots {
             return Ok(());
         }
-        let choice = self.slots.choice(revision, &self.running, wanted).ok_or("there is no slot for it any more")?;
-        self.slots.place(choice.slot, revision, &kernel(revision))
+        let mut wanted = wanted.clone();
+        if self.planted == Planted::NoVacating {
+            // Who forgets to withdraw a name does not look whether one stands there either.
+            (wanted.previous, wanted.factory) = (None, None);
+        }
+        self.slots.place(revision, &self.running, &wanted, &kernel(revision)).map_err(text)
     }
 
     fn write_record(&mut self, bytes: &[u8]) -> Result<(), String> {

@@ -27,8 +27,7 @@ pub(crate) struct Story {
 
 /// The devices whose kernels lie in trails and whose firmware counts.
 const COUNTED: &[Kind] = &[Kind::UbootNor, Kind::UbootCard, Kind::Grub, Kind::Files];
-/// All whose kernels lie in trails. The one with slots has no updates in place here, for which it would have to say
-/// that a slot serves two revisions; and the good update by reboot is the first half of its `two-commits`.
+/// All whose kernels lie in trails. On the one with slots the good update by reboot is the first half of its `two-commits`.
 const TRAILS: &[Kind] = &[Kind::UbootNor, Kind::UbootCard, Kind::Grub, Kind::Files, Kind::Reference, Kind::OneShot];
 /// Which body is written does not depend on the media; that a body survives is tried in NOR flash too.
 const MIXED: &[Kind] = &[Kind::Grub];
@@ -52,15 +51,13 @@ pub(crate) static STORIES: [Story; 12] = [
         facts: || vec![propose(2, Transition::InPlace), Event::RebootAsked { cause: None }, Event::Lasted],
         ends: 2,
         may: &[1, 2],
-        on: TRAILS,
         ..PLAIN
     },
-    Story { name: "in-place-bad", facts: || vec![propose(2, Transition::InPlace)], bad: Some(2), on: TRAILS, ..PLAIN },
+    Story { name: "in-place-bad", facts: || vec![propose(2, Transition::InPlace)], bad: Some(2), ..PLAIN },
     Story {
         name: "undo-by-order",
         facts: || vec![propose(2, Transition::Reboot), Event::Lasted, Event::RollbackAsked],
         may: &[1, 2],
-        on: TRAILS,
         ..PLAIN
     },
     Story {

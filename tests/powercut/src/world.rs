@@ -167,10 +167,14 @@ fn answer(order: Effect, device: &mut Device, machine: &Machine, script: &Script
         Effect::Fetch(_) => Some(Event::Fetched),
         Effect::Verify(_) => Some(Event::Verified),
         Effect::Stage(revision) => match device.stage(&revision) {
-            Ok(()) => Some(match machine.wanted().and_then(|wanted| device.evicts(&revision, wanted)) {
-                Some(evicts) => Event::Staged(evicts),
-                None => Event::Failed,
-            }),
+            Ok(()) => match (machine.state(), machine.wanted()) {
+                (State::Staging(plan), Some(wanted)) => match device.prepare(plan, wanted) {
+                    Ok(evicts) => Some(Event::Staged(evicts)),
+                    Err(_) if device.fuel.is_out() => None,
+                    Err(_) => Some(Event::Failed),
+                },
+                _ => Some(Event::Failed),
+            },
             Err(_) if device.fuel.is_out() => None,
             Err(error) => return Err(format!("the trail of {revision} was not written: {error}")),
         },

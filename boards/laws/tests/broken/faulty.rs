@@ -10,7 +10,7 @@ use boards_api::codecs::Raw;
 use boards_api::env::BootEnv;
 use boards_api::media::{SECTOR, Sectors};
 use boards_api::provision::{At, New, Piece};
-use boards_api::slots::Places;
+use boards_api::slots::{Boots, Places, Shape};
 use boards_api::{TrialKind, uboot};
 use formats::bootenv::Error;
 use formats::bootenv::raw;
@@ -54,6 +54,8 @@ pub(crate) trait Fault {
     const LAYOUT: Layout = uboot::LAYOUT;
     const TRIAL: TrialKind = TrialKind::Counted;
     const PLACES: Places = Places::Trails;
+    const SHAPE: Option<Shape> = None;
+    const BOOTS: &'static [Boots] = &[Boots::Linux];
     const RESTS: Rests = Rests::OnNothing;
     const MENDS_NOTE: bool = false;
     const SCRIPT: &'static [&'static str] = &[uboot::PICK, uboot::TRAILS];
@@ -122,6 +124,8 @@ impl<F: Fault> Board for Faulty<F> {
     const LAYOUT: Layout = F::LAYOUT;
     const TRIAL: TrialKind = F::TRIAL;
     const PLACES: Places = F::PLACES;
+    const SHAPE: Option<Shape> = F::SHAPE;
+    const BOOTS: &'static [Boots] = F::BOOTS;
     const RESTS: Rests = F::RESTS;
     const MENDS_NOTE: bool = F::MENDS_NOTE;
     const SCRIPT: &'static [&'static str] = F::SCRIPT;

@@ -4,7 +4,7 @@ use board_laws::{layout, slots};
 use boards_api::board::{Content, Layout, Partition, Role};
 use boards_api::media::Sectors;
 use boards_api::provision::{self, At, New, Piece};
-use boards_api::slots::{Choice, Places, Slot, choose};
+use boards_api::slots::{Boots, Choice, Places, Shape, Slot, choose};
 use boards_api::uboot::partition;
 use formats::bootenv::Error;
 use formats::bootenv::raw;
@@ -139,10 +139,48 @@ names! {
     a_slot_whose_name_is_two_words_is_caught: &["a", "b c"] => "cannot be the value of cairn.slot";
 }
 
+macro_rules! shapes {
+    ($($test:ident: $($name:ident: $type:ty = $value:expr),* => $says:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            struct This;
+            impl Fault for This {
+                $(const $name: $type = $value;)*
+            }
+            caught(slots::a_slot_has_room_for_its_labels_and_an_image::<Faulty<This>>(), $says);
+        }
+    )*};
+}
+
+const AB: Places = Places::Slots(&["a", "b"]);
+const FIT: &[Boots] = &[Boots::Fit];
+
+const fn shape(labels: &'static [u64], image: u64) -> Option<Shape> {
+    Some(Shape { labels, head: Head::Plain, image })
+}
+
+shapes! {
+    slots_that_nobody_can_write_are_caught: PLACES: Places = AB => "with the shape None";
+    a_slot_for_files_is_caught: PLACES: Places = AB, SHAPE: Option<Shape> = shape(&[0], 8 << 20) => "takes one image";
+    a_slot_without_a_label_is_caught:
+        PLACES: Places = AB, BOOTS: &'static [Boots] = FIT, SHAPE: Option<Shape> = shape(&[], 0) => "has no label";
+    a_label_within_a_sector_is_caught:
+        PLACES: Places = AB, BOOTS: &'static [Boots] = FIT, SHAPE: Option<Shape> = shape(&[100], 8 << 20)
+        => "not a sector of its own";
+    labels_that_one_interrupted_write_would_take_are_caught:
+        PLACES: Places = AB, BOOTS: &'static [Boots] = FIT, SHAPE: Option<Shape> = shape(&[0, 4096], 8 << 20)
+        => "share an erase group";
+    a_new_device_without_labels_is_caught:
+        PLACES: Places = AB, BOOTS: &'static [Boots] = FIT, SHAPE: Option<Shape> = shape(&[0, 4 << 20], 8 << 20)
+        => "a new device has the labels []";
+    a_boot_partition_in_a_trail_is_caught:
+        BOOTS: &'static [Boots] = &[Boots::Partition] => "no place in a trail";
+}
+
 #[test]
 fn a_chooser_that_takes_what_runs_is_caught() {
-    let first = |held: &[_], _: &_, _: Option<&_>, wanted: &Wanted| {
-        let free = held.iter().position(|held| *held != Some(wanted.default.clone()))?;
+    let first = |held: &[Vec<_>], _: &_, _: Option<&_>, wanted: &Wanted| {
+        let free = held.iter().position(|held| !held.contains(&wanted.default))?;
         Some(Choice { slot: Slot(u8::try_from(free).unwrap()), evicts: Evicts::default() })
     };
     caught(slots::judge(first, 2), "which holds the default or what runs");
@@ -150,7 +188,7 @@ fn a_chooser_that_takes_what_runs_is_caught() {
 
 #[test]
 fn a_chooser_that_tells_no_names_is_caught() {
-    let silent = |held: &[_], new: &_, running: Option<&_>, wanted: &Wanted| {
+    let silent = |held: &[Vec<_>], new: &_, running: Option<&_>, wanted: &Wanted| {
         choose(held, new, running, wanted).map(|choice| Choice { evicts: Evicts::default(), ..choice })
     };
     caught(slots::judge(silent, 2), "is not what goes with it");
