@@ -10,6 +10,8 @@
 //!   /lib/modules/NAME.ko       the modules
 //!   /proc /run /storage /sys /tmp    empty: what is mounted there
 //! ```
+//!
+//! An addon is an archive of its own, which the kernel unpacks over the first: PID 1 uses what is in it if it is there.
 
 use std::fmt;
 use std::io::Write as _;
@@ -124,6 +126,15 @@ pub(crate) fn archive(contents: &Contents<'_>) -> Result<Vec<u8>> {
     archive.finish()
 }
 
+/// The archive of an addon, not compressed: programs by their paths.
+pub(crate) fn addon(programs: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+    let mut archive = Cpio::default();
+    for (path, bytes) in programs {
+        archive.file(path, 0o755, bytes)?;
+    }
+    archive.finish()
+}
+
 fn list(early: &[Early]) -> String {
     early.iter().map(|module| format!("{} {}", module.file, module.parameters).trim_end().to_owned() + "\n").collect()
 }
@@ -152,6 +163,10 @@ mod tests {
 
     /// What another program reads in the archive.
     fn read(arguments: &[&str]) -> String {
+        read_of(&bytes(), arguments)
+    }
+
+    fn read_of(archive: &[u8], arguments: &[&str]) -> String {
         let cpio = packages::need("cpio", "bin/cpio").or_else(|_| packages::need("cpio", "usr/bin/cpio")).unwrap();
         let mut child = Command::new(cpio)
             .args(arguments)
@@ -160,7 +175,7 @@ mod tests {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(&bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(archive).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -221,6 +236,15 @@ mod tests {
         assert_eq!(read(&["--extract", "--to-stdout", "--quiet", "etc/cairn/conf"]), "board=b\nline=demo\n");
         let early = read(&["--extract", "--to-stdout", "--quiet", "lib/modules/early"]);
         assert_eq!(early, "virtio.ko\nvirtio_blk.ko queue_depth=4\n");
+    }
+
+    #[test]
+    fn an_addon_has_its_programs_and_nothing_else() {
+        let archive = addon(&[("usr/lib/cairn/e2fsck".into(), b"\x7fELF".to_vec())]).unwrap();
+        let names = read_of(&archive, &["--list", "--quiet"]);
+        assert_eq!(names.lines().collect::<Vec<_>>(), ["usr", "usr/lib", "usr/lib/cairn", "usr/lib/cairn/e2fsck"]);
+        let line = read_of(&archive, &["--list", "--verbose", "--quiet", "usr/lib/cairn/e2fsck"]);
+        assert!(line.starts_with("-rwxr-xr-x"), "{line}");
     }
 
     #[test]

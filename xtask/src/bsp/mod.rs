@@ -189,7 +189,32 @@ fn initramfs(wish: &Wish<'_>, recipe: &Recipe, source: &Source, out: Out) -> Res
         trust: &trust,
         early: &bundle::early(recipe, &Modules::read(&source.modules)?)?,
     })?;
-    Compression::of(&source.config).pack(&archive)
+    let compression = Compression::of(&source.config);
+    let mut packed = compression.pack(&archive)?;
+    for addon in addons(recipe, out)? {
+        packed.extend(compression.pack(&addon)?);
+    }
+    Ok(packed)
+}
+
+/// The archives of all addons, in the order of their names. They come from packages wherever the kernel comes from.
+fn addons(recipe: &Recipe, out: Out) -> Result<Vec<Vec<u8>>> {
+    if recipe.addons.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lock = recipe.lock()?;
+    let archive = |(name, addon): (&String, &recipe::Addon)| {
+        let locked = lock.addons.get(name).with_context(|| format!("the addon {name} is not pinned: bump it"))?;
+        let tree = packages::pinned(&locked.pinned(recipe.architecture)?, out)?;
+        let programs = addon.files.iter().map(|file| {
+            let (place, path) = file.split_once(" from ").unwrap_or((file, file));
+            let path = tree.join(path);
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok((place.to_owned(), bytes))
+        });
+        initramfs::addon(&programs.collect::<Result<Vec<_>>>()?)
+    };
+    recipe.addons.iter().map(archive).collect()
 }
 
 /// What the device boots and mounts.

@@ -3,7 +3,7 @@
 //!
 //! Promises: an unknown key is an error, in both files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,9 @@ pub(crate) struct Recipe {
     /// Properties of the device tree that are not as the kernel's makers have them.
     #[serde(default)]
     pub(crate) device_tree: Changes,
+    /// What PID 1 uses if it is in the initramfs, by name: each an archive of its own, behind that of `cairn`.
+    #[serde(default)]
+    pub(crate) addons: BTreeMap<String, Addon>,
     /// Names for lists of modules with parameters, which a container may ask for: `bsp/drivers.json`.
     #[serde(default)]
     pub(crate) drivers: BTreeMap<String, Vec<String>>,
@@ -79,6 +82,15 @@ pub(crate) struct Firmware {
     pub(crate) files: Vec<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Addon {
+    package: String,
+    archive: Option<String>,
+    /// Files of the initramfs, `PATH`, or `PATH from PATH` where the package has it elsewhere.
+    pub(crate) files: Vec<String>,
+}
+
 impl Recipe {
     pub(crate) fn read(board: &str, name: &str) -> Result<Self> {
         let dir = vendor::recipes(board);
@@ -118,11 +130,15 @@ impl Recipe {
         let apt = Apt::open(self.architecture.debian(), out)?;
         apt.update(out)?;
         let firmware = self.firmware.as_ref();
+        let addons = self.addons.iter();
         Ok(Lock {
             kernel: newest(&apt, &self.kernel.package, self.kernel.archive.as_deref())?,
             firmware: firmware
                 .map(|firmware| newest(&apt, &firmware.package, firmware.archive.as_deref()))
                 .transpose()?,
+            addons: addons
+                .map(|(name, addon)| Ok((name.clone(), newest(&apt, &addon.package, addon.archive.as_deref())?)))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -150,6 +166,8 @@ pub(crate) struct Lock {
     pub(crate) kernel: Locked,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) firmware: Option<Locked>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) addons: BTreeMap<String, Locked>,
 }
 
 /// A package by its bytes.
@@ -178,8 +196,15 @@ impl Lock {
         let show = |locked: Option<&Locked>| {
             locked.map_or_else(|| "nothing".into(), |l| format!("{} {} ({} bytes)", l.package, l.version, l.size))
         };
-        [("kernel", Some(&self.kernel), Some(&new.kernel)), ("firmware", self.firmware.as_ref(), new.firmware.as_ref())]
+        let fixed = [
+            ("kernel", Some(&self.kernel), Some(&new.kernel)),
+            ("firmware", self.firmware.as_ref(), new.firmware.as_ref()),
+        ];
+        let names: BTreeSet<&str> = self.addons.keys().chain(new.addons.keys()).map(String::as_str).collect();
+        let addons = names.into_iter().map(|name| (name, self.addons.get(name), new.addons.get(name)));
+        fixed
             .into_iter()
+            .chain(addons)
             .filter(|(_, old, new)| old != new)
             .map(|(what, old, new)| format!("{what}: {} → {}", show(old), show(new)))
             .collect()
@@ -231,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_lock_is_read_as_it_was_written_and_an_unknown_key_is_an_error() {
-        let lock = Lock { kernel: locked("6.1.1-1"), firmware: None };
+        let lock = Lock { kernel: locked("6.1.1-1"), firmware: None, addons: BTreeMap::new() };
         let text = toml::to_string(&lock).unwrap();
         assert_eq!(toml::from_str::<Lock>(&text).unwrap(), lock);
         assert!(toml::from_str::<Lock>(&format!("{text}other = 1\n")).is_err());
@@ -239,11 +264,15 @@ mod tests {
 
     #[test]
     fn changes_are_named_by_package_and_version() {
-        let [old, new] = ["1", "2"].map(|version| Lock { kernel: locked(version), firmware: None });
+        let [old, new] =
+            ["1", "2"].map(|version| Lock { kernel: locked(version), firmware: None, addons: BTreeMap::new() });
         assert!(old.changes(&old).is_empty());
         assert_eq!(old.changes(&new), ["kernel: linux-image-6.1 1 (7 bytes) → linux-image-6.1 2 (7 bytes)"]);
-        let with = Lock { firmware: Some(locked("3")), ..new };
-        assert_eq!(old.changes(&with).len(), 2);
+        let addons = BTreeMap::from([("e2fsck".to_owned(), locked("4"))]);
+        let with = Lock { firmware: Some(locked("3")), addons, ..new };
+        let changes = old.changes(&with);
+        assert_eq!(changes.len(), 3);
+        assert_eq!(changes.last().unwrap(), "e2fsck: nothing → linux-image-6.1 4 (7 bytes)");
     }
 
     #[test]
@@ -259,6 +288,7 @@ mod tests {
                     let lock = recipe.lock().unwrap();
                     assert!(lock.kernel.pinned(recipe.architecture).is_ok(), "{}", path.display());
                     assert_eq!(lock.firmware.is_some(), recipe.firmware.is_some(), "{}", path.display());
+                    assert!(lock.addons.keys().eq(recipe.addons.keys()), "{}", path.display());
                 }
             }
         }
