@@ -12,10 +12,12 @@
 //!
 //! Every call blocks, and may be made from any thread; calls for one container are made one after the other. Each can
 //! be repeated: it looks at what is there and remembers nothing, so it also ends what an earlier life of PID 1 has left.
-//! What fails half-way is undone before the error is returned.
+//! What fails half-way is undone before the error is returned. Where the storage cannot be written, volumes are as
+//! `memory` says.
 
 mod error;
 mod launch;
+mod memory;
 mod mounts;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ use statemachine::ids::RevisionId;
 use store::volumes::VolumeKeys;
 
 pub use error::EngineError;
+
+use memory::Frozen;
 
 use crate::assembly::{Assembled, DeviceAccess, Program, Setting, Volume, What};
 
@@ -106,6 +110,8 @@ impl Paths {
 pub struct Mounts {
     /// The layer of the revision's own files, if it has any.
     overlay: Option<PathBuf>,
+    /// Volumes whose changes are in memory.
+    frozen: Vec<Frozen>,
 }
 
 /// A container on its way: see [`Spawned`].
@@ -128,13 +134,20 @@ pub struct Running {
 pub struct Engine {
     paths: Paths,
     instance: Instance,
+    read_only: bool,
 }
 
 impl Engine {
     /// An engine for the containers of one device.
     #[must_use]
     pub fn new(paths: Paths, instance: Instance) -> Self {
-        Self { paths, instance }
+        Self { paths, instance, read_only: false }
+    }
+
+    /// The same for a storage that cannot be written: what containers write goes to memory, and ends with the boot.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
     }
 
     /// Where things lie.
@@ -163,14 +176,19 @@ impl Engine {
         // What another generation of it has left in memory is of no use to this one.
         let key = generation(&assembled.name, id, keys);
         mounts::clear_others(&self.paths.boot(name), &key)?;
-        let done = assembled.volumes.iter().try_for_each(|volume| self.mount_one(&assembled.name, volume, id, keys));
-        if let Err(error) = done {
-            // The first error is the one that explains; what this leaves is told by the next call.
-            let _ = mounts::clear(&self.paths.volumes(name));
-            return Err(error);
+        let mut frozen = Vec::new();
+        for volume in &assembled.volumes {
+            match self.mount_one(&assembled.name, volume, id, keys) {
+                Ok(one) => frozen.extend(one),
+                Err(error) => {
+                    // The first error is the one that explains; what this leaves is told by the next call.
+                    let _ = mounts::clear(&self.paths.volumes(name));
+                    return Err(error);
+                }
+            }
         }
         let overlay = assembled.overlay.then(|| self.paths.trail(id).join("_config").join(name));
-        Ok(Mounts { overlay })
+        Ok(Mounts { overlay, frozen })
     }
 
     fn mount_one(
@@ -179,37 +197,44 @@ impl Engine {
         volume: &Volume,
         id: &RevisionId,
         keys: &VolumeKeys,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Option<Frozen>, EngineError> {
         let Volume { name, what } = volume;
         let place = self.paths.volumes(owner.as_str()).join(name);
         let file = self.paths.trail(id).join(owner.as_str()).join(name);
         match what {
             What::Image(kind) => {
                 mounts::make_dir(&place)?;
-                Ok(image::mount(&file, *kind, &place)?)
+                image::mount(&file, *kind, &place)?;
             }
-            What::Copy => mounts::copy(&file, &place),
-            What::Tree => mounts::bind(&file, &place, true),
+            What::Copy => mounts::copy(&file, &place)?,
+            What::Tree => mounts::bind(&file, &place, true)?,
             What::Storage { persistence, disk } => {
                 let base = match disk {
                     Some(disk) => self.paths.storage.join("pv/volume-disk").join(disk),
                     None => self.paths.storage.join("disks"),
                 };
+                let kept = || self.paths.boot(owner.as_str()).join(generation(owner, id, keys)).join(name);
                 let dir = match persistence {
                     Persistence::Boot => {
-                        let kept = self.paths.boot(owner.as_str()).join(generation(owner, id, keys)).join(name);
-                        mounts::tmpfs(&kept)?;
-                        return mounts::bind(&kept, &place, false);
+                        mounts::tmpfs(&kept())?;
+                        mounts::bind(&kept(), &place, false)?;
+                        return Ok(None);
                     }
                     Persistence::Permanent => base.join("perm"),
                     // A trail that knows no keys was made by other tools: there the revision is the key.
                     Persistence::Revision => base.join("rev").join(keys.get(owner).unwrap_or(id).as_str()),
                 };
                 let dir = dir.join(owner.as_str()).join(name);
+                if self.read_only {
+                    let frozen = Frozen::new(place, dir, kept());
+                    frozen.mount()?;
+                    return Ok(Some(frozen));
+                }
                 mounts::make_dir(&dir)?;
-                mounts::bind(&dir, &place, false)
+                mounts::bind(&dir, &place, false)?;
             }
         }
+        Ok(None)
     }
 
     /// Starts the program of a container whose volumes are mounted.
@@ -248,7 +273,7 @@ impl Engine {
             self.paths.plain(dir, true)?;
         }
         mounts::make_dir(&self.paths.control(assembled.name.as_str()))?;
-        let launch = launch::complete(program, &self.paths, assembled.name.as_str(), mounts.overlay.as_deref(), group)?;
+        let launch = launch::complete(program, &self.paths, assembled.name.as_str(), mounts, group)?;
         if let Some(writable) = &launch.root.writable {
             image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
         }

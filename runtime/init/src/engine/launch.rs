@@ -6,7 +6,8 @@ use container::Launch;
 use container::cgroup::Group;
 use container::launch::{Create, Mount, Source};
 
-use super::{EngineError, Paths, mounts};
+use super::memory::Thawed;
+use super::{EngineError, Mounts, Paths, mounts};
 use crate::assembly::Program;
 
 /// Where a container finds its socket.
@@ -20,7 +21,7 @@ pub(super) fn complete(
     program: &Program,
     paths: &Paths,
     name: &str,
-    overlay: Option<&Path>,
+    mounted: &Mounts,
     group: &Group,
 ) -> Result<Launch, EngineError> {
     let mut launch = program.launch.clone();
@@ -33,13 +34,17 @@ pub(super) fn complete(
         Ok::<_, EngineError>(())
     };
     launch.root.layers.iter_mut().try_for_each(layer)?;
-    if let Some(overlay) = overlay {
+    if let Some(overlay) = &mounted.overlay {
         launch.root.layers.insert(0, text(overlay)?);
     }
     match &mut launch.root.writable {
         Some(writable) => {
             layer(&mut writable.upper)?;
             layer(&mut writable.work)?;
+            if let Some(Thawed { below, upper, work }) = thaw(mounted, &writable.upper)? {
+                launch.root.layers.splice(0..0, below.as_deref().map(text).transpose()?);
+                (writable.upper, writable.work) = (text(&upper)?, text(&work)?);
+            }
         }
         // Nothing can be made in there any more.
         None => launch.root.layers.push(places(paths)?),
@@ -52,6 +57,7 @@ pub(super) fn complete(
             Source::Inside { .. } => {}
             Source::Filesystem { options, .. } => {
                 options.iter_mut().try_for_each(|option| layers(option, paths))?;
+                thaw_options(options, mounted)?;
             }
         }
     }
@@ -81,6 +87,33 @@ fn layers(option: &mut String, paths: &Paths) -> Result<(), EngineError> {
     if let Some((name @ ("lowerdir" | "upperdir" | "workdir"), list)) = option.split_once('=') {
         let list: Vec<_> = list.split(':').map(|path| text(&paths.plain(path, false)?)).collect::<Result<_, _>>()?;
         *option = format!("{name}={}", list.join(":"));
+    }
+    Ok(())
+}
+
+/// What an overlay has instead of an upper layer in a volume whose changes are in memory.
+fn thaw(mounted: &Mounts, upper: &str) -> Result<Option<Thawed>, EngineError> {
+    for frozen in &mounted.frozen {
+        if let Some(thawed) = frozen.thaw(Path::new(upper))? {
+            return Ok(Some(thawed));
+        }
+    }
+    Ok(None)
+}
+
+/// The same for an overlay that is described by options.
+fn thaw_options(options: &mut [String], mounted: &Mounts) -> Result<(), EngineError> {
+    let upper = options.iter().find_map(|option| option.strip_prefix("upperdir="));
+    let Some(Thawed { below, upper, work }) = upper.map_or(Ok(None), |upper| thaw(mounted, upper))? else {
+        return Ok(());
+    };
+    for option in options {
+        match (option.split_once('='), &below) {
+            (Some(("upperdir", _)), _) => *option = format!("upperdir={}", text(&upper)?),
+            (Some(("workdir", _)), _) => *option = format!("workdir={}", text(&work)?),
+            (Some(("lowerdir", list)), Some(below)) => *option = format!("lowerdir={}:{list}", text(below)?),
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ const TESTS: &[Test<World>] = tests! {
         objects_of_the_store_are_never_written,
         files_of_the_revision_lie_over_the_image,
         an_overlay_of_a_directory_keeps_what_is_written,
+        on_a_storage_to_be_read_everything_is_there_and_changes_end_with_the_boot,
         mounting_and_unmounting_again_changes_nothing,
         a_link_in_storage_does_not_lead_out,
         an_image_without_a_writable_layer_is_a_root_as_it_is,

@@ -1,16 +1,17 @@
 //! What is mounted for a container, how long it lives, and what it cannot do to the device.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use formats::state::Revision;
 use harness::Result;
-use init::engine::EngineError;
+use init::engine::{Engine, EngineError};
 use statemachine::ids::RevisionId;
 use store::volumes::VolumeKeys;
 
-use crate::world::{BOOT, World, id};
+use crate::world::{BOOT, World, id, wait};
 
 pub(crate) fn each_storage_lives_as_long_as_it_says(world: &World) -> Result {
     let members = r#","storage":{"lxc-overlay":{"persistence":"revision"},"p":{"persistence":"permanent"},"b":{"persistence":"boot"}}"#;
@@ -82,6 +83,54 @@ pub(crate) fn an_overlay_of_a_directory_keeps_what_is_written(world: &World) -> 
     assert_eq!(world.output(members, script, lines)?, "new\nold\n");
     assert!(world.engine.paths().storage.join("disks/perm/web/o/upper/new").exists());
     Ok(())
+}
+
+pub(crate) fn on_a_storage_to_be_read_everything_is_there_and_changes_end_with_the_boot(world: &World) -> Result {
+    let members = r#","storage":{"lxc-overlay":{"persistence":"permanent"},"p":{"persistence":"permanent"},
+        "n":{"persistence":"revision"},"o":{"persistence":"permanent"}}"#;
+    let lines = "lxc.mount.entry = /volumes/web/p mnt none bind,rw,create=dir 0 0\n\
+                 lxc.mount.entry = /volumes/web/o opt overlay lowerdir=/volumes/web/root.squashfs/srv,\
+                 upperdir=/volumes/web/o/upper,workdir=/volumes/web/o/work,create=dir 0 0\n";
+    let output = |engine: &Engine, script: &str| -> Result<String> {
+        let assembled = world.assemble(members, script, lines)?;
+        let mounts = engine.mount(&assembled, &id(), &VolumeKeys::default())?;
+        let run = wait(engine.start(&assembled, &mounts)?)?;
+        engine.unmount("web")?;
+        run.output()
+    };
+    // What is removed in an overlay leaves a mark in its upper layer, which has to count below another one, too.
+    let script = "echo one > /mnt/x; echo one > /root-x; rm /etc/origin /opt/old; echo one > /opt/new; echo done";
+    assert_eq!(output(&world.engine, script)?, "done\n");
+    let disks = world.engine.paths().storage.join("disks");
+    let before = tree(&disks)?;
+
+    let frozen = world.reborn().read_only();
+    let look = "cat /mnt/x /root-x /opt/new; ls /etc /opt; echo two > /mnt/x; echo two > /root-x; echo two > /opt/new";
+    let first = output(&frozen, look)?;
+    assert!(first.starts_with("one\none\none\n") && first.contains("/opt:\nnew\n"), "{first}");
+    assert!(!first.contains("origin") && !first.contains("old"), "{first}");
+    assert!(output(&frozen, "cat /mnt/x /root-x /opt/new")?.starts_with("two\ntwo\ntwo\n"), "in the same boot");
+    frozen.forget("web")?;
+    assert!(output(&frozen, "cat /mnt/x /root-x /opt/new")?.starts_with("one\none\none\n"), "as after a boot");
+    assert_eq!(tree(&disks)?, before, "nothing was written there");
+    frozen.forget("web")?;
+    assert_eq!(world.mounted()?, [""; 0]);
+    Ok(())
+}
+
+/// Every path below a directory, with what is in its file.
+fn tree(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let (mut left, mut found) = (vec![dir.to_owned()], BTreeMap::new());
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let content = if kind.is_file() { fs::read(entry.path())? } else { Vec::new() };
+            left.extend(kind.is_dir().then(|| entry.path()));
+            found.insert(entry.path(), content);
+        }
+    }
+    Ok(found)
 }
 
 pub(crate) fn mounting_and_unmounting_again_changes_nothing(world: &World) -> Result {
