@@ -157,6 +157,8 @@ pub struct Parts {
     pub tasks: Rc<LocalExecutor<'static>>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Why the storage cannot be written, if it cannot.
+    pub read_only: Option<String>,
 }
 
 /// PID 1 at work.
@@ -211,6 +213,8 @@ pub struct Core {
     leaving: Option<Leaving>,
     ending: Ending,
     warnings: Vec<String>,
+    /// Why the storage cannot be written. Nothing is accepted then.
+    read_only: Option<String>,
     tell: Sender<Message>,
     tasks: Rc<LocalExecutor<'static>>,
 }
@@ -255,6 +259,7 @@ impl Core {
             leaving: None,
             ending: Ending::Restart,
             warnings: parts.warnings,
+            read_only: parts.read_only,
             tell: parts.tell,
             tasks: parts.tasks,
         };

@@ -175,20 +175,28 @@ pub struct Holdings {
 pub(crate) const EPOCH: Duration = Duration::from_secs(1_763_000_000);
 
 impl Holdings {
-    /// Opens the storage of a device and clears what power cuts have left of work in progress.
+    /// Opens the storage of a device.
     ///
     /// # Errors
     /// [`HoldError`]: the storage cannot be used, or the trusted keys cannot be read.
     pub fn open(storage: &Path, settings: Settings) -> Result<Self, HoldError> {
         let dir = Dir::open(storage)?;
         let (objects, trails) = (Objects::open(&dir)?, Trails::open(&dir)?);
-        objects.clear_leftovers()?;
-        trails.clear_leftovers()?;
         let trust = if settings.signatures == Mode::Disabled { Trust::default() } else { trust(Path::new(TRUST))? };
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
         let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
         let assembling = assembly::Settings { kernel, ..assembly::Settings::default() };
         Ok(Self { objects, trails, trust, policy, settings, assembling })
+    }
+
+    /// Clears what power cuts have left of work in progress.
+    ///
+    /// # Errors
+    /// [`HoldError::Dir`]: the storage cannot be written.
+    pub fn clear_leftovers(&self) -> Result<(), HoldError> {
+        self.objects.clear_leftovers()?;
+        self.trails.clear_leftovers()?;
+        Ok(())
     }
 
     /// From bytes to a verified revision for this product.

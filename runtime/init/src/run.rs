@@ -25,6 +25,7 @@ use std::time::Duration;
 use container::cgroup::{Instance, Trees};
 use container::signals::{self, Told};
 use formats::control::{Caller, Listener};
+use metal::check;
 use metal::disks::Device;
 use metal::modules;
 use rustix::fd::OwnedFd;
@@ -51,7 +52,7 @@ use crate::pairing::Pairings;
 use crate::recovery::{self, Addressing};
 use crate::seed::{Begun, Seeder};
 use crate::settings::{self, Settings};
-use crate::storage;
+use crate::storage::{self, Access, Hands, Mender};
 use crate::stranded::{self, Firmware};
 use crate::threads::Worker;
 use crate::trace::{Trace, hex};
@@ -106,6 +107,8 @@ struct Ready {
     pairings: Pairings,
     current: Option<Arc<Candidate>>,
     warnings: Vec<String>,
+    /// Why the storage cannot be written, if it cannot.
+    read_only: Option<String>,
 }
 
 /// Opens everything, and tells on the way what is known of the `firmware`, so that a failure is answered rightly.
@@ -135,10 +138,17 @@ fn prepare(
         let role = settings.value("cairn.role").unwrap_or_default();
         json.with("role", role).with("mark", marks.any()).with("kept", marks.is_kept())
     });
-    let device = mount_storage(&settings, log, paths, guard)?;
+    let mounted = mount_storage(&settings, log, paths, guard)?;
+    let (device, access) = mounted.map_or((None, Access::Write), |(device, access)| (Some(device), access));
+    let read_only = access.why_not_written();
+    if let (Some(why), true) = (&read_only, firmware.is_trial()) {
+        // What it writes is part of what is judged, and nothing it has written would be there at its next boot.
+        return Err(format!("{why}, and no revision is tried on that"));
+    }
     // At once: what is verified below takes a slow device half a minute, in which it gathers random numbers.
     let mounted = device.as_ref().map(|_| seeded(&paths.storage, log));
-    if let Some(device) = device.as_ref().filter(|_| boards::has_growing_storage(boards, &settings)) {
+    let growing = device.as_ref().filter(|_| read_only.is_none());
+    if let Some(device) = growing.filter(|_| boards::has_growing_storage(boards, &settings)) {
         match storage::grow(device, &paths.storage, &mut || guard.feed()) {
             Ok(None) => {}
             Ok(Some((from, to))) => log.info("storage", &format_args!("grown from {} to {} MiB", from >> 20, to >> 20)),
@@ -146,11 +156,15 @@ fn prepare(
         }
     }
     let holdings = Holdings::open(&paths.storage, settings.clone()).map_err(|error| text(&error))?;
+    if read_only.is_none() {
+        holdings.clear_leftovers().map_err(|error| text(&error))?;
+    }
     let trees = Trees::detect().map_err(|error| text(&error))?;
     let instance = Instance::open(&trees, "containers").map_err(|error| text(&error))?;
     let helpers = Instance::open(&trees, "helpers").map_err(|error| text(&error))?;
     helpers.sweep(Duration::from_secs(5)).map_err(|error| text(&error))?;
-    let engine = Arc::new(Engine::new(paths.clone(), instance));
+    let engine = Engine::new(paths.clone(), instance);
+    let engine = Arc::new(if read_only.is_some() { engine.read_only() } else { engine });
     engine.sweep().map_err(|error| text(&error))?;
     let questions = Questions {
         holds: &|id| holdings.trails.load(id).is_ok(),
@@ -165,6 +179,7 @@ fn prepare(
     for warning in &warnings {
         log.warn("flash", warning);
     }
+    warnings.extend(read_only.clone());
     warnings.extend(marks.words());
     let (pairings, warning) = Pairings::load(&paths.storage);
     if let Some(warning) = warning {
@@ -193,7 +208,20 @@ fn prepare(
             warnings.push(what);
         }
     }
-    Ok(Ready { settings, trace, holdings, engine, helpers, opened, marks, mounted, pairings, current, warnings })
+    Ok(Ready {
+        settings,
+        trace,
+        holdings,
+        engine,
+        helpers,
+        opened,
+        marks,
+        mounted,
+        pairings,
+        current,
+        warnings,
+        read_only,
+    })
 }
 
 /// Makes a machine that is ours usable: its modules, its watchdog; and hears how its last boot has ended.
@@ -217,17 +245,34 @@ fn machine(settings: &Settings, log: &Voice, guard: &Guard, marks: &mut Marks) {
 }
 
 /// Mounts the storage of a machine that is ours. `None`: it is somebody else's.
-fn mount_storage(settings: &Settings, log: &Voice, paths: &Paths, guard: &Guard) -> Result<Option<Device>, String> {
+fn mount_storage(
+    settings: &Settings,
+    log: &Voice,
+    paths: &Paths,
+    guard: &Guard,
+) -> Result<Option<(Device, Access)>, String> {
     let Some(place) = &settings.storage else { return Ok(None) };
-    let mut pause = |pause| {
-        guard.feed();
-        thread::sleep(pause);
+    let program = Path::new(check::PROGRAM);
+    let mender = Mender::new(program, settings.value(storage::REPAIR));
+    let mut hands = Hands {
+        pause: &mut |pause| {
+            guard.feed();
+            thread::sleep(pause);
+        },
+        say: &mut |line| log.warn("storage", &line),
     };
-    let device = storage::take(place, settings.storage_wait, &paths.storage, &mut pause);
-    let device = device.map_err(|error| error.to_string())?;
+    let taken = storage::take(place, settings.storage_wait, &paths.storage, mender, &mut hands);
+    if early::root_is_memory() {
+        // Like the modules: it is memory, and was needed once.
+        let _ = std::fs::remove_file(program);
+    }
+    let (device, access) = taken.map_err(|error| error.to_string())?;
     guard.feed();
-    log.info("storage", &device);
-    Ok(Some(device))
+    match &access {
+        Access::Write => log.info("storage", &device),
+        Access::Read(why) => log.error("storage", &format_args!("{device}: {why}")),
+    }
+    Ok(Some((device, access)))
 }
 
 /// Begins with random numbers.
@@ -287,6 +332,7 @@ impl Ready {
             pairings,
             current,
             warnings,
+            read_only,
         } = self;
         let Opened { flash, boot, reboot_arg, .. } = opened;
         if let Running::Revision(id) = &boot.running {
@@ -339,11 +385,12 @@ impl Ready {
             tell,
             tasks: Rc::clone(&tasks),
             warnings,
+            read_only: read_only.clone(),
         };
         let (ending, trial) = smol::block_on(tasks.run(Core::new(parts).run(boot, messages)));
         // With the tasks go the logs that they have open.
         drop(tasks);
-        if let Some((storage, seeder)) = mounted {
+        if let Some((storage, seeder)) = mounted.filter(|_| read_only.is_none()) {
             if let Err(error) = seeder.end() {
                 log.warn("seed", &error);
             }

@@ -1,18 +1,35 @@
-//! The storage of a machine that is ours: found, and mounted at `/storage`.
+//! The storage of a machine that is ours: found, mounted at `/storage`, and mended if it has to be.
 //!
-//! The kernel replays the journal of its file system by mounting it. One that cannot be mounted is an error with its
-//! name, and what becomes of the boot then is said in [`stranded`](crate::stranded): no file system is repaired here.
-//! One on a disk that is larger than its image was grows, and is no worse where it cannot.
+//! ```text
+//!   mount: the kernel replays the journal ──▶ sound ─────────────────────────────────────────▶ to be written
+//!        │ errors are on record, or it is refused                                          ▲
+//!        ▼                                                                               │
+//!   e2fsck -p, if the base system has it; -y if the command line allows it ──▶ mount ──────┘
+//!        │ no                                                                            ▲
+//!        ▼                                                                               │
+//!   mount read-only; without its journal if that cannot be replayed ──────────────────────┼──▶ read-only
+//!        │ no: there is nothing left to lose                                             │
+//!        ▼                                                                               │
+//!   e2fsck -y ──▶ mount ────────────────────────────────────────────────────────────────────┘
+//!        │ no
+//!        ▼
+//!   an error, and what becomes of the boot is said in `stranded`
+//! ```
+//!
+//! Nothing is repaired that is mounted, and nothing without a superblock of ext4, which may be somebody else's. One on a disk
+//! that is larger than its image was grows, and is no worse where it cannot. See decision
+//! [0015](../../../docs/decisions/0015-a-storage-is-mended-or-read.md).
 
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use metal::check::{self, Extent, Said};
 use metal::disks::{Device, Part, Roots};
 use metal::grow;
 use metal::place::{self, Place, PlaceError};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount, mount_remount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use store::file::{FileError, FileSectors};
 
 /// What it is formatted as.
@@ -20,6 +37,62 @@ const KIND: &str = "ext4";
 
 /// After an error of the medium nothing more is written, so that what was good stays so.
 const OPTIONS: &std::ffi::CStr = c"errors=remount-ro";
+
+/// Without a journal that cannot be replayed. Of what that would have completed some is missing then.
+const WITHOUT_JOURNAL: &std::ffi::CStr = c"noload";
+
+/// The word by which a command line says how far a repair may go, as other systems have it: `yes`, `no` or `preen`.
+pub const REPAIR: &str = "fsck.repair";
+
+/// How a storage may be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// As it is meant.
+    Write,
+    /// To be read only; why.
+    Read(String),
+}
+
+impl Access {
+    /// Why it cannot be written, if it cannot.
+    #[must_use]
+    pub fn why_not_written(self) -> Option<String> {
+        match self {
+            Self::Write => None,
+            Self::Read(why) => Some(why),
+        }
+    }
+}
+
+/// What mends a file system.
+#[derive(Clone, Copy, Debug)]
+pub struct Mender<'m> {
+    /// The program.
+    pub program: &'m Path,
+    /// How far it goes while the storage could be read without it. `None`: it is not used.
+    pub extent: Option<Extent>,
+}
+
+impl<'m> Mender<'m> {
+    /// What this initramfs has, as far as the command line lets it go.
+    #[must_use]
+    pub fn new(program: &'m Path, word: Option<&str>) -> Self {
+        let extent = match word {
+            Some("no") => None,
+            Some("yes") => Some(Extent::Full),
+            _ => Some(Extent::Preen),
+        };
+        Self { program, extent: extent.filter(|_| program.exists()) }
+    }
+}
+
+/// Whom to tell, and what to do meanwhile.
+pub struct Hands<'h> {
+    /// Waits for as long as it is told.
+    pub pause: &'h mut dyn FnMut(Duration),
+    /// Tells a person.
+    pub say: &'h mut dyn FnMut(&str),
+}
 
 /// Why there is no storage.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,7 +163,7 @@ pub fn grow(device: &Device, on: &Path, pause: &mut dyn FnMut()) -> Result<Optio
     }
 }
 
-/// Waits for the storage and mounts it. `pause` waits for as long as it is told.
+/// Waits for the storage and mounts it; mends it, if it must be.
 ///
 /// # Errors
 /// [`StorageError`]
@@ -98,11 +171,272 @@ pub fn take(
     wanted: &Place,
     limit: Duration,
     on: &Path,
-    pause: &mut dyn FnMut(Duration),
-) -> Result<Device, StorageError> {
-    let device = place::find(&Roots::of_machine(), wanted, limit, pause).map_err(StorageError::Place)?;
+    mender: Mender<'_>,
+    hands: &mut Hands<'_>,
+) -> Result<(Device, Access), StorageError> {
+    let device = place::find(&Roots::of_machine(), wanted, limit, hands.pause).map_err(StorageError::Place)?;
     std::fs::create_dir_all(on).map_err(|error| StorageError::Directory(error.kind()))?;
-    mount(&device.node, on, KIND, MountFlags::NOATIME, OPTIONS)
+    let access = mount_or_mend(&device.node, on, mender, hands)
         .map_err(|errno| StorageError::Mount { device: device.to_string(), errno })?;
-    Ok(device)
+    Ok((device, access))
+}
+
+fn mount_or_mend(node: &Path, on: &Path, mender: Mender<'_>, hands: &mut Hands<'_>) -> Result<Access, Errno> {
+    let has_errors = || check::said(node).is_ok_and(|said| said == Said::Errors);
+    let first = match mount_to_write(node, on) {
+        Ok(()) if !has_errors() => return Ok(Access::Write),
+        Ok(()) if mender.extent.is_none() => {
+            (hands.say)("errors of it are on record, and nothing is here that mends them: it goes on with them");
+            return Ok(Access::Write);
+        }
+        Ok(()) => {
+            // Nothing was opened in it yet.
+            unmount(on, UnmountFlags::empty())?;
+            DAMAGED
+        }
+        Err(errno) => errno,
+    };
+    let has_superblock = check::said(node).is_ok_and(|said| said != Said::Nothing);
+    let extent = mender.extent.filter(|_| has_superblock && is_of_the_file_system(first));
+    let mut mend = |extent| mend(mender.program, node, extent, hands);
+    let mended = match extent {
+        None => false,
+        Some(Extent::Preen) => mend(Extent::Preen),
+        Some(Extent::Full) => mend(Extent::Preen) || mend(Extent::Full),
+    };
+    if mended && mount_to_write(node, on).is_ok() {
+        return Ok(Access::Write);
+    }
+    if let Some(without) = mount_to_read(node, on) {
+        return Ok(Access::Read(why(first, without)));
+    }
+    // Nobody has anything of it as it is.
+    if extent == Some(Extent::Preen) && mend(Extent::Full) && mount_to_write(node, on).is_ok() {
+        return Ok(Access::Write);
+    }
+    Err(first)
+}
+
+fn mount_to_write(node: &Path, on: &Path) -> Result<(), Errno> {
+    mount(node, on, KIND, MountFlags::NOATIME, OPTIONS)
+}
+
+/// Tells whether it is there without what its journal would have completed; `None`: it cannot be read at all.
+fn mount_to_read(node: &Path, on: &Path) -> Option<bool> {
+    let flags = MountFlags::NOATIME | MountFlags::RDONLY;
+    let mut ways = [(OPTIONS, false), (WITHOUT_JOURNAL, true)].into_iter();
+    ways.find_map(|(options, without)| mount(node, on, KIND, flags, options).is_ok().then_some(without))
+}
+
+/// Whether the kernel's answer is about what the file system holds.
+fn is_of_the_file_system(errno: Errno) -> bool {
+    matches!(errno, DAMAGED | Errno::BADMSG | Errno::IO | Errno::INVAL)
+}
+
+fn why(errno: Errno, without_journal: bool) -> String {
+    let why = match errno {
+        Errno::ACCESS | Errno::ROFS => "its medium is write-protected".to_owned(),
+        DAMAGED => "it has errors that are not mended".to_owned(),
+        errno => errno.to_string(),
+    };
+    let journal = if without_journal { ", and its journal could not be replayed" } else { "" };
+    format!("the storage is read-only: {why}{journal}")
+}
+
+fn mend(program: &Path, node: &Path, extent: Extent, hands: &mut Hands<'_>) -> bool {
+    let Hands { pause, say } = hands;
+    let how = match extent {
+        Extent::Preen => "only what is certain",
+        Extent::Full => "whatever has to be given up",
+    };
+    say(&format!("it is damaged, and is mended: {how}"));
+    match check::mend(program, node, extent, check::SILENCE, say, &mut || pause(Duration::ZERO)) {
+        Ok(()) => {
+            say("it is mended");
+            true
+        }
+        Err(error) => {
+            say(&error.to_string());
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    use super::*;
+
+    const E2FSCK: &str = "/usr/sbin/e2fsck";
+
+    /// A storage of 8 MiB on a loop device, and where it is mounted.
+    struct Disk {
+        dir: tempfile::TempDir,
+        node: PathBuf,
+        on: PathBuf,
+    }
+
+    impl Disk {
+        /// `spoil` gets the image before it is attached.
+        fn new(options: &[&str], spoil: impl FnOnce(&Path)) -> Self {
+            assert!(rustix::process::geteuid().is_root(), "mounting takes root");
+            let dir = tempfile::tempdir().unwrap();
+            let (image, on) = (dir.path().join("image"), dir.path().join("on"));
+            std::fs::create_dir(&on).unwrap();
+            File::create(&image).unwrap().set_len(8 << 20).unwrap();
+            run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image));
+            spoil(&image);
+            let node = run(Command::new("losetup").args(options).args(["--find", "--show"]).arg(&image));
+            Self { dir, node: node.trim().into(), on }
+        }
+
+        fn mount(&self, word: Option<&str>) -> (Result<Access, Errno>, Vec<String>) {
+            self.mount_with(Mender::new(Path::new(E2FSCK), word))
+        }
+
+        fn mount_with(&self, mender: Mender<'_>) -> (Result<Access, Errno>, Vec<String>) {
+            let mut said = Vec::new();
+            let mut hands = Hands { pause: &mut |_| (), say: &mut |line| said.push(line.to_owned()) };
+            let access = mount_or_mend(&self.node, &self.on, mender, &mut hands);
+            (access, said)
+        }
+
+        fn is_writable(&self) -> bool {
+            std::fs::write(self.on.join("x"), "x").is_ok()
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            let _ = unmount(&self.on, UnmountFlags::DETACH);
+            run(Command::new("losetup").arg("--detach").arg(&self.node));
+            let _ = self.dir.path();
+        }
+    }
+
+    fn run(command: &mut Command) -> String {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn debugfs(image: &Path, requests: &[&str]) {
+        for request in requests {
+            run(Command::new("debugfs").args(["-w", "-R", request]).arg(image));
+        }
+    }
+
+    /// Leaves a journal that has to be replayed, as a power cut does.
+    fn cut_off(image: &Path) {
+        let dir = tempfile::tempdir().unwrap();
+        let node = run(Command::new("losetup").args(["--find", "--show"]).arg(image));
+        let node = Path::new(node.trim());
+        mount_to_write(node, dir.path()).unwrap();
+        std::fs::write(dir.path().join("cut"), "cut").unwrap();
+        rustix::fs::syncfs(File::open(dir.path()).unwrap()).unwrap();
+        let bytes = std::fs::read(image).unwrap();
+        unmount(dir.path(), UnmountFlags::empty()).unwrap();
+        run(Command::new("losetup").arg("--detach").arg(node));
+        std::fs::write(image, bytes).unwrap();
+    }
+
+    const SOUND: &[&str] = &[];
+    const MARKED: &[&str] = &["set_super_value state 2"];
+    /// A file whose directory is gone: nobody can be certain about that.
+    const TORN: &[&str] = &["set_super_value state 2", "mkdir d", "write /etc/hostname d/f", "clri d"];
+
+    #[test]
+    fn a_sound_storage_and_one_that_was_cut_off_are_mounted_and_nothing_is_said() {
+        for disk in [Disk::new(&[], |_| ()), Disk::new(&[], cut_off)] {
+            assert_eq!(disk.mount(None), (Ok(Access::Write), vec![]));
+            assert!(disk.is_writable());
+        }
+    }
+
+    #[test]
+    fn errors_on_record_are_mended_before_anything_is_written() {
+        let disk = Disk::new(&[], |image| debugfs(image, MARKED));
+        let (access, said) = disk.mount(None);
+        assert_eq!(access, Ok(Access::Write), "{said:?}");
+        assert!(disk.is_writable() && said.iter().any(|line| line == "it is mended"), "{said:?}");
+        assert_eq!(check::said(&disk.node).unwrap(), Said::Sound);
+    }
+
+    #[test]
+    fn what_e2fsck_would_have_to_guess_about_is_read_only_unless_the_command_line_says_yes() {
+        let disk = Disk::new(&[], |image| debugfs(image, TORN));
+        let (access, said) = disk.mount(None);
+        assert!(matches!(access, Ok(Access::Read(why)) if why.contains("not mended")), "{said:?}");
+        assert!(!disk.is_writable());
+        unmount(&disk.on, UnmountFlags::empty()).unwrap();
+        assert_eq!(disk.mount(Some("yes")).0, Ok(Access::Write));
+        assert!(disk.is_writable());
+    }
+
+    #[test]
+    fn a_device_without_e2fsck_goes_on_as_its_kernel_does() {
+        for (program, word) in [("/nowhere", None), (E2FSCK, Some("no"))] {
+            let disk = Disk::new(&[], |image| debugfs(image, MARKED));
+            let (access, said) = disk.mount_with(Mender::new(Path::new(program), word));
+            assert_eq!(access, Ok(Access::Write));
+            assert!(matches!(&said[..], [line] if line.contains("on record")), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_protected_medium_is_read_and_so_is_one_whose_journal_cannot_be_replayed() {
+        for (spoil, without) in [(None, false), (Some(cut_off as fn(&Path)), true)] {
+            let disk = Disk::new(&["--read-only"], |image| spoil.into_iter().for_each(|spoil| spoil(image)));
+            let (access, _) = disk.mount(None);
+            let Ok(Access::Read(why)) = access else { panic!("{access:?}") };
+            assert!(why.contains("write-protected"), "{why}");
+            assert_eq!(why.contains("journal"), without, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_mount_is_mended_at_any_price() {
+        // A group whose descriptor leads nowhere: the kernel takes it neither way.
+        let disk = Disk::new(&[], |image| debugfs(image, &["set_bg 0 inode_table 0", "set_bg 0 checksum 1"]));
+        let (access, said) = disk.mount(None);
+        assert_eq!(access, Ok(Access::Write), "{said:?}");
+        assert!(disk.is_writable());
+    }
+
+    #[test]
+    fn what_is_no_ext4_is_left_as_it_is() {
+        let disk = Disk::new(&[], |image| {
+            File::options().write(true).open(image).unwrap().write_all_at(&[7; 65536], 0).unwrap();
+        });
+        let before = std::fs::read(&disk.node).unwrap();
+        // There are copies of the superblock: what they describe may be somebody else's now.
+        assert_eq!(disk.mount(Some("yes")), (Err(Errno::INVAL), vec![]));
+        assert!(std::fs::read(&disk.node).unwrap() == before);
+    }
+
+    #[test]
+    fn one_that_is_larger_than_its_partition_cannot_be_used() {
+        let disk = Disk::new(&[], |image| {
+            File::options().write(true).open(image).unwrap().set_len(4 << 20).unwrap();
+        });
+        let (access, said) = disk.mount(None);
+        assert_eq!(access, Err(Errno::INVAL), "{said:?}");
+        let error = StorageError::Mount { device: "sda6".into(), errno: Errno::INVAL }.to_string();
+        assert!(error.contains("does not fit its partition"), "{error}");
+    }
+
+    #[test]
+    fn a_full_storage_is_mounted_like_any_other() {
+        let disk = Disk::new(&[], |image| debugfs(image, SOUND));
+        assert_eq!(disk.mount(None).0, Ok(Access::Write));
+        let full = std::fs::write(disk.on.join("fill"), vec![1; 8 << 20]);
+        assert!(full.is_err());
+        rest(&disk.on).unwrap();
+        unmount(&disk.on, UnmountFlags::empty()).unwrap();
+        assert_eq!(disk.mount(None), (Ok(Access::Write), vec![]));
+    }
 }

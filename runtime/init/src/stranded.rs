@@ -70,6 +70,12 @@ impl Firmware {
         }
     }
 
+    /// Whether this boot is one of a revision that has to prove itself.
+    #[must_use]
+    pub fn is_trial(self) -> bool {
+        self.role == Some(BootedAs::Trial)
+    }
+
     /// What becomes of this boot.
     #[must_use]
     pub fn fate(self) -> Fate {

@@ -11,7 +11,7 @@ use statemachine::update::{self, State};
 use store::objects::ObjectError;
 use store::trails::{Note, TrailError};
 
-use super::permissions::{needs_pairing, permit};
+use super::permissions::{needs_pairing, permit, writes};
 use super::{Asker, Core, Ending, Message, Purpose};
 use crate::holdings::{HoldError, Holdings};
 
@@ -27,6 +27,9 @@ impl Core {
         let Ask { id, caller, call } = ask;
         if let Err(refused) = self.may(&caller, &call) {
             return Some(Err(refused));
+        }
+        if let Some(why) = self.read_only.as_ref().filter(|_| writes(&call)) {
+            return refuse(Status::Conflict, format!("{why}; until it can be written, nothing is accepted"));
         }
         match call {
             Call::Device => Some(Ok(Reply::Device(Box::new(self.device_view())))),

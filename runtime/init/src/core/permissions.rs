@@ -83,6 +83,41 @@ pub(super) fn needs_pairing(call: &Call) -> bool {
     !matches!(call, Call::Pair { .. })
 }
 
+/// Whether a call leaves something on the storage that the next boot has, or wants another revision to run.
+pub(super) fn writes(call: &Call) -> bool {
+    match call {
+        Call::Begin { .. }
+        | Call::Put { .. }
+        | Call::Finish { .. }
+        | Call::SetMessage { .. }
+        | Call::Run { .. }
+        | Call::Rollback
+        | Call::Collect
+        | Call::OfferPairing
+        | Call::Unpair { .. }
+        | Call::Pair { .. }
+        | Call::Leave => true,
+        Call::Device
+        | Call::Containers
+        | Call::Groups
+        | Call::Daemons
+        | Call::ActOnContainer { .. }
+        | Call::ActOnDaemon { .. }
+        | Call::Signal { .. }
+        | Call::Objects { .. }
+        | Call::ReadObject { .. }
+        | Call::SizeOfObject(_)
+        | Call::Abandon { .. }
+        | Call::Steps { .. }
+        | Call::ReadStep { .. }
+        | Call::Progress(_)
+        | Call::Reboot
+        | Call::PowerOff
+        | Call::Enter
+        | Call::Pairings => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use formats::control::{Action, Upload};
@@ -185,6 +220,14 @@ mod tests {
     fn only_the_code_is_said_by_somebody_who_is_not_paired() {
         let unpaired: Vec<_> = table().into_iter().map(|(call, _)| call).filter(|call| !needs_pairing(call)).collect();
         assert!(matches!(unpaired[..], [Call::Pair { .. }]), "{unpaired:?}");
+    }
+
+    #[test]
+    fn a_storage_to_be_read_is_asked_and_ended_and_not_changed() {
+        let free: Vec<_> = table().into_iter().map(|(call, _)| call).filter(|call| !writes(call)).collect();
+        assert!([Call::Device, Call::Containers, Call::Reboot, Call::PowerOff].iter().all(|call| free.contains(call)));
+        let wants = [Call::Begin { what: Upload::Object(object()), size: 0 }, Call::Rollback, Call::Collect];
+        assert!(wants.iter().all(writes));
     }
 
     #[test]
