@@ -138,7 +138,7 @@ fn prepare(
         let role = settings.value("cairn.role").unwrap_or_default();
         json.with("role", role).with("mark", marks.any()).with("kept", marks.is_kept())
     });
-    let mounted = mount_storage(&settings, log, paths, guard)?;
+    let mounted = mount_storage(&settings, log, paths, firmware.is_recovery(), guard)?;
     let (device, access) = mounted.map_or((None, Access::Write), |(device, access)| (Some(device), access));
     let read_only = access.why_not_written();
     if let (Some(why), true) = (&read_only, firmware.is_trial()) {
@@ -249,11 +249,12 @@ fn mount_storage(
     settings: &Settings,
     log: &Voice,
     paths: &Paths,
+    is_recovery: bool,
     guard: &Guard,
 ) -> Result<Option<(Device, Access)>, String> {
     let Some(place) = &settings.storage else { return Ok(None) };
     let program = Path::new(check::PROGRAM);
-    let mender = Mender::new(program, settings.value(storage::REPAIR));
+    let mender = Mender::new(program, settings.value(storage::REPAIR), is_recovery);
     let mut hands = Hands {
         pause: &mut |pause| {
             guard.feed();

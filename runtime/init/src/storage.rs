@@ -4,7 +4,7 @@
 //!   mount: the kernel replays the journal ──▶ sound ─────────────────────────────────────────▶ to be written
 //!        │ errors are on record, or it is refused                                          ▲
 //!        ▼                                                                               │
-//!   e2fsck -p, if the base system has it; -y if the command line allows it ──▶ mount ──────┘
+//!   e2fsck -p, if the base system has it; -y in recovery, or if it is allowed ──▶ mount ───┘
 //!        │ no                                                                            ▲
 //!        ▼                                                                               │
 //!   mount read-only; without its journal if that cannot be replayed ──────────────────────┼──▶ read-only
@@ -74,12 +74,15 @@ pub struct Mender<'m> {
 }
 
 impl<'m> Mender<'m> {
-    /// What this initramfs has, as far as the command line lets it go.
+    /// What this initramfs has, as far as the command line lets it go. In recovery, which is there to take a revision, no
+    /// other one runs any more.
     #[must_use]
-    pub fn new(program: &'m Path, word: Option<&str>) -> Self {
+    pub fn new(program: &'m Path, word: Option<&str>, is_recovery: bool) -> Self {
         let extent = match word {
             Some("no") => None,
             Some("yes") => Some(Extent::Full),
+            Some("preen") => Some(Extent::Preen),
+            _ if is_recovery => Some(Extent::Full),
             _ => Some(Extent::Preen),
         };
         Self { program, extent: extent.filter(|_| program.exists()) }
@@ -295,7 +298,7 @@ mod tests {
         }
 
         fn mount(&self, word: Option<&str>) -> (Result<Access, Errno>, Vec<String>) {
-            self.mount_with(Mender::new(Path::new(E2FSCK), word))
+            self.mount_with(Mender::new(Path::new(E2FSCK), word, false))
         }
 
         fn mount_with(&self, mender: Mender<'_>) -> (Result<Access, Errno>, Vec<String>) {
@@ -378,10 +381,23 @@ mod tests {
     }
 
     #[test]
+    fn in_recovery_it_is_mended_at_any_price_unless_the_command_line_says_no() {
+        let e2fsck = Path::new(E2FSCK);
+        let disk = Disk::new(&[], |image| debugfs(image, TORN));
+        assert_eq!(disk.mount_with(Mender::new(e2fsck, None, true)).0, Ok(Access::Write));
+        assert!(disk.is_writable());
+        for (word, extent) in
+            [(Some("no"), None), (Some("preen"), Some(Extent::Preen)), (Some("yes"), Some(Extent::Full))]
+        {
+            assert_eq!(Mender::new(e2fsck, word, true).extent, extent, "{word:?}");
+        }
+    }
+
+    #[test]
     fn a_device_without_e2fsck_goes_on_as_its_kernel_does() {
         for (program, word) in [("/nowhere", None), (E2FSCK, Some("no"))] {
             let disk = Disk::new(&[], |image| debugfs(image, MARKED));
-            let (access, said) = disk.mount_with(Mender::new(Path::new(program), word));
+            let (access, said) = disk.mount_with(Mender::new(Path::new(program), word, false));
             assert_eq!(access, Ok(Access::Write));
             assert!(matches!(&said[..], [line] if line.contains("on record")), "{said:?}");
         }

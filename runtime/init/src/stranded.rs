@@ -76,6 +76,12 @@ impl Firmware {
         self.role == Some(BootedAs::Trial)
     }
 
+    /// Whether this boot is the end of the list.
+    #[must_use]
+    pub fn is_recovery(self) -> bool {
+        self.role == Some(BootedAs::Recovery)
+    }
+
     /// What becomes of this boot.
     #[must_use]
     pub fn fate(self) -> Fate {

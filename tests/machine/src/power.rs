@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::console::{Keyboard, Mark, Match, Nothing};
-use crate::disk::Disk;
+use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::kind::{Kind, Stuck};
 use crate::plan::Listener;
@@ -444,6 +444,14 @@ impl Machine {
     #[must_use]
     pub fn disk(&self, number: usize) -> Option<&Path> {
         self.disks.get(number).map(|disk| disk.image.as_path())
+    }
+
+    /// Has a disk write-protected, or not any more, from its next start on: 0 is the first. One that others serve stays as
+    /// it is.
+    pub fn protect(&mut self, number: usize, is_protected: bool) {
+        if let Some(disk) = self.disks.get_mut(number).filter(|disk| !disk.is_served()) {
+            disk.access = if is_protected { Access::Read } else { Access::Change };
+        }
     }
 
     /// What it is.

@@ -49,7 +49,10 @@ exec ask shell "$line"
 
 /// What the machine has to do for a script.
 pub(super) enum Switch {
-    On,
+    On {
+        /// Its disk cannot be written in this life.
+        protected: bool,
+    },
     Off,
 }
 
@@ -149,14 +152,15 @@ impl Desk {
             let (word, rest) = text.trim_end().split_once(' ').unwrap_or((text.trim_end(), ""));
             let path = path.with_extension("");
             match word {
-                "on" => return Ok(Some((path, Switch::On))),
+                "on" if rest.is_empty() => return Ok(Some((path, Switch::On { protected: false }))),
+                "on" if rest == "protected" => return Ok(Some((path, Switch::On { protected: true }))),
                 "off" => return Ok(Some((path, Switch::Off))),
                 "shell" if !rest.contains('\n') => {
                     let command = rest.trim().to_owned();
                     self.asked = Some(Asked { path, command, until: Instant::now() + PATIENCE, typed: None });
                     return Ok(None);
                 }
-                _ => answer(&path, "ask: shell COMMAND (one line), on, off", 2)?,
+                _ => answer(&path, "ask: shell COMMAND (one line), on, on protected, off", 2)?,
             }
         }
         Ok(None)

@@ -239,7 +239,10 @@ impl Rig for Board {
         }
         if let Some((path, switch)) = self.desk.turn(&mut self.machine)? {
             match (switch, self.machine.is_on()) {
-                (Switch::On, false) => self.start()?,
+                (Switch::On { protected }, false) => {
+                    self.machine.protect(0, protected);
+                    self.start()?;
+                }
                 (Switch::Off, true) => self.cut()?,
                 _ => {}
             }
