@@ -3,6 +3,7 @@
 //! ```text
 //!   { "linux": "kernel.img", "initrd": "pantavisor", "fdt": "board.dtb" }     or  { "fit": "pantavisor.fit" }
 //!   "modules_<release>" before "modules", "firmware", "addons": [ … ]         or  { "rpiab": "rpiboot.img.gz" }
+//!   "bootloader": "u-boot.bin"                                                what loads all of that, where it can be replaced
 //! ```
 //!
 //! API: [`Bsp::of`] a [`Revision`].
@@ -43,6 +44,8 @@ pub struct Bsp {
     pub modules: Vec<(Option<String>, Volume)>,
     /// Archives that are added to the initramfs, in order.
     pub addons: Vec<String>,
+    /// A bootloader. Cairn's own word: the formats of other tools have none for it.
+    pub bootloader: Option<String>,
 }
 
 impl Bsp {
@@ -54,8 +57,19 @@ impl Bsp {
         let Some(entry) = revision.get("bsp/run.json") else { return Ok(None) };
         let value = document::parse(entry.key, entry.raw)?;
         let members = Item::root(entry.key, &value).members()?;
-        let known =
-            ["#spec", "fit", "rpiab", "linux", "initrd", "fdt", "firmware", "addons", "initrd_config", "modules"];
+        let known = [
+            "#spec",
+            "fit",
+            "rpiab",
+            "linux",
+            "initrd",
+            "fdt",
+            "firmware",
+            "addons",
+            "initrd_config",
+            "modules",
+            "bootloader",
+        ];
         warnings.extend(
             members
                 .iter()
@@ -92,6 +106,7 @@ impl Bsp {
             firmware: members.read("firmware", image)?,
             modules,
             addons: members.read("addons", |item| item.items()?.iter().map(file).collect())?.unwrap_or_default(),
+            bootloader: members.read("bootloader", file)?,
         }))
     }
 
@@ -149,6 +164,7 @@ mod tests {
             (r#"{"fit":"../x"}"#, "`..`"),
             (r#"{"fit":"pantavisor.fit","modules":"x.squashfs"}"#, "no file"),
             (r#"{"fit":"pantavisor.fit","addons":["x"]}"#, "no file"),
+            (r#"{"fit":"pantavisor.fit","bootloader":"x"}"#, "no file"),
         ] {
             let error = bsp(document).unwrap_err();
             assert!(error.contains(why), "{document}: {error}");

@@ -10,6 +10,8 @@ use std::ffi::CStr;
 use std::fmt;
 use std::path::Path;
 
+#[cfg(any(test, target_arch = "aarch64", target_arch = "arm"))]
+use board_generic_uboot_ab::UbootAb;
 use board_host::Host;
 #[cfg(any(test, target_arch = "arm"))]
 use board_qemu_arm_orangepi_pc::OrangePiPc;
@@ -17,6 +19,8 @@ use board_qemu_arm_orangepi_pc::OrangePiPc;
 use board_qemu_arm64_uboot::QemuArm64Uboot;
 #[cfg(any(test, target_arch = "x86_64"))]
 use board_qemu_x86_64_grub::QemuX86Grub;
+#[cfg(any(test, target_arch = "aarch64"))]
+use board_rpi_tryboot::RpiTryboot;
 #[cfg(any(test, target_arch = "x86_64"))]
 use board_takeover_grub::TakeoverGrub;
 #[cfg(any(test, target_arch = "arm", target_arch = "aarch64"))]
@@ -26,6 +30,7 @@ use boards_api::env::BootEnv;
 use boards_api::provision;
 use metal::disks::{self, Device, Roots};
 use metal::partitions::Partitions;
+use metal::slots::Slots;
 use statemachine::boot::{Note, TrialKind, Wanted};
 use statemachine::ids::RevisionId;
 use statemachine::journal::Journal;
@@ -35,8 +40,10 @@ use store::nor::SectorNor;
 
 use self::inspect::inspect_as;
 use self::media::OnDevice;
+pub use self::media::Part;
 use crate::driver::Flash;
 use crate::flash::{DeviceFlash, Started};
+use crate::places::Places;
 use crate::selftest::Findings;
 use crate::settings::Settings;
 
@@ -51,6 +58,8 @@ pub struct Opened {
     pub boot: Boot,
     /// The argument of `reboot(2)` for a trial.
     pub reboot_arg: fn(bool) -> Option<&'static CStr>,
+    /// Where boot files go.
+    pub places: Places,
     /// What was not as it should be.
     pub warnings: Vec<String>,
 }
@@ -102,6 +111,9 @@ pub struct Storage<'s> {
     pub device: Option<&'s Device>,
 }
 
+/// [`Board::said`].
+type Said = fn(&mut dyn FnMut(&str) -> Option<u32>) -> Option<&'static str>;
+
 type Open = fn(&Settings, Storage<'_>, &Questions<'_>) -> Result<Opened, BoardError>;
 
 /// A board as a value.
@@ -110,6 +122,7 @@ pub struct AnyBoard {
     name: &'static str,
     kind: TrialKind,
     booted: fn(&str) -> Option<Booted>,
+    said: Said,
     has_growing_storage: bool,
     open: Open,
     inspect: fn(&Settings, &Path, &mut Findings),
@@ -131,6 +144,7 @@ impl AnyBoard {
             name: B::NAME,
             kind: B::TRIAL,
             booted: B::booted,
+            said: B::said,
             has_growing_storage,
             open: open_as::<B>,
             inspect: inspect_as::<B>,
@@ -153,6 +167,10 @@ pub const OURS: &[AnyBoard] = &[
     AnyBoard::of::<QemuX86Grub>(),
     #[cfg(any(test, target_arch = "arm"))]
     AnyBoard::of::<OrangePiPc>(),
+    #[cfg(any(test, target_arch = "aarch64", target_arch = "arm"))]
+    AnyBoard::of::<UbootAb>(),
+    #[cfg(any(test, target_arch = "aarch64"))]
+    AnyBoard::of::<RpiTryboot>(),
     #[cfg(any(test, target_arch = "arm", target_arch = "aarch64"))]
     AnyBoard::of::<TakeoverUboot>(),
     #[cfg(any(test, target_arch = "x86_64"))]
@@ -183,6 +201,18 @@ pub fn inspect(boards: &[AnyBoard], settings: &Settings, storage: &Path, finding
     (named(boards, settings)?.inspect)(settings, storage, findings);
     Some(())
 }
+
+/// Adds to the words of the firmware what it says in the device tree instead. `tree` is the kernel's view of that.
+pub fn listen(boards: &[AnyBoard], settings: &mut Settings, tree: &Path) {
+    let mut property = |path: &str| Some(u32::from_be_bytes(std::fs::read(tree.join(path)).ok()?.try_into().ok()?));
+    if let Some(said) = named(boards, settings).and_then(|board| (board.said)(&mut property)) {
+        settings.words.push(' ');
+        settings.words.push_str(said);
+    }
+}
+
+/// Where the kernel shows the device tree.
+pub const DEVICE_TREE: &str = "/proc/device-tree";
 
 /// How the firmware of the board counts that the settings name, and as what it has started this boot. `None`: this
 /// program has no such board.
@@ -219,16 +249,24 @@ where
     let mut env =
         env.ok_or_else(|| BoardError::Medium(media.failed.take().unwrap_or_else(|| "no boot cells".into())))?;
     let (wanted, _) = env.load();
-    let running = running(&booted, wanted.ok().as_ref())?;
+    let wanted = wanted.ok();
+    let mut slots = media.slots::<B>(booted.slot).map_err(BoardError::Medium)?;
     let region = |part| SectorNor::new(part).map_err(|error| medium(&format_args!("the journal: {error}")));
     let [a, b] = media.journal().map_err(BoardError::Medium)?;
     let journal = store::journal::Journal::new(region(a)?, region(b)?)
         .map_err(|error| BoardError::Medium(format!("the journal's regions: {error:?}")))?;
     let files = media.barrier().map_err(BoardError::Medium)?;
     let mut flash = DeviceFlash::new(journal, env, files);
-    let factory = Some(RevisionId::factory()).filter(|factory| (questions.holds)(factory));
+    let held = slots.as_mut().map(Slots::held).unwrap_or_default();
+    let in_slot = booted.slot.and_then(|slot| held.get(usize::from(slot.0))).map_or(&[][..], |(_, held)| held);
+    let remembered = if wanted.is_none() && in_slot.len() > 1 { flash.default() } else { None };
+    let running = running(&booted, wanted.as_ref(), in_slot, remembered.as_ref())?;
+    // What no slot holds cannot be booted, whatever is in the store.
+    let holds = |id: &RevisionId| slots.is_none() || held.iter().any(|(_, held)| held.contains(id));
+    let factory = Some(RevisionId::factory()).filter(|factory| holds(factory) && (questions.holds)(factory));
     let started = Started { kind: B::TRIAL, running, marked: questions.marked, factory };
-    let boot = flash.read_boot(started, |id| (questions.verifies)(id), &mut |what| warnings.push(what.to_string()));
+    let boot = flash
+        .read_boot(started, |id| holds(id) && (questions.verifies)(id), &mut |what| warnings.push(what.to_string()));
     // Behind it: this boot is judged by what its firmware has left.
     if boot.note == Note::Unreadable {
         match provision::mend::<B, _>(&mut media, boot.wanted.as_ref()) {
@@ -237,7 +275,12 @@ where
             Err(error) => warnings.push(media.failed.take().unwrap_or_else(|| error.to_string())),
         }
     }
-    Ok(Opened { flash: Box::new(InWords(flash)), boot, reboot_arg: B::reboot_arg, warnings })
+    let named = boot.wanted.iter().flat_map(|wanted| [Some(&wanted.default), wanted.previous.as_ref()]).flatten();
+    for lost in named.filter(|id| !holds(id)) {
+        warnings.push(format!("the boot cell names revision {lost}, and no slot is labelled with it"));
+    }
+    let places = Places { boots: B::BOOTS, slots };
+    Ok(Opened { flash: Box::new(InWords(flash)), boot, reboot_arg: B::reboot_arg, places, warnings })
 }
 
 /// The partitions beside the storage; `None` where the layout has none.
@@ -249,16 +292,24 @@ fn beside<B: Board>(storage: &Device) -> Result<Option<Partitions>, String> {
     Partitions::beside(storage, B::LAYOUT, all).map(Some).map_err(|error| error.to_string())
 }
 
-/// What runs, as the firmware says and the boot cell names it.
-fn running(booted: &Booted, wanted: Option<&Wanted>) -> Result<Running, BoardError> {
-    let revision = match booted.role {
+/// What runs, as the firmware says and the boot cell names it. Where the firmware says from which slot, `held` is what that
+/// one's label names, and counts: what shares a slot is told apart by the boot cell, else by what the journal `remembered`.
+fn running(
+    booted: &Booted,
+    wanted: Option<&Wanted>,
+    held: &[RevisionId],
+    remembered: Option<&RevisionId>,
+) -> Result<Running, BoardError> {
+    let named = match booted.role {
         BootedAs::Recovery => return Ok(Running::Recovery),
         BootedAs::Trial => wanted.and_then(|wanted| wanted.trial.as_ref()).map(|trial| trial.revision.clone()),
         BootedAs::Default => wanted.map(|wanted| wanted.default.clone()),
         BootedAs::Previous => wanted.and_then(|wanted| wanted.previous.clone()),
         BootedAs::Factory | BootedAs::FirstSlot => Some(RevisionId::factory()),
     };
-    revision.map(Running::Revision).ok_or(BoardError::NotWanted(booted.role))
+    let is_held = |revision: &&RevisionId| held.contains(revision);
+    let in_slot = named.as_ref().filter(is_held).or(remembered.filter(is_held)).or(held.last()).cloned();
+    in_slot.or(named).map(Running::Revision).ok_or(BoardError::NotWanted(booted.role))
 }
 
 /// A flash that tells its errors in words.
@@ -300,9 +351,52 @@ mod tests {
     fn what_runs_is_what_the_boot_cell_names_for_the_role() {
         let id = |name: &str| RevisionId::parse(name).unwrap();
         let wanted = Wanted { nonce: 1, default: id("2"), previous: Some(id("1")), factory: None, trial: None };
-        assert_eq!(running(&booted(BootedAs::Default), Some(&wanted)), Ok(Running::Revision(id("2"))));
-        assert_eq!(running(&booted(BootedAs::Previous), Some(&wanted)), Ok(Running::Revision(id("1"))));
-        assert_eq!(running(&booted(BootedAs::Trial), Some(&wanted)), Err(BoardError::NotWanted(BootedAs::Trial)));
-        assert_eq!(running(&booted(BootedAs::Factory), None), Ok(Running::Revision(RevisionId::factory())));
+        let running = |role, wanted| running(&booted(role), wanted, &[], None);
+        assert_eq!(running(BootedAs::Default, Some(&wanted)), Ok(Running::Revision(id("2"))));
+        assert_eq!(running(BootedAs::Previous, Some(&wanted)), Ok(Running::Revision(id("1"))));
+        assert_eq!(running(BootedAs::Trial, Some(&wanted)), Err(BoardError::NotWanted(BootedAs::Trial)));
+        assert_eq!(running(BootedAs::Factory, None), Ok(Running::Revision(RevisionId::factory())));
+    }
+
+    #[test]
+    fn what_runs_from_a_slot_is_what_its_label_names() {
+        let id = |name: &str| RevisionId::parse(name).unwrap();
+        let wanted = Wanted { nonce: 1, default: id("2"), previous: Some(id("1")), factory: None, trial: None };
+        let (one, both) = ([id("7")], [id("1"), id("2"), id("3")]);
+        let ask = |role, wanted, held: &[_], remembered: Option<&str>| {
+            let remembered = remembered.map(id);
+            let booted = Booted { slot: Some(boards_api::slots::Slot(0)), role };
+            running(&booted, wanted, held, remembered.as_ref()).map(|running| match running {
+                Running::Revision(revision) => revision.to_string(),
+                Running::Recovery => "recovery".to_owned(),
+            })
+        };
+        assert_eq!(ask(BootedAs::Previous, Some(&wanted), &both, None).unwrap(), "1");
+        // Another slot than that of the default was started as it, because its firmware could not read the cell whole.
+        assert_eq!(ask(BootedAs::Default, Some(&wanted), &one, None).unwrap(), "7");
+        assert_eq!(ask(BootedAs::Default, None, &one, None).unwrap(), "7");
+        assert_eq!(ask(BootedAs::FirstSlot, None, &both, Some("2")).unwrap(), "2");
+        assert_eq!(ask(BootedAs::FirstSlot, None, &both, Some("9")).unwrap(), "3");
+        // A label that has rotted since is worth less than the cell.
+        assert_eq!(ask(BootedAs::Default, Some(&wanted), &[], None).unwrap(), "2");
+        assert_eq!(ask(BootedAs::Recovery, Some(&wanted), &both, None).unwrap(), "recovery");
+    }
+
+    #[test]
+    fn words_that_a_firmware_says_in_the_device_tree_are_heard() {
+        let tree = tempfile::tempdir().unwrap();
+        let said = |partition: &[u8]| {
+            let mut settings = Settings::of("board=rpi-tryboot\nline=test\n", "quiet".into()).unwrap();
+            std::fs::create_dir_all(tree.path().join("chosen/bootloader")).unwrap();
+            std::fs::write(tree.path().join("chosen/bootloader/partition"), partition).unwrap();
+            std::fs::write(tree.path().join("chosen/bootloader/tryboot"), [0, 0, 0, 1]).unwrap();
+            listen(OURS, &mut settings, tree.path());
+            settings.words
+        };
+        assert_eq!(said(&[0, 0, 0, 3]), "quiet cairn.role=trial cairn.slot=b");
+        assert_eq!(said(&[0, 3]), "quiet", "a property of another size");
+        let mut settings = Settings::of("board=host\nline=test\n", "quiet".into()).unwrap();
+        listen(OURS, &mut settings, tree.path());
+        assert_eq!(settings.words, "quiet");
     }
 }

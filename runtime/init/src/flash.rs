@@ -201,6 +201,11 @@ impl<F: NorFlash, E: BootEnv, B: Files> DeviceFlash<F, E, B> {
         Boot { kind, running, wanted, note, journal, head, marked, factory, default_verifies }
     }
 
+    /// The default of the journal, for who has to know it before the facts of this boot are gathered.
+    pub(crate) fn default(&mut self) -> Option<RevisionId> {
+        self.read().ok().map(|decoded| decoded.header.default.revision)
+    }
+
     fn record(&mut self) -> Result<Vec<u8>, ErrorOf<F, E, B>> {
         let stored = self.journal.read().map_err(FlashError::Journal)?;
         stored.map(|stored| stored.bytes).ok_or(FlashError::Empty)

@@ -20,7 +20,8 @@ use formats::state::{Revision, StateError};
 use formats::trust::Trust;
 use formats::verify::{Mode, Policy, Untrusted, Verified, VerifyError, verify};
 use statemachine::ids::RevisionId;
-use statemachine::journal::Known;
+use statemachine::journal::{Known, Transition};
+use statemachine::update::Evicts;
 use store::dir::{Dir, DirError};
 use store::objects::{ObjectError, Objects};
 use store::sweep::{Roots, SweepError, Swept, sweep, withdraw};
@@ -28,6 +29,7 @@ use store::trails::{Depth, Staged, TrailError, Trails};
 use store::volumes::VolumeKeys;
 
 use crate::assembly::{self, Assembly, AssemblyError};
+use crate::places::{PlaceError, Places, Stand};
 use crate::settings::{Settings, TRUST};
 
 /// A revision that may run: verified, made for this product, assembled to the last container.
@@ -71,6 +73,8 @@ pub enum HoldError {
         /// How many in all.
         count: usize,
     },
+    /// Its boot files have no place on this board.
+    Place(PlaceError),
     /// A trail.
     Trail(TrailError),
     /// An object.
@@ -96,6 +100,7 @@ impl fmt::Display for HoldError {
                 }
                 f.write_str("; send the objects before the state")
             }
+            Self::Place(error) => error.fmt(f),
             Self::Trail(error) => error.fmt(f),
             Self::Object(error) => error.fmt(f),
             Self::Trust(why) => write!(f, "the trusted keys cannot be used: {why}"),
@@ -118,7 +123,7 @@ macro_rules! from {
 
 from! {
     StateError => State, DocumentError => Document, VerifyError => Verify, Misfit => Misfit, AssemblyError => Assembly,
-    TrailError => Trail, ObjectError => Object, DirError => Dir,
+    PlaceError => Place, TrailError => Trail, ObjectError => Object, DirError => Dir,
 }
 
 impl HoldError {
@@ -148,6 +153,7 @@ impl HoldError {
             | Self::Misfit(_)
             | Self::Assembly(_)
             | Self::Objects { .. }
+            | Self::Place(_)
             | Self::Object(ObjectError::Refused { .. } | ObjectError::TooLarge { .. }) => Status::Unprocessable,
             Self::Trail(TrailError::Missing(_)) | Self::Object(ObjectError::Missing(_)) => Status::NotFound,
             Self::Trail(TrailError::Taken(_)) => Status::Conflict,
@@ -164,6 +170,8 @@ pub struct Holdings {
     pub objects: Objects,
     /// The trails.
     pub trails: Trails,
+    /// Where boot files go; `None` before the board is opened, when nothing arrives yet.
+    pub places: Option<Places>,
     trust: Trust,
     policy: Policy,
     settings: Settings,
@@ -186,7 +194,7 @@ impl Holdings {
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
         let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
         let assembling = assembly::Settings { kernel, ..assembly::Settings::default() };
-        Ok(Self { objects, trails, trust, policy, settings, assembling })
+        Ok(Self { objects, trails, places: None, trust, policy, settings, assembling })
     }
 
     /// Clears what power cuts have left of work in progress.
@@ -242,7 +250,30 @@ impl Holdings {
     pub fn receive(&self, id: &RevisionId, bytes: &[u8], base: Option<&RevisionId>) -> Result<Staged, HoldError> {
         let revision = self.admit(bytes)?;
         self.assemble(&revision)?;
+        if let Some(places) = &self.places {
+            places.check(&revision, &self.objects)?;
+        }
         Ok(self.trails.stage(&revision, id, base, &self.objects)?)
+    }
+
+    /// Makes its place ready for a revision that is staged; what has to go from the boot cell before it is placed.
+    ///
+    /// # Errors
+    /// [`HoldError`]
+    pub fn prepare(&mut self, id: &RevisionId, by: Transition, stand: &Stand) -> Result<Evicts, HoldError> {
+        let Some(places) = &mut self.places else { return Ok(Evicts::default()) };
+        let revision = Revision::parse(&self.trails.load(id)?)?;
+        Ok(places.prepare(id, &revision, by, stand, &self.objects)?)
+    }
+
+    /// Puts the boot files of a revision where the firmware looks for them. Where it reads trails, staging has done so.
+    ///
+    /// # Errors
+    /// [`HoldError`]
+    pub fn place(&mut self, id: &RevisionId, stand: &Stand) -> Result<(), HoldError> {
+        let revision = self.admit(&self.trails.load(id)?)?;
+        let Some(places) = &mut self.places else { return Ok(()) };
+        Ok(places.place(id, &revision, stand, &self.objects)?)
     }
 
     /// Takes back the trail of a revision that was received and has not run. One that a root names stays.

@@ -9,6 +9,7 @@
 //! | [`mod@flash`], [`boards`] | what is durable: journal, boot cells, barrier; and the boards that have them |
 //! | [`assembly`], [`engine`] | what a revision asks for, and the hands that do it |
 //! | [`holdings`] | from bytes to a revision that may run |
+//! | [`places`] | where its boot files go, on boards whose firmware reads slots too |
 //! | [`pairing`] | who may use the endpoint from outside |
 //! | [`recovery`] | the network of a device that can boot nothing else |
 //! | [`helpers`] | the unprivileged roles that parse what others send |
@@ -36,6 +37,7 @@ pub mod logs;
 pub mod marks;
 pub mod pairing;
 pub mod pipes;
+pub mod places;
 pub mod recovery;
 pub mod run;
 pub mod seed;

@@ -28,6 +28,7 @@ use formats::control::{Caller, Listener};
 use metal::check;
 use metal::disks::Device;
 use metal::modules;
+use metal::slots::Slots;
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -125,7 +126,8 @@ fn prepare(
     *firmware = Firmware::from_words(&words.join(" "));
     early::prepare().map_err(|error| text(&error))?;
     *firmware = Firmware::from_words(&settings::words(words));
-    let settings = Settings::read(words).map_err(|error| text(&error))?;
+    let mut settings = Settings::read(words).map_err(|error| text(&error))?;
+    boards::listen(boards, &mut settings, Path::new(boards::DEVICE_TREE));
     *firmware = Firmware::of_board(boards, &settings);
     log.info("boot", &format_args!("{}: {}", settings.fit, settings.shown()));
     settings.remarks.iter().for_each(|remark| log.warn("boot", remark));
@@ -173,8 +175,15 @@ fn prepare(
     };
     let storage = Storage { directory: &paths.storage, device: device.as_ref() };
     guard.feed();
-    let opened = boards::open(boards, &settings, storage, &questions).map_err(|error| text(&error))?;
+    let mut opened = boards::open(boards, &settings, storage, &questions).map_err(|error| text(&error))?;
     guard.feed();
+    for (slot, held) in opened.places.slots.iter_mut().flat_map(Slots::held) {
+        let held: Vec<_> = held.iter().map(RevisionId::as_str).collect();
+        log.info(
+            "slots",
+            &format_args!("{slot} holds {}", if held.is_empty() { "nothing".into() } else { held.join(", ") }),
+        );
+    }
     let mut warnings = opened.warnings.clone();
     for warning in &warnings {
         log.warn("flash", warning);
@@ -324,7 +333,7 @@ impl Ready {
         let Self {
             mut settings,
             trace,
-            holdings,
+            mut holdings,
             engine,
             helpers,
             opened,
@@ -335,7 +344,8 @@ impl Ready {
             warnings,
             read_only,
         } = self;
-        let Opened { flash, boot, reboot_arg, .. } = opened;
+        let Opened { flash, boot, reboot_arg, places, .. } = opened;
+        holdings.places = Some(places);
         if let Running::Revision(id) = &boot.running {
             log.keep(id);
         }

@@ -139,7 +139,8 @@ pub fn main(args: impl Iterator<Item = OsString>, boards: &[AnyBoard]) -> io::Re
 /// Asks everything; the name of the board with it.
 fn ask(boards: &[AnyBoard]) -> Result<(String, Findings), String> {
     enter()?;
-    let settings = Settings::read(&words()).map_err(|error| error.to_string())?;
+    let mut settings = Settings::read(&words()).map_err(|error| error.to_string())?;
+    boards::listen(boards, &mut settings, Path::new(boards::DEVICE_TREE));
     let name = settings.fit.board().to_owned();
     let mut findings = Findings::default();
     boards::inspect(boards, &settings, Path::new(STORAGE), &mut findings)

@@ -266,23 +266,20 @@ impl Settings {
 }
 
 #[cfg(test)]
+impl Settings {
+    /// What a file says, and nobody else.
+    pub(crate) fn of(text: &str, words: String) -> Result<Self, SettingsError> {
+        Self::parse(text, words, (&Options::default(), &Options::default()))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    const SILENT: Options = Options {
-        storage: None,
-        storage_wait: None,
-        commit_delay: None,
-        signatures: None,
-        watchdog: None,
-        watchdog_timeout: None,
-    };
-
-    const NONE: (&Options, &Options) = (&SILENT, &SILENT);
-
     #[test]
     fn a_file_names_the_product_and_everything_else_has_a_safe_default() {
-        let settings = Settings::parse("board=host\nline=demo\n", String::new(), NONE).unwrap();
+        let settings = Settings::of("board=host\nline=demo\n", String::new()).unwrap();
         assert_eq!(settings.fit.to_string(), "host/demo");
         assert_eq!(settings.signatures, Mode::Strict);
         assert_eq!(settings.limits, Limits::FIELD);
@@ -291,8 +288,7 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_an_address_with_a_port() {
-        let parse =
-            |endpoint| Settings::parse(&format!("board=host\nline=demo\nendpoint={endpoint}"), String::new(), NONE);
+        let parse = |endpoint| Settings::of(&format!("board=host\nline=demo\nendpoint={endpoint}"), String::new());
         for (endpoint, is_loopback) in [
             ("0.0.0.0:12368", false),
             ("[::]:80", false),
@@ -309,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_device_in_recovery_asks_for_an_address_if_nobody_says_which() {
-        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new(), NONE);
+        let parse = |text: &str| Settings::of(&format!("board=host\nline=demo\n{text}"), String::new());
         assert_eq!(parse("").unwrap().recovery, Addressing::Dhcp);
         assert_eq!(parse("recovery_address=off").unwrap().recovery, Addressing::Off);
         let fixed = parse("recovery_address=10.0.2.15/24 via 10.0.2.2").unwrap().recovery;
@@ -319,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_machine_of_ours_has_a_storage_to_find_and_a_watchdog() {
-        let parse = |text: &str| Settings::parse(&format!("board=host\nline=demo\n{text}"), String::new(), NONE);
+        let parse = |text: &str| Settings::of(&format!("board=host\nline=demo\n{text}"), String::new());
         let host = parse("").unwrap();
         assert_eq!((host.storage, host.watchdog), (None, None));
         let metal = parse("storage=PARTLABEL=storage\nstorage_wait=5").unwrap();
@@ -343,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_an_error_and_not_a_default() {
-        let parse = |text: &str| Settings::parse(text, String::new(), NONE).unwrap_err();
+        let parse = |text: &str| Settings::of(text, String::new()).unwrap_err();
         assert_eq!(parse("board=host\nline=demo\nsignature=lenient"), SettingsError::Key(3, "signature".into()));
         assert_eq!(parse("board=host"), SettingsError::Missing("line"));
         assert!(matches!(parse("board=host\nline=demo\nsignatures=off"), SettingsError::Line(3, _)));
@@ -353,7 +349,7 @@ mod tests {
     #[test]
     fn the_last_word_of_a_firmware_counts() {
         let words = "quiet cairn.role=default cairn.mark cairn.role=trial".to_owned();
-        let settings = Settings::parse("board=host\nline=demo", words, NONE).unwrap();
+        let settings = Settings::of("board=host\nline=demo", words).unwrap();
         assert_eq!(settings.value("cairn.role"), Some("trial"));
         assert!(settings.has("cairn.mark") && !settings.has("cairn.mar"));
     }
@@ -400,7 +396,7 @@ mod tests {
     #[test]
     fn credentials_of_a_command_line_are_shown_to_nobody() {
         let words = "quiet ph_creds_secret=abc pv_storage_wait=5".to_owned();
-        let settings = Settings::parse("board=host\nline=demo", words, NONE).unwrap();
+        let settings = Settings::of("board=host\nline=demo", words).unwrap();
         assert_eq!(settings.shown(), "quiet ph_creds_secret pv_storage_wait=5");
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn inspect_as<B: Board>(settings: &Settings, storage: &Path, findings
         }
         return;
     };
-    match booted.map(|booted| (booted.role, running(&booted, Some(&wanted)))) {
+    match booted.map(|booted| (booted.role, running(&booted, Some(&wanted), &[], None))) {
         Some((BootedAs::Recovery, _)) => findings.skip("boots", "recovery runs, which no boot cell names"),
         Some((role, Ok(_))) => findings.law("boots", Ok(format!("{role:?} is a revision of the boot cell"))),
         Some((_, Err(error))) => findings.law("boots", Err(error.to_string())),

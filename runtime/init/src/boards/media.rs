@@ -3,6 +3,7 @@
 //! | | on a disk of ours | in a directory |
 //! |---|---|---|
 //! | a cell | the raw partition of its role, else a preallocated file in the firmware's FAT | `STORAGE/boot/` |
+//! | a slot | the partition of its role, whatever is in it | none |
 //! | the journal | the raw partition `journal`: the first pages of both halves | `STORAGE/boot/journal.a`, `.b` |
 //! | `SHARES` | – | `STORAGE/boot/`, adopted; the journal beside it is made where there is none |
 //! | the barrier | the file system of the storage | the same |
@@ -13,13 +14,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use board_host::{BOOT_DIRECTORY, JOURNAL};
-use boards_api::board::{Board, Content, Layout, Media, Role, Shared};
+use boards_api::board::{Board, Content, Layout, Media, Partition, Role, Shared};
 use boards_api::media::{Files as _, Sectors as _};
+use boards_api::slots::{Places, Slot};
 use boards_api::takeover::{self, FOREIGN_MAX};
 use media::directory::Directory;
 use metal::disks::Device;
 use metal::fat;
 use metal::partitions::Partitions;
+use metal::slots::Slots;
 use metal::window::Window;
 use store::file::FileSectors;
 use store::nor::PAGE;
@@ -29,7 +32,7 @@ use store::nor::PAGE;
 const REGION_MAX: u64 = 16 * PAGE as u64;
 
 /// Sectors of a partition or file, or of a part of one.
-pub(super) type Part = Window<FileSectors>;
+pub type Part = Window<FileSectors>;
 
 /// The media of one device.
 pub struct OnDevice {
@@ -99,6 +102,16 @@ impl OnDevice {
         Ok([half(0)?, half(1)?])
     }
 
+    /// The slots of a board that has some, booted from this one.
+    pub(super) fn slots<B: Board>(&self, booted: Option<Slot>) -> Result<Option<Slots<Part>>, String> {
+        let (Places::Slots(names), Some(shape)) = (B::PLACES, B::SHAPE) else { return Ok(None) };
+        let slots = (0_u8..).zip(names).map(|(index, name)| {
+            let part = self.cell(Role::Slot(Slot(index)))?;
+            Ok((*name, part.ok_or_else(|| format!("the board's layout has no partition for slot {name}"))?))
+        });
+        Ok(Some(Slots::new(shape, slots.collect::<Result<_, String>>()?, booted)))
+    }
+
     /// A directory of the file system that the firmware reads kernels from.
     pub(super) fn barrier(&self) -> Result<Directory, String> {
         let directory = if self.partitions.is_some() { self.storage.clone() } else { self.boot() };
@@ -114,10 +127,13 @@ impl OnDevice {
         Window::whole(self.open(&path)?).map_err(|error| about(&path, &error))
     }
 
-    /// The raw partition of a role, if the board has one.
+    /// The raw partition of a role, if the board has one. A slot is one too: its image may be a whole file system, and is
+    /// written and read as one.
     fn raw(&self, role: Role) -> Result<Option<&Device>, String> {
         match self.layout.partition(role) {
-            Some(partition) if partition.content == Content::Raw => self.partition(role),
+            Some(Partition { content: Content::Raw, .. } | Partition { role: Role::Slot(_), .. }) => {
+                self.partition(role)
+            }
             _ => Ok(None),
         }
     }

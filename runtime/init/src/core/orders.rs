@@ -7,12 +7,13 @@ use statemachine::container::Span;
 use statemachine::ids::RevisionId;
 use statemachine::journal::{Record, Transition};
 use statemachine::transition::{Decision, decide};
-use statemachine::update::{Effect, Event, Evicts, Plan, Refusal};
+use statemachine::update::{Effect, Event, Evicts, Plan, Refusal, State};
 use store::trails::Depth;
 
 use super::{Asker, Core, Message, Purpose, SWITCH};
 use crate::assembly;
 use crate::holdings::{Candidate, HoldError, Holdings};
+use crate::places::Stand;
 use crate::supervisor::{Fact, Output};
 use crate::trace::{reason_word, refusal_word, revision_of, state_word};
 use crate::updater::Taken;
@@ -67,18 +68,31 @@ impl Core {
             }),
             Effect::Verify(id) => self.load(Purpose::Verify, id, true),
             Effect::Stage(id) => {
-                let base = self.machine.wanted().map(|wanted| wanted.default.clone());
+                let stand = self.stand();
+                let by = match self.machine.state() {
+                    State::Staging(plan) => plan.by,
+                    _ => Transition::Reboot,
+                };
                 self.work(move |holdings| {
                     let bytes = holdings.trails.load(&id)?;
-                    holdings.receive(&id, &bytes, base.as_ref())?;
-                    Ok(Event::Staged(Evicts::default()))
+                    holdings.receive(&id, &bytes, stand.as_ref().map(|stand| &stand.wanted.default))?;
+                    let evicts = match &stand {
+                        Some(stand) => holdings.prepare(&id, by, stand)?,
+                        // The machine declines: nothing can be withdrawn from a boot cell that nobody can read.
+                        None => Evicts::default(),
+                    };
+                    Ok(Event::Staged(evicts))
                 });
             }
-            // Where firmware reads trails, staging has put everything in its place.
-            Effect::Place(id) => self.work(move |holdings| {
-                holdings.trails.load(&id)?;
-                Ok(Event::Placed)
-            }),
+            Effect::Place(id) => {
+                let stand = self.stand();
+                self.work(move |holdings| {
+                    if let Some(stand) = &stand {
+                        holdings.place(&id, stand)?;
+                    }
+                    Ok(if stand.is_some() { Event::Placed } else { Event::Failed })
+                });
+            }
             Effect::Switch(id) => {
                 let known = [&self.target, &self.fallback, &self.current];
                 let known = known.into_iter().flatten().find(|candidate| candidate.id == id).cloned();
@@ -113,6 +127,11 @@ impl Core {
             Effect::Refuse(why) => self.log.warn("update", &format_args!("refused: {}", refusal_word(why))),
             Effect::Reboot { trial } => self.leave(trial),
         }
+    }
+
+    /// What an update starts from; `None` while the boot cell cannot be read.
+    fn stand(&self) -> Option<Stand> {
+        Some(Stand { running: self.running().cloned(), wanted: self.machine.wanted()?.clone() })
     }
 
     /// Long work for the update machine, on the thread of the store.
