@@ -32,6 +32,8 @@ const ROLES: &[Role] = &[
     Role { name: "buildinfo", help: "say what this program was built from", run: buildinfo },
     Role { name: "front", help: "speak HTTP for PID 1, without its rights; called by PID 1 only", run: front },
     Role { name: "init", help: "be PID 1 of a device", run: init },
+    // What the boot scripts of the reference system call it: `rdinit=/usr/bin/pantavisor`.
+    Role { name: "pantavisor", help: "the same as init, by the name that a device taken over starts", run: init },
     Role { name: "pvcontrol", help: "ask PID 1, and tell it what to do; `pvcontrol --help`", run: control },
     Role { name: "selftest", help: "ask a device whether it is as its board says; `selftest --help`", run: selftest },
     // The name is what `container::spawn` executes.

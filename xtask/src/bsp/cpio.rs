@@ -17,8 +17,11 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 
+/// The bits that tell one kind of entry from another.
+const TYPE: u32 = 0o170_000;
 const DIR: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 const CHARACTER: u32 = 0o020_000;
 const END: &str = "TRAILER!!!";
 
@@ -45,6 +48,12 @@ impl Cpio {
     pub(crate) fn file(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<()> {
         self.parents(path)?;
         self.entry(path, FILE | mode, (0, 0), data)
+    }
+
+    /// A symbolic link.
+    pub(crate) fn link(&mut self, path: &str, to: &str) -> Result<()> {
+        self.parents(path)?;
+        self.entry(path, LINK | 0o777, (0, 0), to.as_bytes())
     }
 
     /// A character device.
@@ -79,7 +88,7 @@ impl Cpio {
     }
 
     fn header(&mut self, number: u32, name: &str, mode: u32, (major, minor): (u32, u32), size: u32) -> Result<()> {
-        let links = if mode & DIR == DIR { 2 } else { 1 };
+        let links = if mode & TYPE == DIR { 2 } else { 1 };
         let name_size = u32::try_from(name.len() + 1)?;
         self.bytes.extend_from_slice(b"070701");
         for field in [number, mode, 0, 0, links, 0, size, 0, 0, major, minor, name_size, 0] {

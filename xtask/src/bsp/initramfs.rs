@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   /init                      the program
+//!   /usr/bin/pantavisor        a link to it: what the boot scripts of the reference system start
 //!   /dev/console               the node that the kernel opens for it
 //!   /etc/cairn/conf            settings, `key=value`
 //!   /etc/cairn/trust/NAME.pem  keys and certificates
@@ -123,6 +124,7 @@ pub(crate) fn archive(contents: &Contents<'_>) -> Result<Vec<u8>> {
         archive.file(&format!("lib/modules/{}", module.file), 0o644, &module.bytes)?;
     }
     archive.file("init", 0o755, contents.program).context("the program")?;
+    archive.link("usr/bin/pantavisor", "/init")?;
     archive.finish()
 }
 
@@ -207,6 +209,9 @@ mod tests {
                 "storage",
                 "sys",
                 "tmp",
+                "usr",
+                "usr/bin",
+                "usr/bin/pantavisor",
             ]
         );
     }
@@ -219,6 +224,7 @@ mod tests {
             line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(line("init").first().map(String::as_str), Some("-rwxr-xr-x"));
+        assert!(table.contains("usr/bin/pantavisor -> /init\n"), "{table}");
         assert_eq!(line("tmp").first().map(String::as_str), Some("drwxrwxrwt"));
         let console = line("dev/console");
         assert!(console.starts_with(&[
