@@ -41,6 +41,7 @@ const BOARDS: &[(&str, Sessions)] = &[
     ("qemu-arm64-uboot", uboot::arm64),
     ("qemu-arm-orangepi-pc", uboot::orange_pi),
     ("generic-uboot-ab", uboot::slots),
+    ("takeover-uboot", uboot::takeover),
 ];
 
 #[derive(Parser)]

@@ -7,6 +7,7 @@
 mod disk;
 mod session;
 mod slots;
+mod takeover;
 
 use std::collections::BTreeSet;
 
@@ -28,6 +29,7 @@ use disk::{Bench, Medium};
 use session::{Fault, Session, stubbed};
 
 pub(crate) use slots::jobs as slots;
+pub(crate) use takeover::jobs as takeover;
 
 /// These U-Boots have one environment: no flag behind the checksum.
 const HEAD: Head = Head::Plain;

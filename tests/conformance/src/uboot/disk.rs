@@ -86,7 +86,13 @@ impl Bench {
         Ok(bench)
     }
 
-    fn place(&self, role: Role) -> Result<u64> {
+    /// The disk.
+    pub(crate) fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// Where the partition of a role starts, in bytes.
+    pub(crate) fn place(&self, role: Role) -> Result<u64> {
         let place = self.places.iter().find(|(its, _)| *its == role);
         place.map(|(_, at)| *at).with_context(|| format!("no partition for {role:?}"))
     }
@@ -249,11 +255,12 @@ fn compiled(dir: &Path, script: &str) -> Result<Vec<u8>> {
     Ok(fs::read(image)?)
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a program of the host; returns what it says.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {program}: run `cargo xtask setup`"))?;
     if !output.status.success() {
         bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -31,7 +31,7 @@ pub(crate) type Fault = (&'static str, &'static str);
 
 /// What U-Boot has in its cache of blocks when it is switched on: nothing. Its entries are larger than it was built with,
 /// so that a table of partitions fits into one; it is read for nearly every command, on a card byte by byte.
-const EMPTY_CACHE: &str = "blkcache configure 0 0\nblkcache configure 40 20";
+pub(super) const EMPTY_CACHE: &str = "blkcache configure 0 0\nblkcache configure 40 20";
 
 /// The script with its jump and its reset taken out, and with faults put in.
 pub(crate) fn stubbed(script: &str, faults: &[Fault]) -> Result<String> {
