@@ -140,7 +140,7 @@ impl BootedAs {
 pub struct Shared {
     /// Its name.
     pub name: &'static str,
-    /// Bytes that it has as a cell. However long others leave it: PID 1 [adopts](crate::takeover::adopt) it.
+    /// Bytes that it has as a cell. However long others leave it: PID 1 [refits](crate::takeover::refit) it.
     pub length: usize,
 }
 

@@ -3,12 +3,12 @@
 //! ```text
 //!   STORAGE/boot/uboot.txt | grubenv    1024 bytes on ext4, one sector of them changes    written by Linux
 //!     pv_rev  pv_try                    what the firmware reads                           ▲
-//!     cairn_…                           what it does not know                             └ adopted once
+//!     cairn_…                           what it does not know                             └ refitted once
 //! ```
 //!
 //! The firmware replays no journal of the file system, has no other place, and reads one copy. So the cell is a
 //! [`SectorFile`]: overwritten in place, one sector, no metadata. What others leave is seldom fit for that: `uboot.txt` has 64 KiB,
-//! or a hole, or a tail inside its inode. [`adopt`] brings it into form once, and at every moment of that the firmware
+//! or a hole, or a tail inside its inode. [`refit`] brings it into form once, and at every moment of that the firmware
 //! reads what it would have read before. Encodings: [`formats::bootenv::reference`].
 
 use core::marker::PhantomData;
@@ -29,10 +29,10 @@ use crate::slots::Places;
 pub const LENGTH: usize = TXT_READ;
 const _: () = assert!(LENGTH == grub::BLOCK);
 
-/// The most bytes that a file has before it is adopted: what the reference's writer makes.
+/// The most bytes that a file has before it is refitted: what the reference's writer makes.
 pub const FOREIGN_MAX: usize = reference::TXT_FILE;
 
-/// A second file beside the cell while that is adopted.
+/// A second file beside the cell while that is refitted.
 pub const SPARE: &str = "cairn.spare";
 
 /// The storage is all that is known of such a disk: whoever made it has decided what lies around it.
@@ -193,7 +193,7 @@ pub trait Maker: Files {
 ///
 /// # Errors
 /// [`CellError::Length`] if it has more than fits; otherwise the medium failed. The file can be read as before.
-pub fn adopt<F: Maker>(boot: &mut F, shared: &Shared, buffer: &mut [u8]) -> Result<bool, CellError<F::Error>> {
+pub fn refit<F: Maker>(boot: &mut F, shared: &Shared, buffer: &mut [u8]) -> Result<bool, CellError<F::Error>> {
     if boot.stays(shared.name, shared.length)? {
         return Ok(false);
     }
@@ -205,7 +205,7 @@ pub fn adopt<F: Maker>(boot: &mut F, shared: &Shared, buffer: &mut [u8]) -> Resu
         return Err(CellError::Length);
     }
     ours.iter_mut().zip(theirs).for_each(|(new, old)| *new = *old);
-    // An adoption that has failed half-way may have left a spare that an unreplaying reader knows as the cell.
+    // A refit that has failed half-way may have left a spare that an unreplaying reader knows as the cell.
     boot.checkpoint()?;
     boot.remove(SPARE)?;
     boot.make(SPARE, ours)?;

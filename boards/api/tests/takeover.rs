@@ -5,7 +5,7 @@ use boards_api::BootEnv;
 use boards_api::board::Shared;
 use boards_api::cell::CellError;
 use boards_api::media::Files;
-use boards_api::takeover::{Env, FOREIGN_MAX, LENGTH, SPARE, UbootTxt, adopt};
+use boards_api::takeover::{Env, FOREIGN_MAX, LENGTH, SPARE, UbootTxt, refit};
 use sim::fs::SimFs;
 use sim::{Fuel, Tear};
 use statemachine::boot::{Trial, Wanted};
@@ -28,8 +28,8 @@ fn with(file: &[u8]) -> SimFs {
     boot
 }
 
-fn adopted(boot: &mut SimFs) -> Result<bool, CellError<sim::fs::FsFault>> {
-    adopt(boot, &TXT, &mut vec![0; FOREIGN_MAX])
+fn refitted(boot: &mut SimFs) -> Result<bool, CellError<sim::fs::FsFault>> {
+    refit(boot, &TXT, &mut vec![0; FOREIGN_MAX])
 }
 
 /// What a U-Boot without our help makes of the file: the variables up to the end of the list.
@@ -46,8 +46,8 @@ fn wanted(trial: Option<&str>) -> Wanted {
 #[test]
 fn what_the_reference_leaves_is_understood_and_then_replaced_in_place() {
     let mut boot = theirs(b"fdtfile=a.dtb\0pv_rev=4\0pv_try=5\0");
-    assert_eq!(adopted(&mut boot), Ok(true));
-    assert_eq!(adopted(&mut boot), Ok(false));
+    assert_eq!(refitted(&mut boot), Ok(true));
+    assert_eq!(refitted(&mut boot), Ok(false));
     let mut env = Env::<_, UbootTxt>::new(&mut boot);
     assert_eq!(env.load().0, Ok(wanted(Some("5"))));
     let next = Wanted { nonce: 1, default: RevisionId::parse("5").unwrap(), ..wanted(None) };
@@ -58,22 +58,22 @@ fn what_the_reference_leaves_is_understood_and_then_replaced_in_place() {
 }
 
 #[test]
-fn at_every_moment_of_an_adoption_the_firmware_reads_the_same() {
+fn at_every_moment_of_an_refit_the_firmware_reads_the_same() {
     const LIST: &[u8] = b"pv_try=\0other=x\0pv_rev=4\0";
     let mut counted = theirs(LIST);
     let fuel = Fuel::unlimited();
     counted.power_on(&fuel);
-    adopted(&mut counted).unwrap();
+    refitted(&mut counted).unwrap();
     for (cut, tear) in (0..fuel.spent()).flat_map(|cut| Tear::ATOMIC.map(move |tear| (cut, tear))) {
         let mut boot = theirs(LIST);
         boot.power_on(&Fuel::limited(cut, tear, cut));
-        let _ = adopted(&mut boot);
+        let _ = refitted(&mut boot);
         let seen = boot.read_unreplayed("uboot.txt");
         let seen = seen.unwrap_or_else(|| panic!("cut {cut}, {tear:?}: a firmware finds no file"));
         assert_eq!(list(seen), list(LIST), "cut {cut}, {tear:?}");
         boot.power_on(&Fuel::unlimited());
         boot.mount().unwrap();
-        adopted(&mut boot).unwrap();
+        refitted(&mut boot).unwrap();
         assert_eq!(Env::<_, UbootTxt>::new(&mut boot).load().0, Ok(wanted(None)), "cut {cut}, {tear:?}");
         assert_eq!(list(boot.read_unreplayed("uboot.txt").unwrap()), list(LIST));
     }
@@ -82,20 +82,20 @@ fn at_every_moment_of_an_adoption_the_firmware_reads_the_same() {
 #[test]
 fn the_second_file_does_not_stay() {
     let mut boot = theirs(b"pv_rev=4\0");
-    boot.create(SPARE, b"of an adoption that was cut");
-    assert_eq!(adopted(&mut boot), Ok(true));
+    boot.create(SPARE, b"of a refit that was cut");
+    assert_eq!(refitted(&mut boot), Ok(true));
     assert!(boot.read(SPARE, &mut [0; FOREIGN_MAX]).is_err());
 }
 
 #[test]
 fn a_short_file_is_filled_and_one_with_more_than_fits_is_left_alone() {
     let mut boot = with(b"pv_rev=4");
-    assert_eq!(adopted(&mut boot), Ok(true));
+    assert_eq!(refitted(&mut boot), Ok(true));
     assert_eq!(Env::<_, UbootTxt>::new(&mut boot).load().0, Ok(wanted(None)));
     let mut long = b"pv_rev=4\0".to_vec();
     long.extend([b'x'; LENGTH]);
     let mut boot = with(&long);
-    assert_eq!(adopted(&mut boot), Err(CellError::Length));
+    assert_eq!(refitted(&mut boot), Err(CellError::Length));
     assert_eq!(boot.read_unreplayed("uboot.txt"), Some(&long[..]));
 }
 

@@ -241,7 +241,7 @@ where
     let mut media = OnDevice::of::<B>(storage.directory.to_owned(), partitions);
     let mut warnings = Vec::new();
     if let Some(shared) = &B::SHARES
-        && media.adopt(shared).map_err(BoardError::Medium)?
+        && media.refit(shared).map_err(BoardError::Medium)?
     {
         warnings.push(format!("{} was taken over from another system", shared.name));
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use board_takeover_grub::TakeoverGrub;
 use board_takeover_uboot::TakeoverUboot;
 use boards_api::media::Files as _;
-use boards_api::takeover::{Env, FOREIGN_MAX, Text as _, UbootTxt, adopt};
+use boards_api::takeover::{Env, FOREIGN_MAX, Text as _, UbootTxt, refit};
 use boards_api::{Board as _, BootEnv as _};
 use formats::compatible::Fit;
 use formats::object::ObjectId;
@@ -439,9 +439,9 @@ fn what_the_reference_writes_is_not_seen_without_a_barrier_and_what_a_cell_store
     assert_eq!(image.unreplayed("uboot.txt").unwrap(), txt(rev), "the barrier brings it home");
 
     let shared = TakeoverUboot::SHARES.unwrap();
-    assert_eq!(adopt(&mut boot, &shared, &mut vec![0; FOREIGN_MAX]), Ok(true));
+    assert_eq!(refit(&mut boot, &shared, &mut vec![0; FOREIGN_MAX]), Ok(true));
     assert_eq!(image.unreplayed("uboot.txt").unwrap(), txt(rev)[..shared.length]);
-    assert_eq!(adopt(&mut boot, &shared, &mut vec![0; FOREIGN_MAX]), Ok(false));
+    assert_eq!(refit(&mut boot, &shared, &mut vec![0; FOREIGN_MAX]), Ok(false));
     let mut env = Env::<_, UbootTxt>::new(boot);
     for nonce in 1..9 {
         let trial = Some(Trial { revision: id(&format!("locals/next-{nonce}")), max: 1, issued: 0 });

@@ -5,7 +5,7 @@
 //! | a cell | the raw partition of its role, else a preallocated file in the firmware's FAT | `STORAGE/boot/` |
 //! | a slot | the partition of its role, whatever is in it | none |
 //! | the journal | the raw partition `journal`: the first pages of both halves | `STORAGE/boot/journal.a`, `.b` |
-//! | `SHARES` | – | `STORAGE/boot/`, adopted; the journal beside it is made where there is none |
+//! | `SHARES` | – | `STORAGE/boot/`, refitted; the journal beside it is made where there is none |
 //! | the barrier | the file system of the storage | the same |
 //!
 //! Which of them is a matter of the board's layout alone. The firmware's file system is never mounted: see [`metal::fat`].
@@ -65,10 +65,10 @@ impl OnDevice {
 
     /// Brings what others have left into the form that this board needs: its cell, and a journal that is still empty. Whether the
     /// cell was in another form.
-    pub(super) fn adopt(&self, shared: &Shared) -> Result<bool, String> {
+    pub(super) fn refit(&self, shared: &Shared) -> Result<bool, String> {
         let boot = self.boot();
         let mut directory = Directory::open(&boot).map_err(|error| error.to_string())?;
-        let adopted = takeover::adopt(&mut directory, shared, &mut vec![0; FOREIGN_MAX])
+        let refitted = takeover::refit(&mut directory, shared, &mut vec![0; FOREIGN_MAX])
             .map_err(|error| about(&boot.join(shared.name), &error))?;
         let mut made = false;
         for name in JOURNAL {
@@ -85,7 +85,7 @@ impl OnDevice {
         if made {
             directory.checkpoint().map_err(|error| error.to_string())?;
         }
-        Ok(adopted)
+        Ok(refitted)
     }
 
     /// The two regions of the journal.
@@ -262,7 +262,7 @@ mod tests {
         let shared = TakeoverUboot::SHARES.unwrap();
         let media = OnDevice::of::<TakeoverUboot>(dir.path().to_owned(), None);
         assert!(media.journal().is_err());
-        assert_eq!([media.adopt(&shared), media.adopt(&shared)], [Ok(true), Ok(false)]);
+        assert_eq!([media.refit(&shared), media.refit(&shared)], [Ok(true), Ok(false)]);
         assert_eq!(std::fs::read(boot.join("uboot.txt")).unwrap(), theirs[..shared.length]);
         assert!(media.journal().unwrap().iter().all(|region| region.size() == REGION_MAX));
         assert_eq!(std::fs::read_dir(&boot).unwrap().count(), 3);
