@@ -1,10 +1,11 @@
 //! The base systems that a story updates a board to, good and bad: each made as a product makes its own.
 //!
 //! ```text
-//!   kernel       another kernel of the distribution; where the board has no recipe for one, the same in other bytes
-//!   initramfs    the same kernel; this program with fewer attempts for a trial, and a shorter watchdog
-//!   exits        PID 1 returns at once
-//!   hangs        PID 1 arms the watchdog and does nothing more, where the machine has one
+//!   kernel           another kernel of the distribution; where the board has no recipe for one, the same in other bytes
+//!   initramfs        the same kernel; this program with fewer attempts for a trial, and a shorter watchdog
+//!   exits            PID 1 returns at once
+//!   hangs            PID 1 arms the watchdog and does nothing more
+//!   hangs-for-ever   the same where the machine has no watchdog
 //! ```
 
 use std::fs;
@@ -47,10 +48,8 @@ pub(super) fn make(board: &str, made: &Made, dir: &Path, out: Out) -> Result<()>
     let arch = bsp::arch(board)?;
     let cc = if arch == Arch::host()? { PathBuf::from("cc") } else { toolchain::cc(arch, out)? };
     make("exits", &made.conf, &compile(&cc, "exits", EXITS, dir)?)?;
-    if Kind::of_board(board).is_some_and(Kind::has_watchdog) {
-        make("hangs", &made.conf, &compile(&cc, "hangs", HANGS, dir)?)?;
-    }
-    Ok(())
+    let hangs = if Kind::of_board(board).is_some_and(Kind::has_watchdog) { "hangs" } else { "hangs-for-ever" };
+    make(hangs, &made.conf, &compile(&cc, "hangs", HANGS, dir)?)
 }
 
 /// Makes other bytes of a kernel, after all that it reads of itself.

@@ -36,8 +36,7 @@ int main(void)
 	}
 	int watchdog = open("/dev/watchdog", O_WRONLY);
 	ioctl(watchdog, WDIOC_SETTIMEOUT, &timeout);
-	if (write(watchdog, "", 1) == 1)
-		printf("hanging\n");
+	printf(write(watchdog, "", 1) == 1 ? "hanging until the watchdog fires\n" : "hanging for ever\n");
 	fflush(stdout);
 	for (;;)
 		pause();

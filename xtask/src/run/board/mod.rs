@@ -108,7 +108,7 @@ fn read(name: &str) -> Result<Story> {
 pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
     let out = show.out();
     setup::ensure(out)?;
-    let mut story = read(name)?;
+    let mut story = read(name)?.on(board);
     if !story.is_of(board) {
         bail!("{board} cannot tell the story {name}; see {STORIES}/{name}.toml");
     }

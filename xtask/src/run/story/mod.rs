@@ -9,6 +9,7 @@
 //!   arguments = { BOARD = "mem=64M" }       # words for the kernel of a board
 //!   [[step]]
 //!   name = "a changed page"                 # what the timeline shows
+//!   boards = ["BOARD"]                      # a step that others leave out
 //!   dir = "my-device"                       # where it runs, below the directory of the run
 //!   save = { BEFORE = "pid heart" }         # variables from the output of commands, kept for all later steps
 //!   run = "pvr post"                        # for `sh -eu`; must succeed, or fail with `fails = true`
@@ -54,6 +55,8 @@ pub(crate) struct Story {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     pub(crate) name: String,
+    /// Which boards take it, if not all do.
+    boards: Option<Vec<String>>,
     pub(crate) dir: Option<String>,
     #[serde(default)]
     pub(crate) save: BTreeMap<String, String>,
@@ -85,6 +88,10 @@ pub(crate) struct Strike {
     pub(crate) times: u32,
 }
 
+fn is_among(boards: Option<&Vec<String>>, board: &str) -> bool {
+    boards.is_none_or(|boards| boards.iter().any(|other| other == board))
+}
+
 fn a_minute() -> u64 {
     60
 }
@@ -102,7 +109,13 @@ impl Story {
 
     /// Whether this board can tell it.
     pub(crate) fn is_of(&self, board: &str) -> bool {
-        self.boards.as_ref().is_none_or(|boards| boards.iter().any(|other| other == board))
+        is_among(self.boards.as_ref(), board)
+    }
+
+    /// The same without the steps that this board does not take.
+    pub(crate) fn on(mut self, board: &str) -> Self {
+        self.step.retain(|step| is_among(step.boards.as_ref(), board));
+        self
     }
 
     /// The words for the kernel of this board.
@@ -148,8 +161,29 @@ mod tests {
         assert!(stories.iter().all(|stories| stories.len() >= 3));
         let stories: Vec<_> = stories.into_iter().flatten().collect();
         for path in stories {
-            assert!(!Story::read(&path).unwrap().step.is_empty());
+            let story = Story::read(&path).unwrap();
+            assert!(!story.step.is_empty());
+            let named = story.boards.iter().chain(story.step.iter().filter_map(|step| step.boards.as_ref())).flatten();
+            for board in named.chain(story.arguments.keys()) {
+                assert!(machine::Kind::of_board(board).is_some(), "{}: no machine for {board}", path.display());
+            }
         }
+    }
+
+    #[test]
+    fn a_board_takes_its_own_steps_and_those_of_everybody() {
+        let step = |name: &str, boards: &str| format!("[[step]]\nname = \"{name}\"\nrun = \"x\"\n{boards}\n");
+        let text = [
+            "title = \"t\"\n".into(),
+            step("all", ""),
+            step("a's", "boards = [\"a\"]"),
+            step("b's", "boards = [\"b\"]"),
+        ];
+        let names = |board: &str| {
+            let story = Story::parse(&text.concat()).unwrap().on(board);
+            story.step.into_iter().map(|step| step.name).collect::<Vec<_>>()
+        };
+        assert_eq!((names("a"), names("c")), (vec!["all".to_owned(), "a's".into()], vec!["all".into()]));
     }
 
     #[test]
