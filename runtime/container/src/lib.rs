@@ -47,4 +47,4 @@ mod sys;
 
 pub use error::SystemError;
 pub use launch::Launch;
-pub use spawn::{Spawned, spawn, spawn_helper};
+pub use spawn::{Spawned, spawn, spawn_helper, spawn_tool};

@@ -76,7 +76,7 @@ pub fn spawn(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<Spawned, SpawnEr
     let (input, output, report, sealed) = (high(&null)?, high(&output)?, high(&report)?, high(&sealed)?);
     let (pid, pidfd) = sys::clone_and_exec(&sys::Start {
         namespaces: clone_flags(launch.namespaces),
-        cgroup,
+        cgroup: Some(cgroup),
         program: c"/proc/self/exe",
         args: &[NAME, ARG],
         input: input.as_fd(),
@@ -97,7 +97,27 @@ pub fn spawn(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<Spawned, SpawnEr
 /// # Errors
 /// A system call failed.
 pub fn spawn_helper(role: &CStr, channel: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> Result<Spawned, SystemError> {
-    let start = |doing: &'static str| cannot(doing, Path::new(OsStr::from_bytes(role.to_bytes())));
+    let program = c"/proc/self/exe";
+    plain(program, &[c"cairn", role], Some(channel), Some(cgroup), Path::new(OsStr::from_bytes(role.to_bytes())))
+}
+
+/// Starts another program, as a tool of this process: with its rights, in its namespaces and its cgroup, without an
+/// environment and with nothing to read. Both of its outputs are `log`; `error` is as that of a helper.
+///
+/// # Errors
+/// A system call failed.
+pub fn spawn_tool(program: &CStr, args: &[&CStr]) -> Result<Spawned, SystemError> {
+    plain(program, args, None, None, Path::new(OsStr::from_bytes(program.to_bytes())))
+}
+
+fn plain(
+    program: &CStr,
+    args: &[&CStr],
+    channel: Option<BorrowedFd<'_>>,
+    cgroup: Option<BorrowedFd<'_>>,
+    what: &Path,
+) -> Result<Spawned, SystemError> {
+    let start = |doing: &'static str| cannot(doing, what);
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(cannot("open", "/dev/null"))?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"));
@@ -106,12 +126,12 @@ pub fn spawn_helper(role: &CStr, channel: BorrowedFd<'_>, cgroup: BorrowedFd<'_>
         rustix::io::fcntl_dupfd_cloexec(fd, sys::FIRST_FREE_FD).map_err(start("prepare a descriptor for"))
     };
     let (input, output, report) = (high(null.as_fd())?, high(output.as_fd())?, high(report.as_fd())?);
-    let channel = high(channel)?;
+    let channel = high(channel.unwrap_or(null.as_fd()))?;
     let (pid, pidfd) = sys::clone_and_exec(&sys::Start {
         namespaces: 0,
         cgroup,
-        program: c"/proc/self/exe",
-        args: &[c"cairn", role],
+        program,
+        args,
         input: input.as_fd(),
         output: output.as_fd(),
         launch: channel.as_fd(),

@@ -30,7 +30,8 @@ pub(crate) const FIRST_FREE_FD: RawFd = 16;
 pub(crate) struct Start<'a> {
     /// `CLONE_NEW…`
     pub(crate) namespaces: u64,
-    pub(crate) cgroup: BorrowedFd<'a>,
+    /// `None`: where the parent is.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
     pub(crate) program: &'a CStr,
     /// At most seven.
     pub(crate) args: &'a [&'a CStr],
@@ -74,12 +75,15 @@ pub(crate) fn clone_and_exec(start: &Start<'_>) -> Result<(Pid, OwnedFd), Errno>
     let mut pidfd: c_int = -1;
     let mut args = CloneArgs {
         // Handlers of the parent must not run in the child.
-        flags: start.namespaces | libc::CLONE_PIDFD as u64 | CLONE_INTO_CGROUP | CLONE_CLEAR_SIGHAND,
+        flags: start.namespaces | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
-        cgroup: start.cgroup.as_raw_fd() as u64,
         ..CloneArgs::default()
     };
+    if let Some(cgroup) = start.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: `args` is what the kernel documents, of the given size. Memory is not shared (no CLONE_VM), so that the
     // child works on a copy of this stack and returns from the call like `fork` does; it never leaves `child`.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };

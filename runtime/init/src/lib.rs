@@ -15,7 +15,8 @@
 //! | [`helpers`] | the unprivileged roles that parse what others send |
 //! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
 //! | [`early`], [`settings`], [`clock`] | what comes first |
-//! | [`storage`], [`guard`], [`base`] | of a machine that is ours: what it keeps things on, its watchdog, its modules |
+//! | [`storage`], [`check`] | of a machine that is ours: what it keeps things on, and what mends that |
+//! | [`guard`], [`base`] | its watchdog, its modules |
 //! | [`selftest`] | the role of that name: whether a device is as its board says |
 //! | [`marks`], [`seed`] | and what its last boot has left: how it ended, and random numbers |
 //! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
@@ -24,6 +25,7 @@
 pub mod assembly;
 pub mod base;
 pub mod boards;
+pub mod check;
 pub mod clock;
 pub mod core;
 pub mod driver;

@@ -25,7 +25,6 @@ use std::time::Duration;
 use container::cgroup::{Instance, Trees};
 use container::signals::{self, Told};
 use formats::control::{Caller, Listener};
-use metal::check;
 use metal::disks::Device;
 use metal::modules;
 use metal::slots::Slots;
@@ -41,6 +40,7 @@ use store::trails::Depth;
 
 use crate::base;
 use crate::boards::{self, AnyBoard, Opened, Questions, Storage};
+use crate::check;
 use crate::clock::Clock;
 use crate::core::{Core, Ending, Message, Parts, QUEUE};
 use crate::early;

@@ -24,13 +24,14 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use metal::check::{self, Extent, Said};
 use metal::disks::{Device, Part, Roots};
 use metal::grow;
 use metal::place::{self, Place, PlaceError};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use store::file::{FileError, FileSectors};
+
+use crate::check::{self, Extent, Said};
 
 /// What it is formatted as.
 const KIND: &str = "ext4";

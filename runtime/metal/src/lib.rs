@@ -11,18 +11,15 @@
 //! | [`grow`] | the last partition and its file system, as large as their disk |
 //! | [`ext4`] | the bytes of a file as a firmware finds them, which replays no journal |
 //! | [`slots`] | boot images and their labels, in the slots of a board whose firmware reads no trails |
-//! | [`check`] | what an ext4 says of itself before it is mounted, and `e2fsck` |
 //! | [`window`] | a part of a medium as a medium of its own |
 //! | [`watchdog`] | the timer that ends a boot in which nothing moves, and whether it has ended the last one |
 //! | [`pstore`] | what a kernel that gave up has left for this one |
 //! | [`entropy`] | a secret that the kernel's random numbers may begin with |
 //!
-//! Nothing here writes to a disk but [`window`] and [`slots`], and they only where they were opened, [`gpt`], and the
-//! program that [`check`] starts. Directories of the kernel are
+//! Nothing here writes to a disk but [`window`] and [`slots`], and they only where they were opened, and [`gpt`]. Directories of the kernel are
 //! arguments, so every rule is tested with trees that are made up.
 #![deny(unsafe_code)]
 
-pub mod check;
 pub mod disks;
 pub mod entropy;
 pub mod ext4;

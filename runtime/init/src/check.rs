@@ -12,16 +12,20 @@
 //! The program comes with the base system if that wants it. It may take as long as it gets on: a large disk has many
 //! minutes of work, and one that says nothing for [`SILENCE`] is ended. Source: `e2fsck(8)` of e2fsprogs.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use container::failure::Failure;
+use container::{Spawned, spawn_tool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
 /// Where the program lies in an initramfs.
 pub const PROGRAM: &str = "/usr/lib/cairn/e2fsck";
@@ -81,8 +85,8 @@ pub enum Extent {
 /// Why a file system was not mended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CheckError {
-    /// The program does not start.
-    Start(PathBuf, ErrorKind),
+    /// The program does not start; why.
+    Start(String),
     /// It has left errors, which it would have to guess about.
     Left,
     /// It could not work; its exit code.
@@ -96,7 +100,7 @@ pub enum CheckError {
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Start(program, kind) => write!(f, "{} does not start: {kind}", program.display()),
+            Self::Start(why) => f.write_str(why),
             Self::Left => f.write_str("e2fsck has left errors that it would have to guess about"),
             Self::Code(code) => write!(f, "e2fsck could not work on it (exit code {code})"),
             Self::Killed(Some(signal)) => write!(f, "e2fsck was ended by signal {signal}"),
@@ -122,45 +126,58 @@ pub fn mend(
     pause: &mut dyn FnMut(),
 ) -> Result<(), CheckError> {
     let answers = match extent {
-        Extent::Preen => "-p",
-        Extent::Full => "-y",
+        Extent::Preen => c"-p",
+        Extent::Full => c"-y",
     };
-    let mut command = Command::new(program);
-    command.args(["-f", answers, "-C", "1"]).arg(node).env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
-    // What it complains about is on its standard output; this is its version, and what its libraries say.
-    command.stderr(Stdio::null());
-    let started = command.spawn();
-    let mut child = started.map_err(|error| CheckError::Start(program.to_owned(), error.kind()))?;
-    let heard = match child.stdout.take() {
-        Some(output) => hear(output, silence, say, pause),
-        None => Ok(()),
-    };
-    judge(end(&mut child, heard)?)
-}
-
-/// Waits for the program, which has closed its output, or is not waited for any longer.
-fn end(child: &mut Child, heard: Result<(), CheckError>) -> Result<ExitStatus, CheckError> {
+    let unfit = |_| CheckError::Start("no path of it can be given to a program".to_owned());
+    let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(unfit);
+    let (program, node) = (path(program)?, path(node)?);
+    let args = [c"e2fsck", c"-f", answers, c"-C", c"1", node.as_c_str()];
+    let Spawned { pidfd, log, error, .. } =
+        spawn_tool(&program, &args).map_err(|error| CheckError::Start(error.to_string()))?;
+    let heard = hear(File::from(log), silence, say, pause);
     if heard.is_err() {
         // It may have ended by itself meanwhile.
-        let _ = child.kill();
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     }
-    let status = child.wait().map_err(|_| CheckError::Killed(None));
-    heard.and(status)
+    let judged = wait(&pidfd).and_then(judge);
+    // Its end has closed the pipe, so this does not wait.
+    if let Ok(Some(failure)) = Failure::read(&error) {
+        return Err(CheckError::Start(format!("e2fsck does not start: {}", failure.errno)));
+    }
+    heard.and(judged)
 }
 
-fn judge(status: ExitStatus) -> Result<(), CheckError> {
-    match status.code() {
-        None => Err(CheckError::Killed(status.signal())),
+/// Waits for the program, which has closed its outputs, or was killed.
+fn wait(pidfd: &OwnedFd) -> Result<WaitIdStatus, CheckError> {
+    loop {
+        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => return Ok(status),
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(_) => return Err(CheckError::Killed(None)),
+        }
+    }
+}
+
+fn judge(status: WaitIdStatus) -> Result<(), CheckError> {
+    match status.exit_status() {
+        None => Err(CheckError::Killed(status.terminating_signal())),
+        Some(code) => exited(code),
+    }
+}
+
+fn exited(code: i32) -> Result<(), CheckError> {
+    match code {
         // The second bit asks for a reboot, which is for file systems that are mounted.
-        Some(code) if code & !3 == 0 => Ok(()),
-        Some(code) if code & !7 == 0 => Err(CheckError::Left),
-        Some(code) => Err(CheckError::Code(code)),
+        code if code & !3 == 0 => Ok(()),
+        code if code & !7 == 0 => Err(CheckError::Left),
+        code => Err(CheckError::Code(code)),
     }
 }
 
 /// Passes on what the program says until it closes its output.
 fn hear(
-    mut output: ChildStdout,
+    mut output: File,
     silence: Duration,
     say: &mut dyn FnMut(&str),
     pause: &mut dyn FnMut(),
@@ -244,6 +261,8 @@ fn is_progress(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+    use std::path::PathBuf;
+    use std::process::Command;
 
     use super::*;
 
@@ -359,15 +378,13 @@ mod tests {
 
     #[test]
     fn exit_codes_are_bits() {
-        let result = |code: i32| judge(ExitStatus::from_raw(code << 8));
         for (codes, expected) in [(&[0, 1, 2, 3][..], Ok(())), (&[4, 5, 6, 7], Err(CheckError::Left))] {
-            codes.iter().for_each(|code| assert_eq!(result(*code), expected, "{code}"));
+            codes.iter().for_each(|code| assert_eq!(exited(*code), expected, "{code}"));
         }
-        assert_eq!(result(12), Err(CheckError::Code(12)));
-        assert_eq!(judge(ExitStatus::from_raw(9)), Err(CheckError::Killed(Some(9))));
-        assert!(matches!(
-            mend(Path::new("/nowhere"), Path::new("/dev/null"), Extent::Full, SILENCE, &mut |_| (), &mut || ()),
-            Err(CheckError::Start(_, ErrorKind::NotFound))
-        ));
+        assert_eq!(exited(12), Err(CheckError::Code(12)));
+        let (_dir, dies) = script("kill -9 $$");
+        let result = |program: &Path| mend(program, Path::new("/x"), Extent::Full, SILENCE, &mut |_| (), &mut || ());
+        assert_eq!(result(&dies), Err(CheckError::Killed(Some(9))));
+        assert!(matches!(result(Path::new("/nowhere")), Err(CheckError::Start(_))));
     }
 }
