@@ -241,6 +241,7 @@ fn why(errno: Errno, without_journal: bool) -> String {
     let why = match errno {
         Errno::ACCESS | Errno::ROFS => "its medium is write-protected".to_owned(),
         DAMAGED => "it has errors that are not mended".to_owned(),
+        Errno::IO => "its medium does not take what is written, or gives nothing back".to_owned(),
         errno => errno.to_string(),
     };
     let journal = if without_journal { ", and its journal could not be replayed" } else { "" };
