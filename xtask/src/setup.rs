@@ -124,6 +124,11 @@ const NEEDS: &[Need] = &[
     },
     Need { package: "u-boot-tools", proof: Proof::Program("mkimage"), why: "makes `boot.scr` of a boot script" },
     Need {
+        package: "device-tree-compiler",
+        proof: Proof::Program("dtc"),
+        why: "what `mkimage` makes FIT images with (tests/conformance)",
+    },
+    Need {
         package: "libubootenv-tool",
         proof: Proof::Program("fw_printenv"),
         why: "reads the boot cells of U-Boot boards as people will (boards/generic-uboot-ab)",

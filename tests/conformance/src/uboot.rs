@@ -5,6 +5,7 @@
 //! one of them takes for whole and the other does not; and `Wanted` has a second copy.
 
 mod disk;
+mod images;
 mod session;
 mod slots;
 mod takeover;

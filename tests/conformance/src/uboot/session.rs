@@ -24,6 +24,8 @@ use crate::cases::{Boot, Case, Files, Start};
 use crate::report::Seen;
 
 const POWER_ON: Duration = Duration::from_secs(90);
+/// What it says before it starts something by itself.
+const KEY: &str = "Hit any key";
 const ONE_BOOT: Duration = Duration::from_secs(30);
 
 /// A line of the script and what is put in its place.
@@ -40,12 +42,18 @@ pub(crate) fn stubbed(script: &str, faults: &[Fault]) -> Result<String> {
     ensure!(script.lines().filter(jumps).count() == 1, "the script has no line, or several, that set cairn_start");
     let line =
         |line: &str| if jumps(&line) { "setenv cairn_start run bench_jump\n".into() } else { format!("{line}\n") };
-    let mut stubbed: String = EMPTY_CACHE.lines().chain(script.lines()).map(line).collect();
+    let stubbed: String = EMPTY_CACHE.lines().chain(script.lines()).map(line).collect();
+    planted(&stubbed, faults)
+}
+
+/// A script with faults put in.
+pub(crate) fn planted(script: &str, faults: &[Fault]) -> Result<String> {
+    let mut script = script.to_owned();
     for (right, wrong) in faults {
-        ensure!(stubbed.matches(right).count() == 1, "the script has another form: no place for the fault {wrong}");
-        stubbed = stubbed.replace(right, wrong);
+        ensure!(script.matches(right).count() == 1, "the script has another form: no place for the fault {wrong}");
+        script = script.replace(right, wrong);
     }
-    Ok(stubbed)
+    Ok(script)
 }
 
 /// What is done instead of the jump: what lies where the kernel and the initramfs were loaded is told.
@@ -60,22 +68,42 @@ pub(crate) fn jump() -> String {
 pub(crate) struct Session {
     machine: Machine,
     bench: Bench,
+    /// What is typed first at a prompt.
+    first: [String; 3],
 }
 
 impl Session {
     /// Switches the machine on and stops it at its prompt. `find`: what makes the disk known there; `jump`: what is done
     /// instead of a jump.
     pub(crate) fn begin(plan: Plan, find: &str, jump: &str, bench: Bench) -> Result<Self> {
-        let mut machine = plan.build()?;
-        machine.start()?;
-        machine.expect("Hit any key", POWER_ON)?;
-        machine.send("")?;
-        machine.expect("=> ", POWER_ON)?;
-        let mut session = Self { machine, bench };
-        session.say(find)?;
-        session.say("part number ${devtype} ${devnum} storage bench_storage")?;
-        session.say(&format!("setenv bench_jump '{jump}'"))?;
+        let first = [
+            find.to_owned(),
+            "part number ${devtype} ${devnum} storage bench_storage".to_owned(),
+            format!("setenv bench_jump '{jump}'"),
+        ];
+        let mut session = Self { machine: plan.build()?, bench, first };
+        session.machine.start()?;
+        session.machine.expect(KEY, POWER_ON)?;
+        session.stop()?;
         Ok(session)
+    }
+
+    /// Comes to the prompt.
+    fn stop(&mut self) -> Result<()> {
+        self.machine.send("")?;
+        self.machine.expect("=> ", POWER_ON)?;
+        self.first.clone().iter().try_for_each(|line| self.say(line).map(drop))
+    }
+
+    /// Runs one of the scripts as it is, to the reset that it ends in or that what it has started orders. Returns what was
+    /// said until then.
+    pub(crate) fn run(&mut self, script: usize) -> Result<String> {
+        self.load(script)?;
+        EMPTY_CACHE.lines().try_for_each(|line| self.say(line).map(drop))?;
+        self.machine.send("source ${scriptaddr}")?;
+        let said = self.machine.expect(KEY, POWER_ON)?.before;
+        self.stop()?;
+        Ok(said)
     }
 
     /// Switches it off.

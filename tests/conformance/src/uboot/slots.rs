@@ -2,7 +2,7 @@
 //!
 //! Its choice is the script of the other U-Boot boards, and is not asked again. This U-Boot has one environment, so cells
 //! and labels are written without the flag that the board's own U-Boot wants; the script is the same for both. A slot
-//! holds its name in place of a FIT image.
+//! holds its name in place of a FIT image; real ones are in [`super::images`].
 
 use anyhow::Result;
 use board_generic_uboot_ab::{FIT_AT, LABELS_AT, UbootAb};
@@ -17,12 +17,12 @@ use statemachine::ids::RevisionId;
 
 use super::disk::{Bench, FILE, Medium, text};
 use super::session::{Fault, Session, stubbed};
-use super::{HEAD, Subject, copy, spent, wish};
+use super::{HEAD, Subject, copy, images, spent, wish};
 use crate::cases::{World, revision};
 use crate::jobs::{Findings, Job};
 use crate::report::{Control, Row};
 
-const SLOTS: [Role; 2] = [Role::Slot(Slot(0)), Role::Slot(Slot(1))];
+pub(super) const SLOTS: [Role; 2] = [Role::Slot(Slot(0)), Role::Slot(Slot(1))];
 
 /// Labels, cells, and what has to be started.
 struct Case {
@@ -35,7 +35,7 @@ struct Case {
     starts: Option<(&'static str, &'static str)>,
 }
 
-static SUBJECT: Subject = Subject {
+pub(super) static SUBJECT: Subject = Subject {
     name: UbootAb::NAME,
     script: UbootAb::SCRIPT,
     layout: UbootAb::LAYOUT,
@@ -75,7 +75,8 @@ pub(crate) fn jobs() -> Result<Vec<Job>> {
         session.end()?;
         Ok(row)
     };
-    Ok(vec![Job::new(SUBJECT.name, "slots", 3 * cases().len(), sound), Job::new(SUBJECT.name, "deaf", 1, deaf)])
+    let jobs = [Job::new(SUBJECT.name, "slots", 3 * cases().len(), sound), Job::new(SUBJECT.name, "deaf", 1, deaf)];
+    Ok(jobs.into_iter().chain(images::jobs()).collect())
 }
 
 /// A machine at its prompt, with an image in each slot.
