@@ -92,7 +92,7 @@ pub enum SlotError {
         /// The answer.
         why: formats::bootenv::Error,
     },
-    /// No label names what runs, so nothing can share its slot.
+    /// No label names this revision.
     NotHeld(RevisionId),
 }
 
@@ -116,7 +116,7 @@ impl fmt::Display for SlotError {
             }
             Self::Medium { doing, image: None, slot, why } => write!(f, "{doing} slot {slot}: {why}"),
             Self::Differs { image, slot } => {
-                write!(f, "slot {slot} does not give back what was written of {image}; its flash may be worn out")
+                write!(f, "slot {slot} does not give back the bytes of {image}; its flash may be worn out")
             }
             Self::Label { slot, why } => {
                 write!(
@@ -124,7 +124,7 @@ impl fmt::Display for SlotError {
                     "slot {slot} cannot take one more name: {why}; this revision needs a slot and a boot of its own"
                 )
             }
-            Self::NotHeld(running) => write!(f, "no slot is labelled with {running}, which runs; place it first"),
+            Self::NotHeld(revision) => write!(f, "no slot is labelled with {revision}; update to it again"),
         }
     }
 }
@@ -181,6 +181,18 @@ impl<S: Sectors> Slots<S> {
         self.held().iter().any(|(_, held)| held.contains(revision))
     }
 
+    /// The slot that a firmware would start for a revision, if that gives its image back.
+    ///
+    /// # Errors
+    /// [`SlotError::NotHeld`], [`SlotError::Differs`]
+    pub fn verify(&mut self, revision: &RevisionId, image: &Image) -> Result<&'static str, SlotError> {
+        let held = self.held();
+        let index = held.iter().rposition(|(_, held)| held.contains(revision));
+        let index = index.ok_or_else(|| SlotError::NotHeld(revision.clone()))?;
+        let (slot, _) = self.get(index)?;
+        if self.is_whole(index, image) { Ok(slot) } else { Err(SlotError::Differs { image: image.name.clone(), slot }) }
+    }
+
     /// Whether an image fits into every slot; which one it will be is not known before it is placed.
     ///
     /// # Errors
@@ -208,7 +220,7 @@ impl<S: Sectors> Slots<S> {
     ) -> Result<Evicts, SlotError> {
         let (choice, held) = self.choose(revision, running, wanted)?;
         self.check_room(image)?;
-        let keeps = held.contains(revision) && self.is_whole(choice, image);
+        let keeps = held.contains(revision) && self.is_whole(choice.slot.0.into(), image);
         Ok(if keeps { Evicts::default() } else { choice.evicts })
     }
 
@@ -226,13 +238,13 @@ impl<S: Sectors> Slots<S> {
     ) -> Result<(), SlotError> {
         let (choice, held) = self.choose(revision, running, wanted)?;
         self.check_room(image)?;
-        if !(held.contains(revision) && self.is_whole(choice, image)) {
+        if !(held.contains(revision) && self.is_whole(choice.slot.0.into(), image)) {
             let trial = wanted.trial.as_ref().is_some_and(|trial| held.contains(&trial.revision));
             if choice.evicts != Evicts::default() || trial {
                 return Err(SlotError::Named(self.name(choice)));
             }
             self.write(choice, image, source)?;
-            if !self.is_whole(choice, image) {
+            if !self.is_whole(choice.slot.0.into(), image) {
                 return Err(SlotError::Differs { image: image.name.clone(), slot: self.name(choice) });
             }
             self.label(usize::from(choice.slot.0), std::slice::from_ref(revision))?;
@@ -282,9 +294,9 @@ impl<S: Sectors> Slots<S> {
     }
 
     /// Whether the medium gives an image back.
-    fn is_whole(&mut self, choice: Choice, image: &Image) -> bool {
+    fn is_whole(&mut self, index: usize, image: &Image) -> bool {
         let (start, labels) = (self.shape.image, self.shape.labels);
-        let Ok((_, sectors)) = self.get(choice.slot.0.into()) else { return false };
+        let Ok((_, sectors)) = self.get(index) else { return false };
         let (mut hasher, mut piece, mut done) = (Hasher::default(), vec![0; PIECE], 0);
         while done < image.length {
             let length = usize::try_from(image.length - done).unwrap_or(PIECE).min(PIECE);

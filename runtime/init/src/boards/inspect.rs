@@ -15,12 +15,13 @@ use boards_api::board::{Board, BootedAs};
 use boards_api::env::BootEnv;
 use boards_api::slots::Places;
 use formats::json::Limits;
-use formats::object::Hasher;
+use formats::object::{Hasher, ObjectId};
 use formats::state::Revision;
 use metal::disks::{Device, Roots};
 use metal::ext4::Ext4;
 use metal::partitions::Partitions;
 use metal::place;
+use metal::slots::{Image, Slots};
 use metal::window::Window;
 use statemachine::boot::{Note, TrialKind, Wanted};
 use statemachine::ids::RevisionId;
@@ -29,7 +30,7 @@ use store::journal::{Copies, Journal};
 use store::nor::SectorNor;
 use store::trails::boot_files;
 
-use super::media::OnDevice;
+use super::media::{OnDevice, Part};
 use super::running;
 use crate::selftest::Findings;
 use crate::settings::Settings;
@@ -74,7 +75,11 @@ pub(super) fn inspect_as<B: Board>(settings: &Settings, storage: &Path, findings
     }
     match B::PLACES {
         Places::Trails => boot(&device, &wanted, storage, findings),
-        Places::Slots(_) => findings.skip("boot-files", "the firmware of this board reads slots"),
+        Places::Slots(_) => match media.slots::<B>(None) {
+            Ok(Some(mut slots)) => in_slots(&mut slots, &wanted, storage, findings),
+            Ok(None) => findings.skip("boot-files", "the board does not say what its slots are like"),
+            Err(why) => findings.law("slots", Err(why)),
+        },
     }
 }
 
@@ -186,18 +191,8 @@ fn journal(media: &OnDevice, findings: &mut Findings) -> Option<RevisionId> {
 
 /// What the firmware would boot of every revision that the cell names.
 fn boot(storage: &Device, wanted: &Wanted, mounted: &Path, findings: &mut Findings) {
-    let trial = wanted.trial.as_ref().map(|trial| &trial.revision);
-    let named = [Some(&wanted.default), wanted.previous.as_ref(), wanted.factory.as_ref(), trial];
-    let mut seen: Vec<&RevisionId> = Vec::new();
-    for id in named.into_iter().flatten() {
-        if seen.contains(&id) {
-            continue;
-        }
-        seen.push(id);
-        let files = state(mounted, id).and_then(|state| {
-            let revision = Revision::parse(&state).map_err(|error| error.to_string())?;
-            boot_files(&revision, id).map_err(|error| error.to_string())
-        });
+    for id in named(wanted) {
+        let files = files(mounted, id);
         let files = match files {
             Ok(files) => files,
             Err(why) => {
@@ -222,6 +217,40 @@ fn boot(storage: &Device, wanted: &Wanted, mounted: &Path, findings: &mut Findin
     }
 }
 
+/// What the firmware would boot of every revision that the cell names, where it reads slots.
+fn in_slots(slots: &mut Slots<Part>, wanted: &Wanted, mounted: &Path, findings: &mut Findings) {
+    for id in named(wanted) {
+        let found = files(mounted, id).and_then(|files| {
+            let (path, object) = files.into_iter().next().ok_or("its state boots nothing")?;
+            let file = mounted.join("trails").join(id.as_str()).join(&path);
+            let length = std::fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?.len();
+            let slot =
+                slots.verify(id, &Image { name: path, id: object, length }).map_err(|error| error.to_string())?;
+            Ok(format!("slot {slot}: {length} bytes, as its state says"))
+        });
+        findings.law(&format!("slot-image {id}"), found);
+    }
+}
+
+/// The revisions in the cell, each once.
+fn named(wanted: &Wanted) -> Vec<&RevisionId> {
+    let trial = wanted.trial.as_ref().map(|trial| &trial.revision);
+    let named = [Some(&wanted.default), wanted.previous.as_ref(), wanted.factory.as_ref(), trial];
+    let mut seen: Vec<&RevisionId> = Vec::new();
+    for id in named.into_iter().flatten() {
+        if !seen.contains(&id) {
+            seen.push(id);
+        }
+    }
+    seen
+}
+
+/// The boot files of a revision: paths in its trail, and whose bytes they are.
+fn files(mounted: &Path, id: &RevisionId) -> Result<Vec<(String, ObjectId)>, String> {
+    let revision = Revision::parse(&state(mounted, id)?).map_err(|error| error.to_string())?;
+    boot_files(&revision, id).map_err(|error| error.to_string())
+}
+
 /// The bytes of a revision's state, as the running system has them.
 fn state(mounted: &Path, id: &RevisionId) -> Result<Vec<u8>, String> {
     let path = mounted.join("trails").join(id.as_str()).join(".pvr/json");
@@ -234,7 +263,7 @@ fn state(mounted: &Path, id: &RevisionId) -> Result<Vec<u8>, String> {
 }
 
 /// The id and length of a file of the storage, as the medium has it.
-fn unreplayed(storage: &Device, path: &str) -> Result<(formats::object::ObjectId, u64), String> {
+fn unreplayed(storage: &Device, path: &str) -> Result<(ObjectId, u64), String> {
     let part = storage.part.as_ref().ok_or("the storage is no partition")?;
     let start = storage.start().ok_or("the kernel does not say where the storage starts")?;
     let disk = PathBuf::from("/dev").join(&part.disk);

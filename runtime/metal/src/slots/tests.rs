@@ -167,7 +167,10 @@ fn what_a_slot_holds_whole_is_not_written_again_and_what_it_holds_damaged_is() {
     let ask = |slots: &mut Sim| slots.evicts(&id("1"), Some(&id("2")), &wanted, &image(&bytes)).unwrap();
     assert_eq!(ask(&mut slots), Evicts::default());
     put(&mut slots, "1", "2", &wanted).unwrap();
+    assert_eq!(slots.verify(&id("1"), &image(&bytes)), Ok("b"));
+    assert!(matches!(slots.verify(&id("9"), &image(&bytes)), Err(SlotError::NotHeld(_))));
     slots.slots[1].1.damage(usize::try_from(IMAGE_AT).unwrap() + 700, b"rot");
+    assert!(matches!(slots.verify(&id("1"), &image(&bytes)), Err(SlotError::Differs { slot: "b", .. })));
     assert_eq!(ask(&mut slots), Evicts { previous: true, factory: false });
     assert_eq!(put(&mut slots, "1", "2", &wanted), Err(SlotError::Named("b")), "the boot cell still names it");
     put(&mut slots, "1", "2", &self::wanted("2", "")).unwrap();
