@@ -60,7 +60,7 @@ fn trace(kind: Kind) -> &'static str {
 }
 
 /// The boards on which stories are told.
-const TOLD: &[&str] = &["qemu-x86_64-grub", "qemu-arm64-uboot"];
+const TOLD: &[&str] = &["qemu-x86_64-grub", "qemu-arm64-uboot", "qemu-arm-orangepi-pc"];
 
 /// The laws of every board, and every story on every board that can tell one, as a stage of `test`. One that fails does
 /// not keep the others from being told; as many are told at a time as this machine has cores.
