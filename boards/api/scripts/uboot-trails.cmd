@@ -34,6 +34,13 @@ for cairn_as in ${cairn_role} ${cairn_after}; do
     setenv cairn_tree
     if load ${cairn_disk} ${cairn_from} ${fdt_addr_r} ${cairn_fdt}; then setenv cairn_tree ${fdt_addr_r}; fi
   fi
+  # What the board adds is added to a copy, which has room behind it. A tree that cannot be added to is a tree all the same.
+  if test -n "${cairn_tree_gets}" && test -n "${cairn_tree}"; then
+    if fdt addr ${cairn_tree} && fdt move ${cairn_tree} ${fdt_addr_r}; then
+      setenv cairn_tree ${fdt_addr_r}
+      if fdt resize 1024; then run cairn_tree_gets; fi
+    fi
+  fi
   if test -n "${cairn_tree}" && load ${cairn_disk} ${cairn_from} ${kernel_addr_r} ${cairn_kernel}; then
     if load ${cairn_disk} ${cairn_from} ${ramdisk_addr_r} ${cairn_initrd}; then
       ${cairn_start} ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${cairn_tree}

@@ -20,6 +20,7 @@
 //! | `cairn_args`      | the kernel's arguments before ours                                         |
 //! | `cairn_start`     | `booti` or `bootz`                                                         |
 //! | `cairn_board_fdt` | where a device tree lies for revisions that bring none                     |
+//! | `cairn_tree_gets` | commands that add to the tree at `fdt addr`, on a board that has some       |
 
 use formats::bootenv;
 
