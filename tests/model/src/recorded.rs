@@ -189,6 +189,11 @@ fn boot(line: &Value, flash: &mut Flash, marks: &mut Marks) -> Result<(Choice, b
     }
     let spent = spent(&line["spent"])?;
     let expected = match (&wanted, spent, flash.note) {
+        // It cannot write down that it tries anything, so it tries nothing; what stood stands.
+        (Some(wanted), ..) if line["protected"] == true => {
+            let stood = if let Note::Read(stood) = flash.note { Some(stood) } else { None };
+            Pick { choice: unnoted(wanted), note: stood }
+        }
         // It cannot change what it cannot read, and so does not count this boot.
         (Some(wanted), None, Note::Unreadable) => Pick { choice: unnoted(wanted), note: None },
         _ => pick(TrialKind::Counted, wanted.as_ref(), &flash.note, false, Limits::FIELD.chain),

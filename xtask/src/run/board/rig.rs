@@ -241,6 +241,7 @@ impl Rig for Board {
             match (switch, self.machine.is_on()) {
                 (Switch::On { protected }, false) => {
                     self.machine.protect(0, protected);
+                    self.witness.protect(protected);
                     self.start()?;
                 }
                 (Switch::Off, true) => self.cut()?,

@@ -41,16 +41,23 @@ pub(super) struct Witness {
     found: Option<Read>,
     /// Whether the event of this boot was told.
     is_told: bool,
+    /// Nothing can be written in this life of the machine, also not by its firmware.
+    is_protected: bool,
 }
 
 impl Witness {
     pub(super) fn new() -> Self {
-        Self { number: 0, found: None, is_told: false }
+        Self { number: 0, found: None, is_told: false, is_protected: false }
     }
 
     /// How many boots have begun.
     pub(super) fn boots(&self) -> u64 {
         self.number
+    }
+
+    /// From the next boot on its disk is write-protected, or not any more.
+    pub(super) fn protect(&mut self, is_protected: bool) {
+        self.is_protected = is_protected;
     }
 
     /// A boot begins: the machine is switched on, or starts anew. `found` is what its firmware will read.
@@ -110,11 +117,15 @@ impl Witness {
             Note::Read(spent) => Some(spent),
             Note::Unreadable => None,
         };
-        Some(json!({
+        let mut event = json!({
             "event": "boot", "t": at, "boot": self.number, "role": role, "revision": revision(role, wanted.as_ref()),
             "mark": mark, "wanted": wanted.as_ref().map(of_wanted), "spent": spent.as_ref().map(of_spent),
             "note": if unreadable { "unreadable" } else { "read" },
-        }))
+        });
+        if let Some(members) = event.as_object_mut().filter(|_| self.is_protected) {
+            members.insert("protected".into(), true.into());
+        }
+        Some(event)
     }
 }
 
@@ -227,6 +238,19 @@ mod tests {
             let events = witness.hears(said, 9, &(wanted.clone(), now));
             assert_eq!((&events[0]["note"], &events[0]["spent"]["boots"]), (&json!("unreadable"), spent));
         }
+    }
+
+    #[test]
+    fn a_boot_on_a_disk_that_cannot_be_written_is_told_so() {
+        let mut witness = Witness::new();
+        let mut protected = |is_protected: bool| {
+            witness.protect(is_protected);
+            witness.begins(cells(1));
+            let events = witness.hears(said(r#"{"event":"booted","t":3,"role":"default","mark":false}"#), 9, &cells(1));
+            events[0].get("protected").cloned()
+        };
+        assert_eq!(protected(true), Some(json!(true)));
+        assert_eq!(protected(false), None);
     }
 
     #[test]
