@@ -9,8 +9,9 @@ mod versions;
 
 use boards_api::cell::{Cell, ExchangedFile, OneSector, RawPair, SectorFile};
 use boards_api::codecs::{Grub, Raw};
-use boards_api::env::Codec;
+use boards_api::env::{BootEnv as _, Codec};
 use boards_api::media::{Files, SECTOR, Sectors};
+use boards_api::takeover::{Env, UbootTxt};
 use formats::bootenv::uboot::Head;
 use formats::bootenv::{grub, raw};
 use init::driver::Flash;
@@ -423,7 +424,7 @@ impl Flash for Device {
     fn store(&mut self, wanted: &Wanted) -> Result<(), String> {
         let (bytes, pair) = (encoded_for(self.kind, wanted), self.pair());
         match self.kind {
-            Kind::Reference => txt::store(SectorFile::new(&mut self.files, txt::NAME), wanted),
+            Kind::Reference => Env::<_, UbootTxt>::new(&mut self.files).store(wanted).map_err(text),
             Kind::OneShot => txt::store(OneSector::new(&mut self.cells, 0, txt::LENGTH), wanted),
             Kind::UbootNor | Kind::UbootCard | Kind::Slots => {
                 RawPair::<_, Raw<false>>::new(&mut self.cells, pair).replace(&bytes).map_err(text)

@@ -1,5 +1,6 @@
 //! Laws of the boot cells.
 
+use boards_api::takeover::{Grubenv, LENGTH, Text, UbootTxt};
 use formats::bootenv::uboot::{self, Head};
 use formats::bootenv::vars::Vars;
 use formats::bootenv::{autoboot, grub, key, label, raw, reference};
@@ -68,6 +69,7 @@ pub(crate) fn label(bytes: &[u8]) {
 }
 
 pub(crate) fn grubenv(bytes: &[u8]) {
+    taken_over::<Grubenv>(bytes, b'#');
     let mut block = bytes.to_vec();
     block.resize(grub::BLOCK, b'#');
     let Ok(before) = grub::open(&block) else { return };
@@ -79,7 +81,19 @@ pub(crate) fn grubenv(bytes: &[u8]) {
     stored(before, after, &[reference::TRYING]);
 }
 
+/// Whatever stood in the file of a device that is taken over: what is written there is read.
+fn taken_over<T: Text>(bytes: &[u8], filling: u8) {
+    let mut old = bytes.to_vec();
+    old.resize(LENGTH, filling);
+    if let Ok((read, _)) = T::read(&old) {
+        possible(&read);
+    }
+    let Ok(new) = T::write(&old, &sample()) else { return };
+    assert_eq!(T::read(&new).map(|(read, _)| read), Ok(sample()));
+}
+
 pub(crate) fn uboot_txt(bytes: &[u8]) {
+    taken_over::<UbootTxt>(bytes, 0);
     let Ok(before) = reference::open_txt(bytes) else { return };
     if let Ok(read) = reference::decode(before) {
         possible(&read);
