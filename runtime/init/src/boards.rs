@@ -3,6 +3,7 @@
 //! Everything above works with one flash behind one trait; here, and only here, the type of a board is known. A board of
 //! our own is one row of [`OURS`]; a program of a vendor has a list of its own.
 
+mod env;
 mod inspect;
 mod media;
 
@@ -28,6 +29,7 @@ use board_takeover_uboot::TakeoverUboot;
 use boards_api::board::{Board, Booted, BootedAs, Role};
 use boards_api::env::BootEnv;
 use boards_api::provision;
+use boards_api::slots::Boots;
 use metal::disks::{self, Device, Roots};
 use metal::partitions::Partitions;
 use metal::slots::Slots;
@@ -38,6 +40,7 @@ use statemachine::recover::Boot;
 use statemachine::update::Running;
 use store::nor::SectorNor;
 
+use self::env::AnyEnv;
 use self::inspect::inspect_as;
 use self::media::OnDevice;
 pub use self::media::Part;
@@ -232,7 +235,6 @@ fn open_as<B: Board>(settings: &Settings, storage: Storage<'_>, questions: &Ques
 where
     B::Env<OnDevice>: Send + 'static,
 {
-    let medium = |error: &dyn fmt::Display| BoardError::Medium(error.to_string());
     let booted = B::booted(&settings.words).ok_or_else(|| BoardError::Words(settings.words.clone()))?;
     let partitions = match storage.device {
         Some(device) => beside::<B>(device).map_err(BoardError::Medium)?,
@@ -246,11 +248,36 @@ where
         warnings.push(format!("{} was taken over from another system", shared.name));
     }
     let env = B::boot_env(&mut media);
-    let mut env =
-        env.ok_or_else(|| BoardError::Medium(media.failed.take().unwrap_or_else(|| "no boot cells".into())))?;
+    let env = env.ok_or_else(|| BoardError::Medium(media.failed.take().unwrap_or_else(|| "no boot cells".into())))?;
+    let firmware = Firmware {
+        kind: B::TRIAL,
+        boots: B::BOOTS,
+        reboot_arg: B::reboot_arg,
+        mend: |media, wanted| provision::mend::<B, _>(media, wanted).map_err(|error| error.to_string()),
+    };
+    let slots = media.slots::<B>(booted.slot).map_err(BoardError::Medium)?;
+    opened((media, AnyEnv::new(env), slots), &booted, firmware, warnings, questions)
+}
+
+/// What is asked of a board behind its boot environment.
+struct Firmware {
+    kind: TrialKind,
+    boots: &'static [Boots],
+    reboot_arg: fn(bool) -> Option<&'static CStr>,
+    mend: fn(&mut OnDevice, Option<&Wanted>) -> Result<bool, String>,
+}
+
+/// The rest, which is the same for every board.
+fn opened(
+    (mut media, mut env, mut slots): (OnDevice, AnyEnv, Option<Slots<Part>>),
+    booted: &Booted,
+    firmware: Firmware,
+    mut warnings: Vec<String>,
+    questions: &Questions<'_>,
+) -> Result<Opened, BoardError> {
+    let medium = |error: &dyn fmt::Display| BoardError::Medium(error.to_string());
     let (wanted, _) = env.load();
     let wanted = wanted.ok();
-    let mut slots = media.slots::<B>(booted.slot).map_err(BoardError::Medium)?;
     let region = |part| SectorNor::new(part).map_err(|error| medium(&format_args!("the journal: {error}")));
     let [a, b] = media.journal().map_err(BoardError::Medium)?;
     let journal = store::journal::Journal::new(region(a)?, region(b)?)
@@ -260,27 +287,27 @@ where
     let held = slots.as_mut().map(Slots::held).unwrap_or_default();
     let in_slot = booted.slot.and_then(|slot| held.get(usize::from(slot.0))).map_or(&[][..], |(_, held)| held);
     let remembered = if wanted.is_none() && in_slot.len() > 1 { flash.default() } else { None };
-    let running = running(&booted, wanted.as_ref(), in_slot, remembered.as_ref())?;
+    let running = running(booted, wanted.as_ref(), in_slot, remembered.as_ref())?;
     // What no slot holds cannot be booted, whatever is in the store.
     let holds = |id: &RevisionId| slots.is_none() || held.iter().any(|(_, held)| held.contains(id));
     let factory = Some(RevisionId::factory()).filter(|factory| holds(factory) && (questions.holds)(factory));
-    let started = Started { kind: B::TRIAL, running, marked: questions.marked, factory };
+    let started = Started { kind: firmware.kind, running, marked: questions.marked, factory };
     let boot = flash
         .read_boot(started, |id| holds(id) && (questions.verifies)(id), &mut |what| warnings.push(what.to_string()));
     // Behind it: this boot is judged by what its firmware has left.
     if boot.note == Note::Unreadable {
-        match provision::mend::<B, _>(&mut media, boot.wanted.as_ref()) {
+        match (firmware.mend)(&mut media, boot.wanted.as_ref()) {
             Ok(true) => warnings.push("the firmware's note could not be read, and was made anew".into()),
             Ok(false) => {}
-            Err(error) => warnings.push(media.failed.take().unwrap_or_else(|| error.to_string())),
+            Err(error) => warnings.push(media.failed.take().unwrap_or(error)),
         }
     }
     let named = boot.wanted.iter().flat_map(|wanted| [Some(&wanted.default), wanted.previous.as_ref()]).flatten();
     for lost in named.filter(|id| !holds(id)) {
         warnings.push(format!("the boot cell names revision {lost}, and no slot is labelled with it"));
     }
-    let places = Places { boots: B::BOOTS, slots };
-    Ok(Opened { flash: Box::new(InWords(flash)), boot, reboot_arg: B::reboot_arg, places, warnings })
+    let places = Places { boots: firmware.boots, slots };
+    Ok(Opened { flash: Box::new(InWords(flash)), boot, reboot_arg: firmware.reboot_arg, places, warnings })
 }
 
 /// The partitions beside the storage; `None` where the layout has none.
