@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What has a wrong hash is not started: that boot is spent and ends in a reset, and the next one goes on along the list. Nothing
-//! of the script is stubbed here. As in [`super::slots`], this U-Boot has one environment, so cells and labels have no flag.
+//! of the script is stubbed here. As in [`slots`](mod@super::slots), this U-Boot has one environment, so cells and labels have no flag.
 
 use std::fs;
 use std::process::Command;
