@@ -16,6 +16,7 @@ pub use board_generic_uboot_ab::UbootAb;
 pub use board_host::Host;
 pub use board_qemu_arm_orangepi_pc::OrangePiPc;
 pub use board_qemu_arm64_uboot::QemuArm64Uboot;
+pub use board_qemu_arm64_uboot_ab::QemuArm64UbootAb;
 pub use board_qemu_x86_64_grub::QemuX86Grub;
 pub use board_rpi_tryboot::RpiTryboot;
 pub use board_takeover_grub::TakeoverGrub;
@@ -47,6 +48,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry::of::<Host>(),
     Entry::of::<QemuX86Grub>(),
     Entry::of::<QemuArm64Uboot>(),
+    Entry::of::<QemuArm64UbootAb>(),
     Entry::of::<OrangePiPc>(),
     Entry::of::<UbootAb>(),
     Entry::of::<RpiTryboot>(),
@@ -68,7 +70,7 @@ macro_rules! with_board {
     ($name:expr, $board:ident => $use:expr) => {{
         let name: &str = $name;
         $crate::with_board!(@ name, $board => $use;
-            Host QemuX86Grub QemuArm64Uboot OrangePiPc UbootAb RpiTryboot TakeoverUboot TakeoverGrub)
+            Host QemuX86Grub QemuArm64Uboot QemuArm64UbootAb OrangePiPc UbootAb RpiTryboot TakeoverUboot TakeoverGrub)
     }};
     (@ $name:ident, $board:ident => $use:expr; $($row:ident)*) => {
         $(if $name == <$crate::$row as $crate::Board>::NAME {

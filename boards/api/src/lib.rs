@@ -15,6 +15,7 @@
 //! | [`slots`] | which slot a new revision may be written to, and never that of the default or of what runs |
 //! | [`takeover`] | what boards share whose firmware and boot files are those of the reference system |
 //! | [`uboot`] | what boards with a U-Boot share: the boot script, partitions, cells in raw sectors |
+//! | [`uboot_slots`] | the same of boards whose U-Boot starts FIT images from two slots |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod provision;
 pub mod slots;
 pub mod takeover;
 pub mod uboot;
+pub mod uboot_slots;
 
 pub use board::{Board, Booted};
 pub use cell::Cell;

@@ -18,6 +18,8 @@ use board_host::Host;
 use board_qemu_arm_orangepi_pc::OrangePiPc;
 #[cfg(any(test, target_arch = "aarch64"))]
 use board_qemu_arm64_uboot::QemuArm64Uboot;
+#[cfg(any(test, target_arch = "aarch64"))]
+use board_qemu_arm64_uboot_ab::QemuArm64UbootAb;
 #[cfg(any(test, target_arch = "x86_64"))]
 use board_qemu_x86_64_grub::QemuX86Grub;
 #[cfg(any(test, target_arch = "aarch64"))]
@@ -166,6 +168,8 @@ pub const OURS: &[AnyBoard] = &[
     AnyBoard::of::<Host>(),
     #[cfg(any(test, target_arch = "aarch64"))]
     AnyBoard::of::<QemuArm64Uboot>(),
+    #[cfg(any(test, target_arch = "aarch64"))]
+    AnyBoard::of::<QemuArm64UbootAb>(),
     #[cfg(any(test, target_arch = "x86_64"))]
     AnyBoard::of::<QemuX86Grub>(),
     #[cfg(any(test, target_arch = "arm"))]

@@ -221,9 +221,10 @@ fn image(revision: &Revision, boot: &Boot, objects: &Objects) -> Result<Image, P
 
 #[cfg(test)]
 mod tests {
-    use board_generic_uboot_ab::{FIT_AT, UbootAb};
+    use board_generic_uboot_ab::UbootAb;
     use board_rpi_tryboot::RpiTryboot;
     use boards_api::Board as _;
+    use boards_api::uboot_slots::FIT_AT;
     use metal::window::Window;
     use store::dir::Dir;
     use store::file::FileSectors;

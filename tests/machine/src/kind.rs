@@ -26,9 +26,10 @@ pub enum Kind {
 }
 
 /// The boards that run on one of these.
-pub const BOARDS: [(&str, Kind); 3] = [
+pub const BOARDS: [(&str, Kind); 4] = [
     ("qemu-x86_64-grub", Kind::X86_64Uefi),
     ("qemu-arm64-uboot", Kind::Arm64UBoot),
+    ("qemu-arm64-uboot-ab", Kind::Arm64UBoot),
     ("qemu-arm-orangepi-pc", Kind::OrangePiPc),
 ];
 

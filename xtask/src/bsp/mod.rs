@@ -16,6 +16,7 @@ mod bundle;
 mod command;
 mod cpio;
 mod device_tree;
+mod fit;
 mod initramfs;
 mod modules;
 mod recipe;
@@ -38,6 +39,7 @@ use recipe::Recipe;
 use source::Source;
 
 pub(crate) use command::{Options, run};
+pub(crate) use fit::FIT;
 pub(crate) use initramfs::Conf;
 pub(crate) use recipe::DEFAULT;
 
@@ -77,6 +79,8 @@ pub(crate) struct Bsp {
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: PathBuf,
     pub(crate) fdt: Option<PathBuf>,
+    /// Kernel and initramfs in one, where the firmware starts such a thing.
+    pub(crate) fit: Option<PathBuf>,
     /// What the board adds to the kernel's command line.
     pub(crate) command_line: String,
     /// What `uname -r` says.
@@ -122,6 +126,14 @@ pub(crate) fn make(wish: &Wish<'_>, out: Out) -> Result<Bsp> {
         }
     }
     fs::write(bsp.join(INITRAMFS), initramfs)?;
+    if let Some(wish) = &recipe.fit {
+        let parts = (bsp.join(bundle::KERNEL), bsp.join(INITRAMFS));
+        let image = fit::make(wish, recipe.architecture, (&parts.0, &parts.1), &new.join("fit"))?;
+        fs::write(bsp.join(FIT), image)?;
+        // They are in it, and belong to the bundle no more.
+        fs::rename(&parts.0, new.join(bundle::KERNEL))?;
+        fs::rename(&parts.1, new.join(INITRAMFS))?;
+    }
     write_json(&bsp.join("run.json"), &run_json(&recipe, &source))?;
     write_json(&bsp.join("build.json"), &build_json(wish, &recipe, &source)?)?;
     if !recipe.drivers.is_empty() {
@@ -135,9 +147,11 @@ pub(crate) fn make(wish: &Wish<'_>, out: Out) -> Result<Bsp> {
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
     fs::rename(&new, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let parts = if recipe.fit.is_some() { dir.clone() } else { dir.join("bsp") };
     Ok(Bsp {
-        kernel: dir.join("bsp").join(bundle::KERNEL),
-        initrd: dir.join("bsp").join(INITRAMFS),
+        kernel: parts.join(bundle::KERNEL),
+        initrd: parts.join(INITRAMFS),
+        fit: recipe.fit.as_ref().map(|_| dir.join("bsp").join(FIT)),
         fdt: recipe.kernel.fdt.as_ref().map(|fdt| dir.join("bsp").join(fdt)),
         command_line: recipe.kernel.command_line,
         release: source.release,
@@ -219,7 +233,10 @@ fn addons(recipe: &Recipe, out: Out) -> Result<Vec<Vec<u8>>> {
 
 /// What the device boots and mounts.
 fn run_json(recipe: &Recipe, source: &Source) -> Value {
-    let mut run = json!({ "linux": bundle::KERNEL, "initrd": INITRAMFS, "addons": [] });
+    let mut run = match &recipe.fit {
+        Some(_) => json!({ "fit": FIT }),
+        None => json!({ "linux": bundle::KERNEL, "initrd": INITRAMFS, "addons": [] }),
+    };
     let mut set = |key: String, value: String| run.as_object_mut().map(|members| members.insert(key, value.into()));
     set(format!("modules_{}", source.release), bundle::modules_name(&source.release));
     if recipe.firmware.is_some() {

@@ -28,6 +28,8 @@ pub(crate) struct Recipe {
     /// The processor.
     pub(crate) architecture: Arch,
     pub(crate) kernel: Kernel,
+    /// Kernel and initramfs in one image, where the firmware starts such a thing.
+    pub(crate) fit: Option<Fit>,
     pub(crate) modules: Wishes,
     pub(crate) firmware: Option<Firmware>,
     /// Properties of the device tree that are not as the kernel's makers have them.
@@ -62,6 +64,15 @@ pub(crate) struct Kernel {
     pub(crate) command_line: String,
     /// The device tree, by the name of its file.
     pub(crate) fdt: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Fit {
+    /// What the machine calls itself in its device tree; that of the image has no more than this.
+    pub(crate) compatible: String,
+    /// Where in memory the kernel is unpacked to.
+    pub(crate) load: u32,
 }
 
 #[derive(Deserialize)]

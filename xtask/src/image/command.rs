@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use boards_all::with_board;
 use boards_api::board::Role;
+use boards_api::slots::Slot;
 use clap::Args;
 use serde_json::json;
 
@@ -202,6 +203,14 @@ fn demonstration(source: &mut ImageSource, options: &Options, conf: &Conf, work:
 }
 
 fn store(source: &mut ImageSource, storage: &Path) -> Result<()> {
+    if let Some(shape) = source.shape {
+        let links = storage.join("trails/0/.pv");
+        let images = ["pantavisor.fit", "rpiboot.img"].map(|name| links.join(name));
+        let image = images.iter().find(|image| image.is_file()).with_context(|| {
+            format!("{} has no image for a slot; its bsp/run.json needs \"fit\" or \"rpiab\"", links.display())
+        })?;
+        source.lay(Role::Slot(Slot(0)), shape.image, super::read(image)?)?;
+    }
     let Some(label) = source.layout.partition(Role::Store).map(|partition| partition.label) else {
         bail!("board {} has no storage", source.board);
     };
@@ -210,6 +219,9 @@ fn store(source: &mut ImageSource, storage: &Path) -> Result<()> {
 
 /// A kernel and the program in a place of their own.
 fn recovery(source: &mut ImageSource, bsp: &Bsp) -> Result<()> {
+    if let Some(fit) = &bsp.fit {
+        return source.lay(Role::Recovery, 0, super::read(fit)?);
+    }
     let fdt = bsp.fdt.as_ref().map(|fdt| ("fdt", fdt));
     for (name, path) in [("kernel", &bsp.kernel), ("initrd", &bsp.initrd)].into_iter().chain(fdt) {
         source.add(Role::Recovery, Item::new(name, From::File(path.clone())))?;

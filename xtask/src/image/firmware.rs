@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use boards_all::{Board as _, OrangePiPc, QemuArm64Uboot, QemuX86Grub};
+use boards_all::{Board as _, OrangePiPc, QemuArm64Uboot, QemuArm64UbootAb, QemuX86Grub};
 use boards_api::board::Role;
 
 use super::source::{Blob, From, ImageSource, Item};
@@ -24,7 +24,7 @@ pub(super) fn add(source: &mut ImageSource, given: bool, work: &Path, out: Out) 
             let loader = grub(script, work)?;
             source.add(Role::Firmware, Item::new(board_qemu_x86_64_grub::LOADER, From::Bytes(loader)))
         }
-        (Some(QemuArm64Uboot::NAME), Some(script)) => boot_script(source, &script, work),
+        (Some(QemuArm64Uboot::NAME | QemuArm64UbootAb::NAME), Some(script)) => boot_script(source, &script, work),
         (Some(OrangePiPc::NAME), Some(script)) => {
             let (package, path) = board_qemu_arm_orangepi_pc::LOADER;
             let [dir] = packages::fetch(Arch::Armv7.debian(), &[package], out)?

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use boards_api::Board;
 use boards_api::board::{Layout, Role};
+use boards_api::slots::Shape;
 
 use super::cells::{self, Place};
 use super::table::Kind;
@@ -20,6 +21,8 @@ pub(crate) struct ImageSource {
     pub(crate) layout: Layout,
     /// The table that its firmware reads.
     pub(crate) table: Kind,
+    /// What its slots are like, if its firmware reads slots.
+    pub(crate) shape: Option<Shape>,
     /// What partitions are filled with, by label. One without a filling is zeros, or an empty file system.
     pub(crate) fillings: Vec<(&'static str, Filling)>,
     /// What is written over partitions once they are filled.
@@ -93,6 +96,7 @@ impl ImageSource {
             board: B::NAME.to_owned(),
             layout: B::LAYOUT,
             table,
+            shape: B::SHAPE,
             fillings: Vec::new(),
             patches: Vec::new(),
             blobs: Vec::new(),
@@ -112,6 +116,19 @@ impl ImageSource {
             source.fill(journal.label, Filling::Erased)?;
         }
         Ok(source)
+    }
+
+    /// Lays bytes into a partition from its byte `at` on, before the cells and labels that may lie among them.
+    pub(crate) fn lay(&mut self, role: Role, at: u64, bytes: Vec<u8>) -> Result<()> {
+        let Some(partition) = self.layout.partition(role) else {
+            bail!("board {} has no partition for {role:?}", self.board);
+        };
+        let room = partition.size_kib.map_or(u64::MAX, |kib| u64::from(kib) << 10).saturating_sub(at);
+        if bytes.len() as u64 > room {
+            bail!("{} bytes do not fit into partition {}, which has room for {room}", bytes.len(), partition.label);
+        }
+        self.patches.insert(0, Patch { label: partition.label, at, bytes });
+        Ok(())
     }
 
     /// Fills a partition that is not filled yet.

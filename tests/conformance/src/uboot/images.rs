@@ -13,8 +13,8 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use board_generic_uboot_ab::{FIT_AT, LABELS_AT};
 use boards_api::board::Role;
+use boards_api::uboot_slots::{FIT_AT, LABELS_AT};
 use formats::bootenv::label;
 
 use super::disk::{Bench, Medium, run};

@@ -5,10 +5,11 @@
 //! holds its name in place of a FIT image; real ones are in [`super::images`].
 
 use anyhow::Result;
-use board_generic_uboot_ab::{FIT_AT, LABELS_AT, UbootAb};
+use board_generic_uboot_ab::UbootAb;
 use boards_api::Board as _;
 use boards_api::board::Role;
 use boards_api::slots::Slot;
+use boards_api::uboot_slots::{FIT_AT, LABELS_AT};
 use formats::bootenv::label;
 use formats::bootenv::raw::SECTOR;
 use machine::Kind;

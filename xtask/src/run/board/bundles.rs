@@ -42,7 +42,8 @@ pub(super) fn make(board: &str, made: &Made, dir: &Path, out: Out) -> Result<()>
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     make("kernel", &made.conf, &program)?;
     if other == bsp::DEFAULT {
-        lengthen(&dir.join("kernel/bsp/kernel.img"))?;
+        let names = ["kernel.img", bsp::FIT].map(|name| dir.join("kernel/bsp").join(name));
+        names.iter().filter(|file| file.is_file()).try_for_each(|file| lengthen(file))?;
     }
     make("initramfs", &made.conf.clone().set("attempts", "2").set("watchdog", "30"), &program)?;
     let arch = bsp::arch(board)?;

@@ -37,7 +37,7 @@ for cairn_as in ${cairn_role} ${cairn_after}; do
   fi
   echo "cairn: ${cairn_as} ${cairn_number}:${cairn_second} ${cairn_slot}"
   if test -n "${cairn_second}" && ${cairn_disk} read ${cairn_fit} ${cairn_second} ${cairn_fit_sectors}; then
-    ${cairn_start} ${cairn_fit}
+    ${cairn_start} ${cairn_fit} ${cairn_fit_more}
   fi
 done
 echo "cairn: ${cairn_role} ${cairn_revision} cannot be started"
