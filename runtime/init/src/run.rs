@@ -75,8 +75,10 @@ pub fn main(words: &[String], boards: &[AnyBoard]) -> ExitCode {
     let console = rustix::io::dup(rustix::stdio::stdout()).ok().map(File::from);
     let log = Rc::new(Voice::new(clock, console, paths.storage.join("logs")));
     let (mut firmware, guard) = (Firmware::default(), Guard::default());
+    // Before any thread: one that does not block them takes the end of a child from whoever waits for it.
+    let signals = signals::open();
     let ended = prepare(words, boards, clock, &log, &paths, &mut firmware, &guard)
-        .and_then(|ready| ready.run(clock, Rc::clone(&log), &guard));
+        .and_then(|ready| ready.run(clock, Rc::clone(&log), &guard, signals));
     let (ending, arg) = ended.unwrap_or_else(|why| (stranded::wait_for_end(firmware, &log, &guard, &why), None));
     guard.feed();
     rustix::fs::sync();
@@ -329,7 +331,13 @@ fn open_sink(path: &Path, flags: OFlags) -> std::io::Result<File> {
 }
 
 impl Ready {
-    fn run(self, clock: Clock, log: Rc<Voice>, guard: &Guard) -> Result<End, String> {
+    fn run(
+        self,
+        clock: Clock,
+        log: Rc<Voice>,
+        guard: &Guard,
+        signals: Result<OwnedFd, rustix::io::Errno>,
+    ) -> Result<End, String> {
         let Self {
             mut settings,
             trace,
@@ -355,7 +363,9 @@ impl Ready {
         let (tell, messages) = bounded(QUEUE);
         let tasks = Rc::new(LocalExecutor::new());
         guard.watch(&tasks);
-        watch_signals(&tasks, tell.clone()).map_err(|error| format!("signals cannot be watched: {error}"))?;
+        let signals = signals.map_err(std::io::Error::from);
+        let watched = signals.and_then(|signals| watch_signals(&tasks, tell.clone(), signals));
+        watched.map_err(|error| format!("signals cannot be watched: {error}"))?;
         let wrong = |error: std::io::Error| format!("no thread: {error}");
         let logs = engine.paths().storage.join("logs");
         // Without a thread to spare the records stay, and are told once more.
@@ -429,8 +439,8 @@ fn endpoint(address: &SocketAddr) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Signals as messages: children, and what a host or a keyboard has for PID 1.
-fn watch_signals(tasks: &LocalExecutor<'static>, tell: Sender<Message>) -> std::io::Result<()> {
-    let signals = Async::new(signals::open()?)?;
+fn watch_signals(tasks: &LocalExecutor<'static>, tell: Sender<Message>, signals: OwnedFd) -> std::io::Result<()> {
+    let signals = Async::new(signals)?;
     let task = tasks.spawn(async move {
         while signals.readable().await.is_ok() {
             while let Ok(Some(told)) = signals::next(&signals) {
