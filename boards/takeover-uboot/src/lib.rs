@@ -14,7 +14,7 @@
 
 use boards_api::board::{Layout, Media, Role, Shared};
 use boards_api::provision::{New, Piece};
-use boards_api::slots::Places;
+use boards_api::slots::{Boots, Places};
 use boards_api::takeover::{self, Env, Text, UbootTxt};
 use boards_api::{Board, Booted, TrialKind};
 use formats::bootenv::Error;
@@ -28,6 +28,8 @@ impl Board for TakeoverUboot {
     const LAYOUT: Layout = takeover::LAYOUT;
     const TRIAL: TrialKind = TrialKind::Toggling;
     const PLACES: Places = Places::Trails;
+    // Its script takes the image of a revision, and its three files where there is none.
+    const BOOTS: &'static [Boots] = &[Boots::Linux, Boots::Fit];
     const SHARES: Option<Shared> = Some(Shared { name: UbootTxt::NAME, length: takeover::LENGTH });
     type Env<M: Media> = Env<M::Files, UbootTxt>;
 
