@@ -279,7 +279,8 @@ impl Core {
             if let Some(end) = self.is_over() {
                 return end;
             }
-            let wait = self.next_deadline().map(|at| Duration::from_millis(at.until(self.now()).0));
+            // Never at once: the tasks beside this one, signals and the watchdog among them, run while it waits.
+            let wait = self.next_deadline().map(|at| Duration::from_millis(at.until(self.now()).0.max(1)));
             let message = match wait {
                 None => messages.recv().await.ok(),
                 Some(wait) => {

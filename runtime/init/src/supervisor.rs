@@ -71,6 +71,15 @@ pub enum Hold {
     ThisBoot,
 }
 
+/// The time for which met goals have to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Soak {
+    /// It goes on until then.
+    Until(Time),
+    /// It is over, and some container has not been up for as long as it must be.
+    Over,
+}
+
 #[derive(Clone, Debug)]
 struct Row {
     member: Member,
@@ -86,7 +95,7 @@ pub struct Supervisor {
     occasion: Occasion,
     watch: Option<Watch>,
     /// Until when the goals must hold; every container's own `stable_timeout` counts besides.
-    soak: Option<Time>,
+    soak: Option<Soak>,
     hold: Option<Hold>,
     /// Containers of the new revision that wait until the old ones are down.
     incoming: Option<Vec<Member>>,
@@ -138,7 +147,7 @@ impl Supervisor {
 
     /// The goals are met; they have to hold for this long.
     pub fn soak(&mut self, length: Span, now: Time) -> Vec<Output> {
-        self.soak = Some(now.after(length));
+        self.soak = Some(Soak::Until(now.after(length)));
         self.settle(now, Vec::new())
     }
 
@@ -203,7 +212,8 @@ impl Supervisor {
         self.settle(now, out)
     }
 
-    /// The next moment at which [`elapse`](Self::elapse) does something.
+    /// The next moment at which [`elapse`](Self::elapse) does something; after it, always a later one. A moment that stayed
+    /// would have the loop of PID 1 come back at once, for ever.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let containers = self.rows.iter().filter_map(|row| row.container.deadline());
@@ -211,7 +221,11 @@ impl Supervisor {
             Hold::Until(time) => Some(time),
             Hold::ThisBoot => None,
         });
-        containers.chain(self.soak).chain(hold).min()
+        let soak = self.soak.and_then(|soak| match soak {
+            Soak::Until(time) => Some(time),
+            Soak::Over => None,
+        });
+        containers.chain(soak).chain(hold).min()
     }
 
     /// Whether neither process nor mount of any container is left.
@@ -290,8 +304,11 @@ impl Supervisor {
             }
             out.extend(turn.map(|turn| Output::Update(Fact::Goals(turn))));
         }
+        if matches!(self.soak, Some(Soak::Until(time)) if time <= now) {
+            self.soak = Some(Soak::Over);
+        }
         let settled = || goals::settled(self.rows.iter().map(|row| (row.standing(), row.container.is_stable())));
-        if standing == Standing::Met && self.soak.is_some_and(|until| until <= now) && settled() {
+        if standing == Standing::Met && self.soak == Some(Soak::Over) && settled() {
             self.soak = None;
             out.push(Output::Update(Fact::Soaked));
         }

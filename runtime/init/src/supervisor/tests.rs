@@ -70,6 +70,8 @@ impl Bench {
         self.now = self.now.after(span);
         let out = self.supervisor.elapse(self.now);
         self.obey(out);
+        let next = self.supervisor.deadline();
+        assert!(next.is_none_or(|at| at > self.now), "at {:?} there is something to do at {next:?}", self.now);
     }
 
     fn watch(&mut self) {
