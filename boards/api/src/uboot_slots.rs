@@ -71,3 +71,31 @@ pub fn labels(new: &New<'_>, head: Head, put: &mut dyn FnMut(Piece<'_>)) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+    use crate::media::SECTOR;
+
+    fn sectors(bytes: u64) -> std::string::String {
+        format!("{:x}", bytes / SECTOR as u64)
+    }
+
+    #[test]
+    fn the_jump_finds_label_and_image_where_they_are() {
+        assert!(JUMP.contains(&format!("for cairn_name in {}; do", NAMES.join(" "))));
+        let [first, second] = LABELS_AT;
+        assert!(JUMP.contains(&format!("${{cairn_first}} + {}\n", sectors(second - first))));
+        assert!(JUMP.contains(&format!("${{cairn_first}} + {}\n", sectors(FIT_AT))));
+    }
+
+    #[test]
+    fn the_jump_ends_in_a_reset_and_holds_nothing_that_an_old_parser_could_stumble_over() {
+        assert_eq!(JUMP.lines().rfind(|line| !line.is_empty() && !line.starts_with('#')), Some("reset"));
+        for line in JUMP.lines() {
+            assert!(line.is_ascii() && line.len() < 512 && !line.contains('\t'), "{line}");
+        }
+    }
+}

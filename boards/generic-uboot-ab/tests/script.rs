@@ -1,24 +1,11 @@
-//! Numbers and names that stand in the script and in the layout.
+//! What the head of the script says, and the layout.
 
 use board_generic_uboot_ab::UbootAb;
 use boards_api::Board as _;
 use boards_api::board::Role;
 use boards_api::media::SECTOR;
 use boards_api::slots::Slot;
-use boards_api::uboot_slots::{FIT_AT, LABELS_AT, NAMES};
-
-fn sectors(bytes: u64) -> String {
-    format!("{:x}", bytes / SECTOR as u64)
-}
-
-#[test]
-fn the_script_finds_label_and_image_where_they_are() {
-    let script = UbootAb::SCRIPT.concat();
-    assert!(script.contains(&format!("for cairn_name in {}; do", NAMES.join(" "))));
-    let [first, second] = LABELS_AT;
-    assert_eq!(script.matches(&format!("${{cairn_first}} + {}\n", sectors(second - first))).count(), 2);
-    assert!(script.contains(&format!("${{cairn_first}} + {}\n", sectors(FIT_AT))));
-}
+use boards_api::uboot_slots::FIT_AT;
 
 #[test]
 fn what_is_read_of_a_slot_or_of_recovery_does_not_end_behind_it() {

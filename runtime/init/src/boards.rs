@@ -239,7 +239,7 @@ fn open_as<B: Board>(settings: &Settings, storage: Storage<'_>, questions: &Ques
 where
     B::Env<OnDevice>: Send + 'static,
 {
-    let booted = B::booted(&settings.words).ok_or_else(|| BoardError::Words(settings.words.clone()))?;
+    let booted = B::booted(&settings.words).ok_or_else(|| BoardError::Words(settings.shown()))?;
     let partitions = match storage.device {
         Some(device) => beside::<B>(device).map_err(BoardError::Medium)?,
         None => None,
@@ -411,6 +411,15 @@ mod tests {
         // A label that has rotted since is worth less than the cell.
         assert_eq!(ask(BootedAs::Default, Some(&wanted), &[], None).unwrap(), "2");
         assert_eq!(ask(BootedAs::Recovery, Some(&wanted), &both, None).unwrap(), "recovery");
+    }
+
+    #[test]
+    fn words_without_an_answer_are_told_without_credentials() {
+        let settings = Settings::of("board=host\nline=test\n", "quiet ph_creds_secret=abc".into()).unwrap();
+        let storage = Storage { directory: Path::new("/nowhere"), device: None };
+        let questions = Questions { holds: &|_| false, verifies: &|_| false, marked: false };
+        let why = open(OURS, &settings, storage, &questions).map(drop).unwrap_err().to_string();
+        assert!(why.contains("quiet ph_creds_secret") && !why.contains("abc"), "{why}");
     }
 
     #[test]

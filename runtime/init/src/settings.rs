@@ -244,9 +244,9 @@ impl Settings {
     /// key alone.
     #[must_use]
     pub fn shown(&self) -> String {
-        let shown = |word| match word {
-            secret if str::starts_with(secret, "ph_") => secret.split_once('=').map_or(secret, |(key, _)| key),
-            word => word,
+        let shown = |word: &str| match word.split_once('=') {
+            Some((key, _)) if key.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("ph_")) => key.to_owned(),
+            _ => word.to_owned(),
         };
         self.words.split_ascii_whitespace().map(shown).collect::<Vec<_>>().join(" ")
     }
@@ -395,8 +395,8 @@ mod tests {
 
     #[test]
     fn credentials_of_a_command_line_are_shown_to_nobody() {
-        let words = "quiet ph_creds_secret=abc pv_storage_wait=5".to_owned();
+        let words = "quiet ph_creds_secret=abc PH_CREDS_ID=def pv_storage_wait=5".to_owned();
         let settings = Settings::of("board=host\nline=demo", words).unwrap();
-        assert_eq!(settings.shown(), "quiet ph_creds_secret pv_storage_wait=5");
+        assert_eq!(settings.shown(), "quiet ph_creds_secret PH_CREDS_ID pv_storage_wait=5");
     }
 }

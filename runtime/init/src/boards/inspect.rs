@@ -39,7 +39,7 @@ use crate::settings::Settings;
 pub(super) fn inspect_as<B: Board>(settings: &Settings, storage: &Path, findings: &mut Findings) {
     let booted = B::booted(&settings.words);
     let word = booted.map(|booted| format!("{:?}", booted.role));
-    findings.law("firmware-word", word.ok_or_else(|| format!("it is not in {:?}", settings.words)));
+    findings.law("firmware-word", word.ok_or_else(|| format!("it is not in {:?}", settings.shown())));
     findings.law("reboot-argument", reboot_argument::<B>());
     let Some((device, partitions)) = disk::<B>(settings, findings) else { return };
     if let Some(partitions) = &partitions {
