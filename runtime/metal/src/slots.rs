@@ -40,6 +40,8 @@ pub struct Image {
 pub enum SlotError {
     /// Every slot holds the default or what runs.
     NoneFree,
+    /// The image has no bytes.
+    Empty(String),
     /// The image is longer than a slot.
     TooLarge {
         /// The image.
@@ -100,6 +102,7 @@ impl fmt::Display for SlotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoneFree => f.write_str("every slot holds the default or what runs; reboot into the default first"),
+            Self::Empty(image) => write!(f, "{image} is empty, and nothing could start it"),
             Self::TooLarge { image, length, slot, room } => {
                 write!(f, "{image} has {length} bytes, and slot {slot} has room for {room}")
             }
@@ -193,11 +196,15 @@ impl<S: Sectors> Slots<S> {
         if self.is_whole(index, image) { Ok(slot) } else { Err(SlotError::Differs { image: image.name.clone(), slot }) }
     }
 
-    /// Whether an image fits into every slot; which one it will be is not known before it is placed.
+    /// Whether there is an image, and it fits into every slot; which one it will be is not known before it is placed.
     ///
     /// # Errors
-    /// [`SlotError::TooLarge`]
+    /// [`SlotError::Empty`], [`SlotError::TooLarge`]
     pub fn check_room(&self, image: &Image) -> Result<(), SlotError> {
+        // Nothing would be written for it, and what the slot had would start by its name.
+        if image.length == 0 {
+            return Err(SlotError::Empty(image.name.clone()));
+        }
         self.slots.iter().try_for_each(|(slot, sectors)| {
             let room = sectors.size().saturating_sub(self.shape.image);
             if image.length <= room {

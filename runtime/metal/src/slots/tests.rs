@@ -213,6 +213,8 @@ fn what_does_not_fit_or_is_not_what_it_should_be_is_told_with_image_and_slot() {
     let (why, left) = attempt(&Image { length: 99_999, ..image(&good) }, &good);
     assert_eq!(why, "bsp/pantavisor.fit has 99999 bytes, and slot a has room for 8192");
     assert_eq!(left, "b: 1");
+    let (why, left) = attempt(&image(&[]), &[]);
+    assert_eq!((why.as_str(), left.as_str()), ("bsp/pantavisor.fit is empty, and nothing could start it", "b: 1"));
     let mut taken = good.clone();
     taken[4 * SECTOR + 7] = 1;
     let (why, left) = attempt(&image(&taken), &taken);
