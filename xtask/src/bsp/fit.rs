@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::recipe::Fit;
 use crate::arch::Arch;
+use crate::run::tools::quiet;
 
 /// Its name in a bundle.
 pub(crate) const FIT: &str = "pantavisor.fit";
@@ -31,7 +32,8 @@ pub(super) fn make(fit: &Fit, arch: Arch, (kernel, initramfs): (&Path, &Path), w
         Arch::X86_64 => bail!("no firmware of a PC starts a FIT image"),
     };
     fs::create_dir_all(work).with_context(|| format!("cannot create {}", work.display()))?;
-    let gzip = tool("gzip").args(["-9", "-n", "-c"]).arg(kernel).output().context("cannot run gzip")?;
+    let mut gzip = Command::new("gzip");
+    let gzip = gzip.args(["-9", "-n", "-c"]).arg(kernel).output().context("cannot run gzip")?;
     if !gzip.status.success() {
         bail!("gzip: {}", String::from_utf8_lossy(&gzip.stderr).trim());
     }
@@ -39,7 +41,7 @@ pub(super) fn make(fit: &Fit, arch: Arch, (kernel, initramfs): (&Path, &Path), w
     fs::copy(initramfs, work.join("ramdisk")).with_context(|| format!("cannot copy {}", initramfs.display()))?;
     let tree = format!("/dts-v1/; / {{ compatible = \"{}\"; chosen {{ }}; }};\n", fit.compatible);
     fs::write(work.join("fdt.dts"), tree)?;
-    run(tool("dtc").current_dir(work).args(["-q", "-O", "dtb", "-o", "fdt", "fdt.dts"]), "device-tree-compiler")?;
+    quiet(Command::new("dtc").current_dir(work).args(["-q", "-O", "dtb", "-o", "fdt", "fdt.dts"]))?;
     let part = |name: &str, kind: &str, more: &str| {
         format!(
             "{name} {{ description = \"{name}\"; data = /incbin/(\"{name}\"); type = \"{kind}\"; arch = \"{arch}\"; {more} \
@@ -58,22 +60,9 @@ pub(super) fn make(fit: &Fit, arch: Arch, (kernel, initramfs): (&Path, &Path), w
         parts.concat()
     );
     fs::write(work.join("image.its"), source)?;
-    let mut mkimage = tool("mkimage");
-    run(mkimage.current_dir(work).env("SOURCE_DATE_EPOCH", DAY).args(["-f", "image.its", "image"]), "u-boot-tools")?;
+    let mut mkimage = Command::new("mkimage");
+    quiet(mkimage.current_dir(work).env("SOURCE_DATE_EPOCH", DAY).args(["-f", "image.its", "image"]))?;
     let image = fs::read(work.join("image")).context("mkimage made no image")?;
     fs::remove_dir_all(work).with_context(|| format!("cannot remove {}", work.display()))?;
     Ok(image)
-}
-
-fn tool(name: &str) -> Command {
-    Command::new(name)
-}
-
-fn run(command: &mut Command, package: &str) -> Result<()> {
-    let shown = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("cannot run {shown} (package {package})"))?;
-    if !output.status.success() {
-        bail!("{shown} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
 }

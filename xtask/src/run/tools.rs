@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::term::Out;
 use crate::vendor::Program;
@@ -43,7 +43,7 @@ pub(crate) fn pvr(program: &Path, keys: &Path, dir: &Path) -> Command {
 /// Runs a program that has nothing to say; what it says is in the error if it fails.
 pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     let shown = cargo::shown(command);
-    let output = command.output()?;
+    let output = command.output().with_context(|| format!("cannot run `{shown}`: is `cargo xtask setup` done?"))?;
     if !output.status.success() {
         bail!("`{shown}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
