@@ -28,7 +28,8 @@ use crate::object::ObjectId;
 use crate::pairing::{Secret, TokenHash};
 
 pub use view::{
-    ContainerView, DaemonView, DeviceView, GroupView, ObjectView, PairingView, RecoveryView, StepView, UpdateView,
+    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, RecoveryView, StepView,
+    UpdateView,
 };
 
 /// The largest frame in bytes.
@@ -194,6 +195,8 @@ pub enum Call {
     PowerOff,
     /// Remove what no root names: [`Reply::Reclaimed`].
     Collect,
+    /// Write journal and boot cells once more as they are, and read them back: [`Reply::Laws`].
+    Rewrite,
     /// Whether the caller may go on, asked before a long body is read. [`Reply::Done`]
     Enter,
     /// Make a code by which somebody on the network can be paired: [`Reply::Code`].
@@ -286,6 +289,8 @@ pub enum Reply {
     Text(String),
     /// Bytes that were set free.
     Reclaimed(u64),
+    /// What was tried.
+    Laws(Vec<LawView>),
     /// A code for a person.
     Code {
         /// Its characters.

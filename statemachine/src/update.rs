@@ -401,6 +401,12 @@ impl Machine {
         self.whole && !self.sealed && matches!(self.state, State::Idle | State::Serving)
     }
 
+    /// Whether what the flash holds may be written once more as it is: nothing is in flight, and all of it is known.
+    #[must_use]
+    pub fn may_rewrite(&self) -> bool {
+        self.may_sweep() && self.wanted.is_some()
+    }
+
     /// Whether a revision can still boot, or runs. Whoever sweeps keeps these, and adds what else is pinned or mounted.
     #[must_use]
     pub fn keeps(&self, revision: &RevisionId) -> bool {

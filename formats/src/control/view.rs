@@ -136,6 +136,15 @@ pub struct StepView {
     pub date: Option<u64>,
 }
 
+/// Something that a board promises, and whether it was kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LawView {
+    /// Its name.
+    pub law: String,
+    /// What is wrong; `None` if nothing is.
+    pub fault: Option<String>,
+}
+
 /// Somebody who may use the endpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PairingView {

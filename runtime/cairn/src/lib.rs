@@ -92,7 +92,7 @@ fn init(args: ArgsOs, boards: &[AnyBoard]) -> io::Result<ExitCode> {
 }
 
 fn selftest(args: ArgsOs, boards: &[AnyBoard]) -> io::Result<ExitCode> {
-    init::selftest::main(args, boards)
+    init::selftest::main(args, boards, &ctl::rewrite)
 }
 
 fn front(_: ArgsOs, boards: &[AnyBoard]) -> io::Result<ExitCode> {

@@ -51,7 +51,7 @@ fn a_stage_that_pid_1_did_not_start_is_a_wrong_call() {
 
 #[test]
 fn a_selftest_of_what_is_no_device_has_asked_nothing() {
-    for args in [&["selftest"][..], &["selftest", "board"], &["selftest", "board", "--destructive"]] {
+    for args in [&["selftest"][..], &["selftest", "board"], &["selftest", "board", "--write"], &["selftest", "x"]] {
         let output = cairn(args);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}");
     }

@@ -4,6 +4,7 @@
 //! our own is one row of [`OURS`]; a program of a vendor has a list of its own.
 
 mod env;
+mod exercise;
 mod inspect;
 mod media;
 
@@ -43,6 +44,7 @@ use statemachine::update::Running;
 use store::nor::SectorNor;
 
 use self::env::AnyEnv;
+use self::exercise::exercise_as;
 use self::inspect::inspect_as;
 use self::media::OnDevice;
 pub use self::media::Part;
@@ -121,6 +123,9 @@ type Said = fn(&mut dyn FnMut(&str) -> Option<u32>) -> Option<&'static str>;
 
 type Open = fn(&Settings, Storage<'_>, &Questions<'_>) -> Result<Opened, BoardError>;
 
+/// Has PID 1 write, and stand its barrier.
+type Exercise = fn(&Settings, &Path, &dyn Fn() -> Result<String, String>, &mut Findings);
+
 /// A board as a value.
 #[derive(Clone, Copy, Debug)]
 pub struct AnyBoard {
@@ -131,6 +136,7 @@ pub struct AnyBoard {
     has_growing_storage: bool,
     open: Open,
     inspect: fn(&Settings, &Path, &mut Findings),
+    exercise: Exercise,
 }
 
 impl AnyBoard {
@@ -153,6 +159,7 @@ impl AnyBoard {
             has_growing_storage,
             open: open_as::<B>,
             inspect: inspect_as::<B>,
+            exercise: exercise_as::<B>,
         }
     }
 
@@ -207,6 +214,20 @@ pub fn open(
 pub fn inspect(boards: &[AnyBoard], settings: &Settings, storage: &Path, findings: &mut Findings) -> Option<()> {
     (named(boards, settings)?.inspect)(settings, storage, findings);
     Some(())
+}
+
+/// Asks whether the media of this device take a write, and whether the firmware sees it. `rewrite` has PID 1 write what
+/// it has written already, as it is the only one who may.
+pub(crate) fn exercise(
+    boards: &[AnyBoard],
+    settings: &Settings,
+    storage: &Path,
+    rewrite: &dyn Fn() -> Result<String, String>,
+    findings: &mut Findings,
+) {
+    if let Some(board) = named(boards, settings) {
+        (board.exercise)(settings, storage, rewrite, findings);
+    }
 }
 
 /// Adds to the words of the firmware what it says in the device tree instead. `tree` is the kernel's view of that.

@@ -103,6 +103,20 @@ impl Driver {
         &self.machine
     }
 
+    /// Writes what the flash holds once more as it is, reads it back, and has it made visible. Nothing changes for
+    /// anybody, and if power goes inside, old and new are the same. Laws by name, and what is wrong with them; `None`
+    /// while there is something in flight, or not all is known.
+    pub fn rewrite(&self, flash: &mut impl Flash) -> Option<[(&'static str, Result<(), String>); 3]> {
+        let machine = self.machine();
+        let wanted = machine.wanted().filter(|_| machine.may_rewrite())?;
+        let journal = machine.journal();
+        Some([
+            ("write journal", rewritten(flash, journal, Flash::persist, Flash::journal)),
+            ("write wanted", rewritten(flash, wanted, Flash::store, Flash::wanted)),
+            ("barrier", flash.sync().map_err(|error| error.to_string())),
+        ])
+    }
+
     /// Takes one event and everything that follows from it without waiting for the world.
     pub fn take(&mut self, event: Event, flash: &mut impl Flash, hands: &mut impl Hands) {
         let mut next = Some(event);
@@ -147,6 +161,21 @@ fn write(machine: &Machine, order: &Effect, flash: &mut impl Flash, hands: &mut 
         },
         // A durable order comes with its value. Should it not, nothing was written and nothing changed.
         Pending::Nothing => Event::WriteFailed(Found::Old),
+    }
+}
+
+/// Writes a value that stands already, and asks for it.
+fn rewritten<F: Flash, T: PartialEq>(
+    flash: &mut F,
+    value: &T,
+    write: fn(&mut F, &T) -> Result<(), F::Error>,
+    read: fn(&mut F) -> Result<T, F::Error>,
+) -> Result<(), String> {
+    write(flash, value).map_err(|error| format!("it was not written: {error}"))?;
+    match read(flash) {
+        Ok(read) if read == *value => Ok(()),
+        Ok(_) => Err("it was written, and something else is read".into()),
+        Err(error) => Err(format!("it was written, and cannot be read: {error}")),
     }
 }
 

@@ -6,7 +6,8 @@
 //!   skipped  watchdog                 the settings say watchdog=off
 //! ```
 //!
-//! Promises: nothing is written, armed or fed, and every medium is opened for reading only; what could not be asked is
+//! Promises: without `--write` nothing is written, armed or fed, and every medium is opened for reading only; with it, what
+//! reads comes first, and only if all of that holds is something written, which changes nothing. What could not be asked is
 //! skipped with a reason, and never passed. Exit: 0 no law fails, 1 one does, 2 nothing could be asked.
 //!
 //! It has to stand where PID 1 stands: it looks for the settings below its own root, and else enters that of process 1.
@@ -22,14 +23,19 @@ use crate::boards::{self, AnyBoard};
 use crate::settings::{self, Settings};
 
 const HELP: &str = "\
-usage: cairn selftest board [--json]
+usage: cairn selftest board [--write] [--json]
 
 Asks the device that it runs on whether it is as its board says: what the firmware said, partitions, boot cells, journal,
 watchdog, and every file that the firmware would boot, read from the disk as the firmware reads it and compared with the
-signed state. Each law is passed, failed, or skipped with a reason.
+signed state. Each law is passed, failed, or skipped with a reason. Nothing is written.
 
-Nothing is written. What only a write can show is not asked here: that a note is counted, that a cell outlives a power cut,
-that the watchdog ends a boot. Updates, bad ones too, and a pulled plug show that.
+  --write   afterwards, and only if no law failed: PID 1 writes journal and boot cells once more as they are, and reads them
+            back; a new file in the storage has to be on the disk behind its barrier, without a replay; then everything is
+            asked again. Refused while an update is under way. A power cut inside changes nothing.
+  --json    one document
+
+What takes a reboot is not asked here: that a note is counted, that the watchdog ends a boot. Updates, bad ones too, and a
+pulled plug show that.
 
 As root, in the root of PID 1; or in a container that shares the processes of the device (lxc.namespace.keep = … pid), may
 read block devices, and has the capabilities sys_chroot and sys_ptrace.
@@ -92,6 +98,14 @@ impl Findings {
         self.count(&Outcome::Failed) == 0 && self.count(&Outcome::Passed) > 0
     }
 
+    /// In one line: how many hold, or the first that does not.
+    fn summary(&self) -> Result<String, String> {
+        match self.0.iter().find(|(_, outcome, _)| *outcome == Outcome::Failed) {
+            Some((law, _, said)) => Err(format!("{law}: {said}")),
+            None => Ok(format!("{} passed", self.count(&Outcome::Passed))),
+        }
+    }
+
     fn json(&self, board: &str) -> Json {
         let laws = self.0.iter().map(|(law, outcome, said)| {
             Json::object().with("law", law.as_str()).with("result", outcome.word()).with("said", said.as_str())
@@ -113,9 +127,15 @@ impl Findings {
 ///
 /// # Errors
 /// Nobody takes the output.
-pub fn main(args: impl Iterator<Item = OsString>, boards: &[AnyBoard]) -> io::Result<ExitCode> {
+pub fn main(
+    args: impl Iterator<Item = OsString>,
+    boards: &[AnyBoard],
+    rewrite: &dyn Fn() -> Result<String, String>,
+) -> io::Result<ExitCode> {
     let args: Vec<_> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let words: Vec<_> = args.iter().map(String::as_str).filter(|word| *word != "--json").collect();
+    let is_option = |word: &&str| matches!(*word, "--json" | "--write");
+    let words: Vec<_> = args.iter().map(String::as_str).filter(|word| !is_option(word)).collect();
+    let has = |option: &str| args.iter().any(|arg| arg == option);
     match words.as_slice() {
         ["board"] => {}
         ["-h" | "--help"] | ["board", "-h" | "--help"] => {
@@ -123,12 +143,18 @@ pub fn main(args: impl Iterator<Item = OsString>, boards: &[AnyBoard]) -> io::Re
         }
         _ => return io::stderr().write_all(HELP.as_bytes()).map(|()| ExitCode::from(2)),
     }
-    let (name, findings) = match ask(boards) {
+    let asked = ask(boards).map(|(settings, mut findings)| {
+        if has("--write") {
+            write(boards, &settings, rewrite, &mut findings);
+        }
+        (settings.fit.board().to_owned(), findings)
+    });
+    let (name, findings) = match asked {
         Ok(asked) => asked,
         Err(why) => return writeln!(io::stderr(), "cairn selftest: {why}").map(|()| ExitCode::from(2)),
     };
     let mut out = io::stdout().lock();
-    if words.len() < args.len() {
+    if has("--json") {
         writeln!(out, "{}", findings.json(&name).pretty())?;
     } else {
         findings.show(&name, &mut out)?;
@@ -136,20 +162,37 @@ pub fn main(args: impl Iterator<Item = OsString>, boards: &[AnyBoard]) -> io::Re
     Ok(if findings.hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Asks everything; the name of the board with it.
-fn ask(boards: &[AnyBoard]) -> Result<(String, Findings), String> {
+/// Asks everything that can be read.
+fn ask(boards: &[AnyBoard]) -> Result<(Settings, Findings), String> {
     enter()?;
     let mut settings = Settings::read(&words()).map_err(|error| error.to_string())?;
     boards::listen(boards, &mut settings, Path::new(boards::DEVICE_TREE));
-    let name = settings.fit.board().to_owned();
     let mut findings = Findings::default();
+    let name = settings.fit.board();
     boards::inspect(boards, &settings, Path::new(STORAGE), &mut findings)
         .ok_or_else(|| format!("this program has no board {name:?}"))?;
     match settings.watchdog {
         Some(_) => findings.law("watchdog", watchdog(Path::new("/"))),
         None => findings.skip("watchdog", "the settings ask for none"),
     }
-    Ok((name, findings))
+    Ok((settings, findings))
+}
+
+/// What takes a write, and then what can be read once more. Where something is wrong already, nothing is risked.
+fn write(
+    boards: &[AnyBoard],
+    settings: &Settings,
+    rewrite: &dyn Fn() -> Result<String, String>,
+    findings: &mut Findings,
+) {
+    if !findings.hold() {
+        findings.skip("write", "a law that only reads fails, so nothing is written");
+        return;
+    }
+    boards::exercise(boards, settings, Path::new(STORAGE), rewrite, findings);
+    let mut again = Findings::default();
+    boards::inspect(boards, settings, Path::new(STORAGE), &mut again);
+    findings.law("all of that again", again.summary());
 }
 
 /// What PID 1 was called with.
@@ -207,6 +250,7 @@ mod tests {
         assert!(findings.hold());
         findings.law("c", Err("wrong".into()));
         assert!(!findings.hold());
+        assert_eq!(findings.summary(), Err("c: wrong".into()));
         let mut shown = Vec::new();
         findings.show("acme", &mut shown).unwrap();
         let shown = String::from_utf8(shown).unwrap();

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use formats::control::{LawView, Refused, Reply};
 use smol::channel::Sender;
 use statemachine::limits::Limits;
 use statemachine::update::{Effect, Event, Machine, State};
@@ -68,6 +69,19 @@ impl Updater {
     pub fn take(&self, event: Event, asked: Option<Asker>) {
         self.worker.order(move |seat| seat.take(event, asked));
     }
+
+    /// [`Driver::rewrite`], told as the answer to a call. What was handed in before comes first, so whether the device
+    /// is at rest is known there and nowhere else.
+    pub fn rewrite(&self, ask: u32, busy: Refused) {
+        self.worker.order(move |seat| {
+            let laws = seat.driver.rewrite(&mut seat.flash).ok_or(busy);
+            let _ = seat.tell.send_blocking(Message::Answered(ask, laws.map(|laws| Reply::Laws(laws.map(law).into()))));
+        });
+    }
+}
+
+fn law((name, found): (&str, Result<(), String>)) -> LawView {
+    LawView { law: name.to_owned(), fault: found.err() }
 }
 
 impl Seat {

@@ -54,6 +54,10 @@ pub(crate) async fn handle(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body
             Reply::Reclaimed(bytes) => Ok(Some(Answer::json(&Json::object().with("reclaimed", bytes)))),
             _ => Err(Fail::mismatch()),
         },
+        (Method::Post, Route::Selftest) => match asker.ask(Call::Rewrite).await? {
+            Reply::Laws(views) => array(&views, render::law),
+            _ => Err(Fail::mismatch()),
+        },
         (Method::Post, Route::Pairings) => match asker.ask(Call::OfferPairing).await? {
             Reply::Code { code, seconds } => Ok(Some(Answer::json(&render::code(&code, seconds)))),
             _ => Err(Fail::mismatch()),

@@ -1,7 +1,8 @@
 //! What PID 1 shows, as the JSON that tools know. Members beyond those come last.
 
 use formats::control::{
-    ContainerView, DaemonView, DeviceView, GroupView, ObjectView, PairingView, RecoveryView, StepView, UpdateView,
+    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, RecoveryView, StepView,
+    UpdateView,
 };
 use formats::json::Json;
 use formats::pairing::Secret;
@@ -136,6 +137,11 @@ fn date(seconds: u64) -> String {
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute) = (second / 3600, second / 60 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
+/// What came of a law.
+pub(super) fn law(view: &LawView) -> Json {
+    Json::object().with("law", view.law.as_str()).with("fault", optional(view.fault.as_deref(), Json::from))
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub enum Route {
     Daemon(ContainerName),
     /// `/storage/gc`
     Collect,
+    /// `/selftest`
+    Selftest,
     /// `/xconnect-graph`
     Graph,
     /// `/pairings`
@@ -96,6 +98,7 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
         ("daemons", []) => Route::Daemons,
         ("daemons", [daemon]) => Route::Daemon(name(daemon)?),
         ("storage", ["gc"]) => Route::Collect,
+        ("selftest", []) => Route::Selftest,
         ("xconnect-graph", []) => Route::Graph,
         ("pairings", []) => Route::Pairings,
         ("pairings", [who]) => Route::Pairing(pairing(who)?),
@@ -169,6 +172,7 @@ impl fmt::Display for Route {
             Self::Daemons => f.write_str("/daemons"),
             Self::Daemon(name) => write!(f, "/daemons/{}", name.as_str()),
             Self::Collect => f.write_str("/storage/gc"),
+            Self::Selftest => f.write_str("/selftest"),
             Self::Graph => f.write_str("/xconnect-graph"),
             Self::Pairings => f.write_str("/pairings"),
             Self::Pairing(who) => write!(f, "/pairings/{who}"),

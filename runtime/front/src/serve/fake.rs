@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use formats::control::{
-    Ask, Call, Caller, ContainerView, DaemonView, DeviceView, FRAME_MAX, Listener, ObjectView, PAGE_MAX, PIECE_MAX,
-    PairingView, Refused, Reply, Status, StepView, Tell, Upload, decode_ask, encode,
+    Ask, Call, Caller, ContainerView, DaemonView, DeviceView, FRAME_MAX, LawView, Listener, ObjectView, PAGE_MAX,
+    PIECE_MAX, PairingView, Refused, Reply, Status, StepView, Tell, Upload, decode_ask, encode,
 };
 use formats::object::ObjectId;
 use formats::pairing::{Secret, TokenHash};
@@ -176,6 +176,10 @@ impl Device {
                 return Err(Refused { status: Status::Unavailable, message, retry_after: Some(600) });
             }
             Call::Collect => Reply::Reclaimed(4096),
+            Call::Rewrite => Reply::Laws(vec![
+                LawView { law: "barrier".into(), fault: None },
+                LawView { law: "write wanted".into(), fault: Some("torn".into()) },
+            ]),
             Call::OfferPairing => Reply::Code { code: Secret::new("ABCD2345"), seconds: 300 },
             Call::Pairings => Reply::Pairings(vec![PairingView {
                 fingerprint: "0123456789ab".into(),

@@ -45,6 +45,7 @@ fn who_asks_is_the_socket_and_what_is_asked_is_the_route() {
         ("POST /commands", r#"{"op":"REBOOT_DEVICE","payload":""}"#, Call::Reboot),
         ("POST /commands", r#"{"op":"ROLLBACK"}"#, Call::Rollback),
         ("POST /storage/gc", "", Call::Collect),
+        ("POST /selftest", "", Call::Rewrite),
         ("GET /steps/current/progress", "", Call::Progress(named("locals/now"))),
         (
             "PUT /steps/locals/x/commitmsg",
@@ -58,6 +59,10 @@ fn who_asks_is_the_socket_and_what_is_asked_is_the_route() {
         assert_eq!((caller, asked), (Caller::Container("web".into()), call), "{request}");
     }
     assert_eq!(parts(&ask(&web, "POST /storage/gc", b"")).1, r#"{"reclaimed":4096}"#);
+    assert_eq!(
+        parts(&ask(&web, "POST /selftest", b"")).1,
+        r#"[{"law":"barrier","fault":null},{"law":"write wanted","fault":"torn"}]"#
+    );
     assert_eq!(parts(&ask(&web, "GET /daemons", b"")).1, r#"[{"name":"front","pid":9,"respawn":true}]"#);
     assert_eq!(parts(&ask(&web, "GET /buildinfo", b"")), (200, "cairn of a test"));
     assert_eq!(parts(&ask(&web, "GET /xconnect-graph", b"")), (200, "[]"));

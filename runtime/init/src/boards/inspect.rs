@@ -263,7 +263,7 @@ fn state(mounted: &Path, id: &RevisionId) -> Result<Vec<u8>, String> {
 }
 
 /// The id and length of a file of the storage, as the medium has it.
-fn unreplayed(storage: &Device, path: &str) -> Result<(ObjectId, u64), String> {
+pub(super) fn unreplayed(storage: &Device, path: &str) -> Result<(ObjectId, u64), String> {
     let part = storage.part.as_ref().ok_or("the storage is no partition")?;
     let start = storage.start().ok_or("the kernel does not say where the storage starts")?;
     let disk = PathBuf::from("/dev").join(&part.disk);

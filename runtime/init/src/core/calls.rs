@@ -99,6 +99,10 @@ impl Core {
             Call::Reboot => self.end_call(Ending::Restart, id),
             Call::PowerOff => self.end_call(Ending::PowerOff, id),
             Call::Collect => self.collect(id),
+            Call::Rewrite => {
+                self.updater.rewrite(id, self.busy());
+                None
+            }
             // Whoever may not has been refused.
             Call::Enter => Some(Ok(Reply::Done)),
             Call::OfferPairing => self.offer_pairing(),

@@ -40,6 +40,7 @@ fn circle(call: &Call) -> Circle {
         | Call::Reboot
         | Call::PowerOff
         | Call::Collect
+        | Call::Rewrite
         | Call::OfferPairing
         | Call::Pairings
         | Call::Unpair { .. } => Circle::Managers,
@@ -93,6 +94,7 @@ pub(super) fn writes(call: &Call) -> bool {
         | Call::Run { .. }
         | Call::Rollback
         | Call::Collect
+        | Call::Rewrite
         | Call::OfferPairing
         | Call::Unpair { .. }
         | Call::Pair { .. }
@@ -168,6 +170,7 @@ mod tests {
         Call::Reboot = Call::Reboot, "dm--";
         Call::PowerOff = Call::PowerOff, "dm--";
         Call::Collect = Call::Collect, "dm--";
+        Call::Rewrite = Call::Rewrite, "dm--";
         Call::Enter = Call::Enter, "---n";
         Call::OfferPairing = Call::OfferPairing, "dm--";
         Call::Pairings = Call::Pairings, "dm--";

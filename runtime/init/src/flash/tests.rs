@@ -292,3 +292,63 @@ fn the_driver_opens_the_boot_of_a_device_whose_journal_was_lost() {
     assert_eq!(&read, driver.machine().journal());
     assert!(Flash::wanted(&mut device).unwrap().nonce > 5, "the boot is counted by the journal from now on");
 }
+
+/// A device at rest on its default, and its driver.
+fn at_rest() -> (Device, Driver) {
+    let mut device = holding(&bytes_of(&Journal::factory(known("7", 7))));
+    let (boot, _) = booted(&mut device, "7");
+    let mut driver = Driver::new(Limits::FIELD);
+    driver.take(Event::Booted(boot), &mut device, &mut NoHands);
+    (device, driver)
+}
+
+#[test]
+fn what_stands_is_written_once_more_as_it_is_and_only_at_rest() {
+    let (mut device, driver) = at_rest();
+    let before = (device.record().unwrap(), device.env.0.clone());
+    assert!(driver.rewrite(&mut device).unwrap().iter().all(|(_, found)| found.is_ok()));
+    assert_eq!((device.record().unwrap(), device.env.0.clone()), before);
+    assert_eq!(Driver::new(Limits::FIELD).rewrite(&mut device), None, "nothing is known before the first fact");
+}
+
+#[test]
+fn a_cut_in_a_write_of_what_stands_leaves_it_standing() {
+    let (device, driver) = at_rest();
+    let (journal, env, _) = device.into_parts();
+    let (a, b) = journal.into_flash();
+    for operations in 0..2000 {
+        let fuel = Fuel::limited(operations, Tear::Garbage, operations);
+        let (mut a, mut b) = (a.clone(), b.clone());
+        a.power_on(&fuel);
+        b.power_on(&fuel);
+        let journal = store::journal::Journal::new(a, b).unwrap();
+        let mut device = DeviceFlash::new(journal, env.clone(), SimFs::empty(&fuel));
+        device.told = Told::Journal;
+        let [(_, written), ..] = driver.rewrite(&mut device).unwrap();
+        meanwhile(&mut device, |flash| flash.power_on(&Fuel::unlimited()));
+        assert_eq!(
+            Flash::journal(&mut device).as_ref(),
+            Ok(driver.machine().journal()),
+            "after {operations} operations"
+        );
+        if written.is_ok() {
+            assert!(operations > 0, "nothing was cut");
+            return;
+        }
+    }
+    panic!("no number of operations is enough");
+}
+
+#[test]
+fn a_medium_that_gives_back_something_else_is_told() {
+    let (mut device, driver) = at_rest();
+    device.files = SimFs::empty(&Fuel::limited(2, Tear::Old, 1));
+    device.files.create("kernel", b"bytes");
+    device.files.fsync().unwrap();
+    let [journal, wanted, barrier] = driver.rewrite(&mut device).unwrap();
+    assert_eq!((journal.1.is_ok(), wanted.1.is_ok(), barrier.0), (true, true, "barrier"));
+    assert!(barrier.1.unwrap_err().contains("no barrier"));
+    meanwhile(&mut device, |flash| flash.fill(0x5A));
+    let [journal, ..] = driver.rewrite(&mut device).unwrap();
+    assert!(journal.1.unwrap_err().contains("not written"));
+}
