@@ -30,6 +30,7 @@ mod sizes;
 mod term;
 mod test;
 mod tidy;
+mod tree;
 mod vendor;
 
 use std::process::ExitCode;

@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::boards::{self, Board};
 use crate::term::{bold, green};
-use crate::{Json, cargo};
+use crate::{Json, cargo, tree};
 
 /// Names below `boards/` that are no boards.
 const RESERVED: &[&str] = &["all", "api", "examples", "laws"];
@@ -161,7 +161,8 @@ impl Like {
 
     /// A type of that name must not be one that the sources use.
     fn has_room_for(&self, name: &Name) -> Result<()> {
-        for path in files(&self.board.dir)?.iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+        for path in tree::files(&self.board.dir)?.iter().filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        {
             if words(&read(path)?).any(|word| word == name.as_type()) {
                 bail!(
                     "{} would be the type {}, which {} uses for something else",
@@ -178,7 +179,7 @@ impl Like {
     fn renamed(&self, name: &Name, package: &str) -> Result<Vec<(PathBuf, String)>> {
         let old = &self.board.of_type;
         let mut renamed = Vec::new();
-        for path in files(&self.board.dir)? {
+        for path in tree::files(&self.board.dir)? {
             let within = path.strip_prefix(&self.board.dir).unwrap_or(&path).to_owned();
             // What stands there was found out about the other board, and says nothing of this one.
             if within == Path::new("README.md") {
@@ -304,19 +305,6 @@ fn write_all(dir: &Path, files: &[(PathBuf, String)]) -> Result<()> {
 
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// All files below a directory, sorted.
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        match entry?.path() {
-            path if path.is_dir() => files.extend(self::files(&path)?),
-            path => files.push(path),
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn is_of_a_word(sign: char) -> bool {

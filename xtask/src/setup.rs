@@ -126,7 +126,7 @@ const NEEDS: &[Need] = &[
     Need {
         package: "device-tree-compiler",
         proof: Proof::Program("dtc"),
-        why: "what `mkimage` makes FIT images with (tests/conformance)",
+        why: "what `mkimage` makes FIT images with, and `bsp` changes device trees",
     },
     Need {
         package: "libubootenv-tool",

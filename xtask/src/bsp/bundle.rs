@@ -37,10 +37,7 @@ pub(crate) fn write(recipe: &Recipe, source: &Source, into: &Path, out: Out) -> 
     if let Some(fdt) = &source.fdt {
         let place = into.join(fdt.file_name().unwrap_or_default());
         copy(fdt, &place)?;
-        if !recipe.device_tree.is_empty() {
-            let changed = device_tree::change(&fs::read(fdt)?, &recipe.device_tree);
-            fs::write(&place, changed.with_context(|| fdt.display().to_string())?)?;
-        }
+        device_tree::change(&place, &recipe.device_tree).with_context(|| fdt.display().to_string())?;
     }
     let work = into.join("work");
     let staged = stage_modules(recipe, source, &work, out)?;

@@ -18,7 +18,7 @@ use crate::build::Profile;
 use crate::run::factory::{self, COMMIT_DELAY, Factory, LINE, Parts};
 use crate::run::image::contents;
 use crate::term::Out;
-use crate::{cargo, packages};
+use crate::{cargo, packages, tree};
 
 /// A change of how a state is made, that its files do not show.
 const EDITION: &str = "cairn factory state 1";
@@ -66,7 +66,7 @@ pub(super) fn make(board: &str, kind: &Kind<'_>, work: &Path, out: Out) -> Resul
     let serial = Some(serial(&bsp.command_line)?);
     let parts = Parts { board, pvr: &pvr, keys: keys.clone(), program: &program, busybox: &busybox, serial };
     let fill = |repo: &Path| {
-        for file in files(&bsp.dir.join("bsp"))? {
+        for file in tree::files(&bsp.dir.join("bsp"))? {
             let name = file.file_name().context("a file without a name")?;
             fs::copy(&file, repo.join("bsp").join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
         }
@@ -74,7 +74,7 @@ pub(super) fn make(board: &str, kind: &Kind<'_>, work: &Path, out: Out) -> Resul
     };
     let laid = factory::lay_out(&parts, &work.join("state"), fill)?;
     let mut made_of = blake3::Hasher::new_derive_key(EDITION);
-    for path in files(&laid)? {
+    for path in tree::files(&laid)? {
         let name = path.strip_prefix(&laid).unwrap_or(&path);
         // What `pvr` keeps for itself.
         if !name.starts_with(".pvr") {
@@ -107,17 +107,4 @@ fn busybox(arch: Arch, out: Out) -> Result<PathBuf> {
     }
     let dirs = packages::fetch(arch.debian(), &["busybox-static"], out)?;
     Ok(dirs.first().context("no package was fetched")?.join("bin/busybox"))
-}
-
-/// All files below a directory, sorted.
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        match entry?.path() {
-            path if path.is_dir() => files.extend(self::files(&path)?),
-            path => files.push(path),
-        }
-    }
-    files.sort();
-    Ok(files)
 }

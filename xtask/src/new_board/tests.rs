@@ -37,7 +37,7 @@ fn what_exists_is_never_written_over() {
     let dir = tempfile::tempdir().unwrap();
     let error = make_elsewhere("acme", "qemu-arm64-uboot", dir.path()).err().unwrap();
     assert!(error.to_string().ends_with("exists already"));
-    assert_eq!(files(dir.path()).unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(tree::files(dir.path()).unwrap(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn every_board_can_be_the_model_of_another_and_nothing_of_its_names_stays() {
         let board = Board::read(&made.dir.join("board")).unwrap().unwrap();
         assert_eq!((board.name.as_str(), board.of_type.as_str()), ("acme", "Acme"));
         assert_eq!(board.over(), None);
-        for path in files(&made.dir.join("board")).unwrap() {
+        for path in tree::files(&made.dir.join("board")).unwrap() {
             let text = read(&path).unwrap();
             let text = text.replace(&format!("It began as {}", like.name), "").replace(&format!("`{}`", like.name), "");
             assert!(!text.contains(&like.name) && words(&text).all(|word| word != like.of_type), "{}", path.display());

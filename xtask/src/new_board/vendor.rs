@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use toml::{Table, Value};
 
-use super::{Like, Made, Name, files, read, write_all};
+use super::{Like, Made, Name, read, write_all};
 use crate::cargo;
+use crate::tree;
 
 /// Files of the root that tools read from the root of any workspace.
 const OF_THE_ROOT: &[&str] = &["Cargo.lock", "clippy.toml", "rustfmt.toml"];
@@ -41,7 +42,7 @@ pub(super) fn make(name: &Name, like: &Like, dir: &Path) -> Result<Made> {
     }
     let recipe = root.join("bsp-containers").join(&like.board.name);
     if recipe.is_dir() {
-        for path in files(&recipe)? {
+        for path in tree::files(&recipe)? {
             let within = path.strip_prefix(&recipe).unwrap_or(&path);
             made.push((Path::new("bsp-containers").join(name.as_str()).join(within), read(&path)?));
         }
