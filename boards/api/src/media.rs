@@ -23,7 +23,8 @@ pub trait Sectors {
 
     /// Replaces whole sectors, durably: `at` and the length are multiples of [`SECTOR`]. If power is lost inside, each
     /// of them is old or new on a medium that keeps the promise of whole sectors, and anything on one that does not;
-    /// in which order is not said, so whoever needs an order writes one sector at a time. All others are untouched.
+    /// in which order is not said, so whoever needs an order writes one sector at a time. All others are untouched; on flash
+    /// that is erased in blocks, those of other blocks.
     ///
     /// # Errors
     /// Any of the sectors may hold anything. A range that is not made of whole sectors changes nothing.

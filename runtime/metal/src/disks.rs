@@ -125,7 +125,7 @@ fn device(roots: &Roots, dir: &Path) -> Option<Device> {
     Some(Device { name: dir.file_name()?.to_str()?.to_owned(), node, size, part })
 }
 
-fn text(path: &Path) -> Option<String> {
+pub(crate) fn text(path: &Path) -> Option<String> {
     let mut text = String::new();
     File::open(path).ok()?.take(FILE_MAX).read_to_string(&mut text).ok()?;
     Some(text)

@@ -10,14 +10,15 @@
 //! | [`gpt`] | a partition table that learns how large its disk is |
 //! | [`grow`] | the last partition and its file system, as large as their disk |
 //! | [`ext4`] | the bytes of a file as a firmware finds them, which replays no journal |
+//! | [`mtd`] | flash without a controller, in erase blocks, as sectors |
 //! | [`slots`] | boot images and their labels, in the slots of a board whose firmware reads no trails |
 //! | [`window`] | a part of a medium as a medium of its own |
 //! | [`watchdog`] | the timer that ends a boot in which nothing moves, and whether it has ended the last one |
 //! | [`pstore`] | what a kernel that gave up has left for this one |
 //! | [`entropy`] | a secret that the kernel's random numbers may begin with |
 //!
-//! Nothing here writes to a disk but [`window`] and [`slots`], and they only where they were opened, and [`gpt`]. Directories of the kernel are
-//! arguments, so every rule is tested with trees that are made up.
+//! Nothing here writes to a disk but [`window`], [`slots`] and [`mtd`], and they only where they were opened, and [`gpt`]. Directories
+//! of the kernel are arguments, so every rule is tested with trees that are made up.
 #![deny(unsafe_code)]
 
 pub mod disks;
@@ -27,6 +28,7 @@ pub mod fat;
 pub mod gpt;
 pub mod grow;
 pub mod modules;
+pub mod mtd;
 pub mod partitions;
 pub mod place;
 pub mod pstore;

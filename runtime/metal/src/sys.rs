@@ -1,10 +1,11 @@
 //! The ioctls that rustix does not wrap, and nothing else: each takes a descriptor and tells what the kernel said.
 
+use std::ffi::c_void;
 use std::os::raw::c_int;
 
 use rustix::fd::AsFd;
 use rustix::io::Result;
-use rustix::ioctl::{Getter, Opcode, Setter, Updater, ioctl, opcode};
+use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, Updater, ioctl, opcode};
 
 /// `WDIOC_SETTIMEOUT` of `linux/watchdog.h`.
 const SET_TIMEOUT: Opcode = opcode::read_write::<c_int>(b'W', 6);
@@ -86,4 +87,72 @@ pub(crate) fn add_entropy(fd: impl AsFd, bytes: [u8; 32], bits: c_int) -> Result
     // SAFETY: the kernel reads two `int` and then as many bytes as the second says, which is the length of the array
     // behind it, and keeps nothing.
     unsafe { ioctl(fd, Setter::<ADD_ENTROPY, PoolInfo>::new(info)) }
+}
+
+/// `struct mtd_info_user` of `mtd/mtd-abi.h`. What has an underscore is told better elsewhere.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct MtdInfo {
+    _kind: u8,
+    _flags: u32,
+    /// The lower half, where it has more than 32 bits.
+    pub(crate) size: u32,
+    pub(crate) erase_size: u32,
+    pub(crate) write_size: u32,
+    _oob_size: u32,
+    _padding: u64,
+}
+
+/// `MEMGETINFO` of `mtd/mtd-abi.h`, as are the others behind it.
+const MTD_INFO: Opcode = opcode::read::<MtdInfo>(b'M', 1);
+
+/// What an MTD device says of itself.
+pub(crate) fn mtd_info(fd: impl AsFd) -> Result<MtdInfo> {
+    // SAFETY: the kernel writes one such structure, of which every bit pattern is a value, and keeps nothing.
+    unsafe { ioctl(fd, Getter::<MTD_INFO, MtdInfo>::new()) }
+}
+
+/// `MEMERASE64`, with a `struct erase_info_user64`.
+const MTD_ERASE: Opcode = opcode::write::<[u64; 2]>(b'M', 20);
+
+/// Erases so many bytes from this one on, and waits until it is done.
+pub(crate) fn mtd_erase(fd: impl AsFd, start: u64, length: u64) -> Result<()> {
+    // SAFETY: the kernel reads two `u64`, which live as long as the call, and keeps nothing.
+    unsafe { ioctl(fd, Setter::<MTD_ERASE, [u64; 2]>::new([start, length])) }
+}
+
+/// `MEMUNLOCK`, with a `struct erase_info_user`.
+const MTD_UNLOCK: Opcode = opcode::write::<[u32; 2]>(b'M', 6);
+
+/// Lets a range be written.
+pub(crate) fn mtd_unlock(fd: impl AsFd, start: u32, length: u32) -> Result<()> {
+    // SAFETY: the kernel reads two `u32`, which live as long as the call, and keeps nothing.
+    unsafe { ioctl(fd, Setter::<MTD_UNLOCK, [u32; 2]>::new([start, length])) }
+}
+
+/// `MEMGETBADBLOCK`, whose answer is what the call returns.
+struct BadBlock(i64);
+
+// SAFETY: the opcode takes a pointer to one `i64`, which the kernel reads and never writes, and keeps nothing.
+unsafe impl Ioctl for BadBlock {
+    type Output = bool;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        opcode::write::<i64>(b'M', 11)
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        (&raw mut self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(answer: IoctlOutput, _: *mut c_void) -> Result<bool> {
+        Ok(answer != 0)
+    }
+}
+
+/// Whether the erase block at this byte is marked as bad. Where there are no such marks, none is.
+pub(crate) fn mtd_is_bad(fd: impl AsFd, at: i64) -> Result<bool> {
+    // SAFETY: as the trait is implemented above.
+    unsafe { ioctl(fd, BadBlock(at)) }
 }

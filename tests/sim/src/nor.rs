@@ -162,6 +162,41 @@ impl<const WORD: usize, const PAGE: usize> SimNor<WORD, PAGE> {
     }
 }
 
+/// The same without waiting, for drivers that block.
+impl<const WORD: usize, const PAGE: usize> SimNor<WORD, PAGE> {
+    /// Reads from byte `offset`.
+    ///
+    /// # Errors
+    /// [`NorFault`]
+    pub fn read_now(&self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFault> {
+        if self.fuel.is_out() {
+            return Err(NorFault::PowerCut);
+        }
+        let from = self.range(offset, bytes.len(), 1)?;
+        bytes.copy_from_slice(&self.bytes[from..from + bytes.len()]);
+        Ok(())
+    }
+
+    /// Erases whole pages.
+    ///
+    /// # Errors
+    /// [`NorFault`]
+    pub fn erase_now(&mut self, from: u32, to: u32) -> Result<(), NorFault> {
+        let length = to.checked_sub(from).ok_or(NorFault::OutOfBounds)? as usize;
+        let start = self.range(from, length, PAGE)?;
+        (start..start + length).step_by(PAGE).try_for_each(|page| self.erase_page(page))
+    }
+
+    /// Programs whole words.
+    ///
+    /// # Errors
+    /// [`NorFault`]
+    pub fn write_now(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFault> {
+        let start = self.range(offset, bytes.len(), WORD)?;
+        bytes.chunks(WORD).enumerate().try_for_each(|(index, word)| self.program(start + index * WORD, word))
+    }
+}
+
 impl<const WORD: usize, const PAGE: usize> ErrorType for SimNor<WORD, PAGE> {
     type Error = NorFault;
 }
@@ -170,12 +205,7 @@ impl<const WORD: usize, const PAGE: usize> ReadNorFlash for SimNor<WORD, PAGE> {
     const READ_SIZE: usize = 1;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFault> {
-        if self.fuel.is_out() {
-            return Err(NorFault::PowerCut);
-        }
-        let from = self.range(offset, bytes.len(), 1)?;
-        bytes.copy_from_slice(&self.bytes[from..from + bytes.len()]);
-        Ok(())
+        self.read_now(offset, bytes)
     }
 
     fn capacity(&self) -> usize {
@@ -188,14 +218,11 @@ impl<const WORD: usize, const PAGE: usize> NorFlash for SimNor<WORD, PAGE> {
     const ERASE_SIZE: usize = PAGE;
 
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFault> {
-        let length = to.checked_sub(from).ok_or(NorFault::OutOfBounds)? as usize;
-        let start = self.range(from, length, PAGE)?;
-        (start..start + length).step_by(PAGE).try_for_each(|page| self.erase_page(page))
+        self.erase_now(from, to)
     }
 
     async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFault> {
-        let start = self.range(offset, bytes.len(), WORD)?;
-        bytes.chunks(WORD).enumerate().try_for_each(|(index, word)| self.program(start + index * WORD, word))
+        self.write_now(offset, bytes)
     }
 }
 

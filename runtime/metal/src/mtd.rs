@@ -1,0 +1,201 @@
+//! Flash without a controller of its own (NOR, small raw NAND): partitions of the kernel's MTD layer as sectors.
+//!
+//! ```text
+//!   /sys/class/mtd/mtd3   name  type  size  erasesize  writesize  ──▶  /dev/mtd3     read · program · erase a block
+//! ```
+//!
+//! A partition is found by its name alone, as the device tree or `mtdparts=` gives it; numbers change with drivers. What is kept
+//! is less than on a disk: a write that power interrupts takes everything along that lies in its erase block, and nothing
+//! else. See [`blocks`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+pub use self::blocks::{Blocks, Chip, Fault, Geometry, MtdError};
+use crate::disks::{DEVICES_MAX, Roots, text};
+use crate::sys;
+
+pub mod blocks;
+
+/// A partition, as the kernel lists it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// As the kernel counts it: `mtd3`.
+    pub device: String,
+    /// Its node.
+    pub node: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// What it lies on: `nor`, `nand`, …
+    pub kind: String,
+    /// What it is made of.
+    pub geometry: Geometry,
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.device, self.name)
+    }
+}
+
+/// Lists the partitions, by their numbers. A kernel without MTD has none.
+///
+/// # Errors
+/// The directory of the kernel cannot be read.
+pub fn list(roots: &Roots) -> std::io::Result<Vec<Partition>> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(roots.sys.join("class/mtd")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries.take(DEVICES_MAX) {
+        found.extend(partition(roots, &entry?.path()));
+    }
+    found.sort_by_key(|(number, _)| *number);
+    Ok(found.into_iter().map(|(_, partition)| partition).collect())
+}
+
+fn partition(roots: &Roots, dir: &Path) -> Option<(u32, Partition)> {
+    let device = dir.file_name()?.to_str()?.to_owned();
+    // There is a second device for each, which is read-only: `mtd3ro`.
+    let number = device.strip_prefix("mtd")?.parse().ok()?;
+    let word = |name| Some(text(&dir.join(name))?.trim_end_matches('\n').to_owned());
+    let bytes = |name| word(name)?.parse::<u64>().ok();
+    let geometry = Geometry {
+        size: bytes("size")?,
+        erase: bytes("erasesize")?.try_into().ok()?,
+        write: bytes("writesize")?.try_into().ok()?,
+    };
+    let node = roots.dev.join(&device);
+    Some((number, Partition { device, node, name: word("name")?, kind: word("type")?, geometry }))
+}
+
+/// The partition of exactly this name.
+///
+/// # Errors
+/// [`Fault::NameTwice`]
+pub fn named<'p>(partitions: &'p [Partition], name: &str) -> Result<Option<&'p Partition>, MtdError> {
+    let mut found = partitions.iter().filter(|partition| partition.name == name);
+    match (found.next(), found.next()) {
+        (Some(one), Some(other)) => {
+            let fault = Fault::NameTwice { one: one.device.clone(), other: other.device.clone() };
+            Err(MtdError { name: name.to_owned(), fault })
+        }
+        (found, _) => Ok(found),
+    }
+}
+
+/// The sectors of an MTD partition.
+pub type Mtd = Blocks<Device>;
+
+impl Partition {
+    /// Opens it, to be written too.
+    ///
+    /// # Errors
+    /// [`MtdError`]
+    pub fn open(&self) -> Result<Mtd, MtdError> {
+        self.open_as(OFlags::RDWR)
+    }
+
+    /// The same for reading only: every write fails.
+    ///
+    /// # Errors
+    /// [`MtdError`]
+    pub fn open_to_read(&self) -> Result<Mtd, MtdError> {
+        self.open_as(OFlags::RDONLY)
+    }
+
+    fn open_as(&self, access: OFlags) -> Result<Mtd, MtdError> {
+        let name = self.to_string();
+        let failed = |doing| {
+            let name = name.clone();
+            move |error: Errno| MtdError { name, fault: Fault::Chip { doing, at: 0, why: error.to_string() } }
+        };
+        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::open(&self.node, flags, Mode::empty()).map_err(failed("opening"))?;
+        let told = sys::mtd_info(&fd).map_err(failed("MEMGETINFO"))?;
+        // A partition may have gone, and its number to another one.
+        let Geometry { size, erase, write } = self.geometry;
+        if (told.size, told.erase_size, told.write_size) != (size as u32, erase, write) {
+            return Err(MtdError { name, fault: Fault::Changed });
+        }
+        Blocks::new(Device { fd, name, geometry: self.geometry })
+    }
+}
+
+/// The character device of a partition.
+#[derive(Debug)]
+pub struct Device {
+    fd: OwnedFd,
+    name: String,
+    geometry: Geometry,
+}
+
+impl Chip for Device {
+    type Error = Errno;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn is_bad(&mut self, at: u64) -> Result<bool, Errno> {
+        match sys::mtd_is_bad(&self.fd, at.try_into().map_err(|_| Errno::RANGE)?) {
+            // NOR flash has no such marks.
+            Err(Errno::OPNOTSUPP) => Ok(false),
+            answer => answer,
+        }
+    }
+
+    fn read(&mut self, mut at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let mut rest = into;
+        while !rest.is_empty() {
+            match rustix::io::pread(self.fd.as_fd(), &mut *rest, at) {
+                Ok(0) => return Err(Errno::NODATA),
+                Ok(length) => {
+                    at += length as u64;
+                    rest = rest.get_mut(length..).unwrap_or_default();
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn erase(&mut self, at: u64) -> Result<(), Errno> {
+        let erase = self.geometry.erase;
+        if let Ok(start) = at.try_into() {
+            // Many chips begin locked, and others know no locks. Whether it has helped, reading back will tell.
+            let _ = sys::mtd_unlock(&self.fd, start, erase);
+        }
+        sys::mtd_erase(&self.fd, at, erase.into())
+    }
+
+    fn program(&mut self, mut at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match rustix::io::pwrite(self.fd.as_fd(), rest, at) {
+                Ok(0) => return Err(Errno::NOSPC),
+                Ok(length) => {
+                    at += length as u64;
+                    rest = rest.get(length..).unwrap_or_default();
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
