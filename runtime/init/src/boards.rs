@@ -34,6 +34,7 @@ use boards_api::env::BootEnv;
 use boards_api::provision;
 use boards_api::slots::Boots;
 use metal::disks::{self, Device, Roots};
+use metal::mtd;
 use metal::partitions::Partitions;
 use metal::slots::Slots;
 use statemachine::boot::{Note, TrialKind, Wanted};
@@ -47,7 +48,7 @@ use self::env::AnyEnv;
 use self::exercise::exercise_as;
 use self::inspect::inspect_as;
 use self::media::OnDevice;
-pub use self::media::Part;
+pub use self::media::{Medium, Part};
 use crate::driver::Flash;
 use crate::flash::{DeviceFlash, Started};
 use crate::places::Places;
@@ -340,8 +341,10 @@ fn beside<B: Board>(storage: &Device) -> Result<Option<Partitions>, String> {
     if let [_] = B::LAYOUT.partitions {
         return Ok(None);
     }
-    let all = disks::list(&Roots::of_machine()).map_err(|error| error.to_string())?;
-    Partitions::beside(storage, B::LAYOUT, all).map(Some).map_err(|error| error.to_string())
+    let roots = Roots::of_machine();
+    let all = disks::list(&roots).map_err(|error| error.to_string())?;
+    let flash = mtd::list(&roots).map_err(|error| error.to_string())?;
+    Partitions::beside(storage, B::LAYOUT, all, &flash).map(Some).map_err(|error| error.to_string())
 }
 
 /// What runs, as the firmware says and the boot cell names it. Where the firmware says from which slot, `held` is what that

@@ -230,6 +230,7 @@ mod tests {
     use store::file::FileSectors;
 
     use super::*;
+    use crate::boards::Medium;
 
     const FIT: &[u8] = b"an image of kernel, initramfs and device tree";
     const ROOM: u64 = 4096;
@@ -255,7 +256,7 @@ mod tests {
         fn slots(&self) -> Places {
             let slot = |name| {
                 let sectors = FileSectors::open(&self.dir.path().join(name)).unwrap();
-                (name, Window::whole(sectors).unwrap())
+                (name, Window::whole(Medium::Disk(sectors)).unwrap())
             };
             let slots = Slots::new(UbootAb::SHAPE.unwrap(), vec![slot("a"), slot("b")], None);
             Places { boots: UbootAb::BOOTS, slots: Some(slots) }

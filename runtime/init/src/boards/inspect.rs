@@ -19,6 +19,7 @@ use formats::object::{Hasher, ObjectId};
 use formats::state::Revision;
 use metal::disks::{Device, Roots};
 use metal::ext4::Ext4;
+use metal::mtd::Geometry;
 use metal::partitions::Partitions;
 use metal::place;
 use metal::slots::{Image, Slots};
@@ -111,9 +112,16 @@ fn disk<B: Board>(settings: &Settings, findings: &mut Findings) -> Option<(Devic
     found.ok()
 }
 
-/// Whether a partition lies where the layout says, and is as large.
+/// Whether a partition lies where the layout says, and is as large. In flash, the device tree says where.
 fn fits(partitions: &Partitions, wanted: &boards_api::board::Partition) -> Result<String, String> {
     const KIB: u64 = 1024;
+    if let Some(flash) = partitions.flash(wanted.role) {
+        let Geometry { size, erase, .. } = flash.geometry;
+        if let Some(kib) = wanted.size_kib.filter(|kib| u64::from(*kib) * KIB > size) {
+            return Err(format!("{flash} has {size} bytes, and should have {}", u64::from(kib) * KIB));
+        }
+        return Ok(format!("{flash}: {} KiB of {} in erase blocks of {erase} bytes", size / KIB, flash.kind));
+    }
     let device = partitions.role(wanted.role).map_err(|error| error.to_string())?;
     let device = device.ok_or("the layout has lost it")?;
     let start = device.start().ok_or("the kernel does not say where it starts")?;

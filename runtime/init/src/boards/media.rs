@@ -3,6 +3,7 @@
 //! | | on a disk of ours | in a directory |
 //! |---|---|---|
 //! | a cell | the raw partition of its role, else a preallocated file in the firmware's FAT | `STORAGE/boot/` |
+//! | | where the disk has no such partition, flash of its name | |
 //! | a slot | the partition of its role, whatever is in it | none |
 //! | the journal | the raw partition `journal`: the first pages of both halves | `STORAGE/boot/journal.a`, `.b` |
 //! | `SHARES` | – | `STORAGE/boot/`, refitted; the journal beside it is made where there is none |
@@ -14,17 +15,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use board_host::{BOOT_DIRECTORY, JOURNAL};
-use boards_api::board::{Board, Content, Layout, Media, Partition, Role, Shared};
-use boards_api::media::{Files as _, Sectors as _};
+use boards_api::board::{Board, Content, Layout, Media, Partition, Rests, Role, Shared};
+use boards_api::media::{Files as _, Sectors};
 use boards_api::slots::{Places, Slot};
 use boards_api::takeover::{self, FOREIGN_MAX};
 use media::directory::Directory;
 use metal::disks::Device;
 use metal::fat;
+use metal::mtd::{Mtd, MtdError};
 use metal::partitions::Partitions;
 use metal::slots::Slots;
 use metal::window::Window;
-use store::file::FileSectors;
+use store::file::{FileError, FileSectors};
 use store::nor::PAGE;
 
 /// Bytes of each half of a journal's partition that are used, at most. Sixteen pages wear evenly, and a region that has
@@ -32,7 +34,61 @@ use store::nor::PAGE;
 const REGION_MAX: u64 = 16 * PAGE as u64;
 
 /// Sectors of a partition or file, or of a part of one.
-pub type Part = Window<FileSectors>;
+pub type Part = Window<Medium>;
+
+/// What has sectors on a device.
+#[derive(Debug)]
+pub enum Medium {
+    /// A partition of a disk, or a file.
+    Disk(FileSectors),
+    /// A partition of flash.
+    Flash(Mtd),
+}
+
+/// Why such sectors could not be read or written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MediumError {
+    /// Those of a disk.
+    Disk(FileError),
+    /// Those of flash.
+    Flash(MtdError),
+}
+
+impl fmt::Display for MediumError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(error) => error.fmt(f),
+            Self::Flash(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for MediumError {}
+
+impl Sectors for Medium {
+    type Error = MediumError;
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Disk(disk) => disk.size(),
+            Self::Flash(flash) => flash.size(),
+        }
+    }
+
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), MediumError> {
+        match self {
+            Self::Disk(disk) => disk.read(at, into).map_err(MediumError::Disk),
+            Self::Flash(flash) => flash.read(at, into).map_err(MediumError::Flash),
+        }
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), MediumError> {
+        match self {
+            Self::Disk(disk) => disk.write(at, bytes).map_err(MediumError::Disk),
+            Self::Flash(flash) => flash.write(at, bytes).map_err(MediumError::Flash),
+        }
+    }
+}
 
 /// The media of one device.
 pub struct OnDevice {
@@ -40,6 +96,8 @@ pub struct OnDevice {
     layout: Layout,
     /// Files in the firmware's FAT that stand for partitions: [`Board::PREALLOCATED`](boards_api::Board::PREALLOCATED).
     preallocated: &'static [(Role, &'static str)],
+    /// How far from each other copies of one value lie; `None` where there is one.
+    apart: Option<u64>,
     /// On a disk of ours, the partitions beside the storage.
     partitions: Option<Partitions>,
     /// Nothing is written, whatever is asked for.
@@ -50,7 +108,12 @@ pub struct OnDevice {
 
 impl OnDevice {
     pub(super) fn of<B: Board>(storage: PathBuf, partitions: Option<Partitions>) -> Self {
-        Self { storage, layout: B::LAYOUT, preallocated: B::PREALLOCATED, partitions, to_read: false, failed: None }
+        let apart = match B::RESTS {
+            Rests::OnNothing => Some(u64::from(B::ERASE_GROUP_KIB) << 10),
+            Rests::OnWholeSectors => None,
+        };
+        let (layout, preallocated) = (B::LAYOUT, B::PREALLOCATED);
+        Self { storage, layout, preallocated, apart, partitions, to_read: false, failed: None }
     }
 
     /// The same, and every write fails.
@@ -58,9 +121,22 @@ impl OnDevice {
         Self { to_read: true, ..Self::of::<B>(storage, partitions) }
     }
 
-    fn open(&self, path: &Path) -> Result<FileSectors, String> {
+    fn open(&self, path: &Path) -> Result<Medium, String> {
         let opened = if self.to_read { FileSectors::open_to_read(path) } else { FileSectors::open(path) };
-        opened.map_err(|error| about(path, &error))
+        opened.map(Medium::Disk).map_err(|error| about(path, &error))
+    }
+
+    /// The partition of a role in flash, if it lies there.
+    fn flash(&self, role: Role) -> Result<Option<Part>, MtdError> {
+        let Some(partition) = self.partitions.as_ref().and_then(|partitions| partitions.flash(role)) else {
+            return Ok(None);
+        };
+        let flash = if self.to_read { partition.open_to_read() } else { partition.open() }?;
+        // A note has one copy on every board: one that is torn spends a trial.
+        if role != Role::Spent {
+            flash.check_apart(self.apart)?;
+        }
+        Ok(Window::whole(Medium::Flash(flash)).ok())
     }
 
     /// Brings what others have left into the form that this board needs: its cell, and a journal that is still empty. Whether the
@@ -145,6 +221,9 @@ impl OnDevice {
     }
 
     fn cell(&self, role: Role) -> Result<Option<Part>, String> {
+        if let Some(part) = self.flash(role).map_err(|error| error.to_string())? {
+            return Ok(Some(part));
+        }
         if let Some(device) = self.raw(role)? {
             return Window::whole(self.open(&device.node)?).map(Some).map_err(|error| about(&device.node, &error));
         }
@@ -206,7 +285,7 @@ mod tests {
             devices.push(Device { name: format!("sda{number}"), node, size, part: Some(part) });
         }
         let storage = devices[5].clone();
-        let partitions = Partitions::beside(&storage, LAYOUT, devices).unwrap();
+        let partitions = Partitions::beside(&storage, LAYOUT, devices, &[]).unwrap();
         let media = OnDevice::of::<QemuArm64Uboot>(dir.path().to_owned(), Some(partitions));
         (dir, media)
     }
