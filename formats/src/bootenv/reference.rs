@@ -13,6 +13,18 @@
 //!
 //! Everything else in the file belongs to others and keeps its bytes and its place. These files lie on ext4 and are
 //! overwritten in place; a torn one may be unreadable, and that is the invariant of this kind of device, not of ours.
+//!
+//! A device that was set up with `PV_BOOTLOADER_MTD_ONLY=1` has the list of `uboot.txt` in flash instead: in an MTD partition of 64 KiB
+//! whose name is `PV_BOOTLOADER_MTD_ENV`, or `pv-env` where nobody has said another. Without that setting the partition, where there
+//! is one, holds `pv_trying` alone, and is erased by a commit.
+//!
+//! ```text
+//!   name=value NUL name=value NUL NUL │ anything         the list ends as in a file,
+//!   name=value NUL name=value NUL FF FF │ anything       or where flash is erased
+//! ```
+//!
+//! It has one copy and no checksum, and lies in a block that is erased before it is programmed: power that goes in between leaves no
+//! list. What a cut leaves of an entry runs into erased flash, and is [`Error::Unterminated`] here; the script may read it.
 
 use core::fmt::{self, Write};
 
@@ -22,7 +34,7 @@ use statemachine::ids::RevisionId;
 
 use super::protocol::{self, Tally, put_issued, put_wanted};
 use super::text::Text;
-use super::vars::{Change, Vars};
+use super::vars::{Change, Dialect, Vars};
 use super::{Error, Key, grub, key, uboot};
 use crate::crc32::crc32;
 
@@ -39,6 +51,15 @@ pub const TXT_READ: usize = 1024;
 /// What the file has in all; zeros behind [`TXT_READ`].
 pub const TXT_FILE: usize = 64 * 1024;
 
+/// What the partition of a device with its list in flash has, in bytes.
+pub const MTD_SIZE: usize = TXT_FILE;
+
+/// What that partition is called, unless the settings of the device name another.
+pub const MTD_NAME: &str = "pv-env";
+
+/// What erased flash is full of; two of these end a list.
+const ERASED: [u8; 2] = [0xff; 2];
+
 /// How many variables a store changes.
 const CHANGES: usize = 8;
 
@@ -51,6 +72,26 @@ const FOREIGN_ATTEMPTS: u8 = 1;
 /// [`Error::Unterminated`] if the list does not end within [`TXT_READ`] bytes.
 pub fn open_txt(file: &[u8]) -> Result<Vars<'_>, Error> {
     uboot::list(file.get(..TXT_READ).unwrap_or(file), 0)
+}
+
+/// The variables of a partition in flash. One that is erased has none.
+///
+/// # Errors
+/// [`Error::Unterminated`] if erased flash, or the end of the partition, comes within an entry.
+pub fn open_mtd(partition: &[u8]) -> Result<Vars<'_>, Error> {
+    let mut end = 0;
+    loop {
+        let rest = partition.get(end..).unwrap_or_default();
+        if matches!(rest.first(), None | Some(0)) || rest.starts_with(&ERASED) {
+            return Ok(Vars::new(Dialect::UBoot, partition.get(..end).unwrap_or_default(), 0));
+        }
+        let entry = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+        let erased = entry.windows(ERASED.len()).position(|two| two == ERASED);
+        if let Some(within) = erased.or((entry.len() == rest.len()).then_some(rest.len())) {
+            return Err(Error::Unterminated { within: end + within });
+        }
+        end += entry.len() + 1;
+    }
 }
 
 /// What is wanted, from `uboot.txt` or `grubenv`.
@@ -81,13 +122,28 @@ pub fn note(wanted: &Wanted, trying: Vars<'_>) -> Note {
 /// # Errors
 /// [`Error::Room`] if that does not fit beside the variables of others; [`Error::Attempts`].
 pub fn encode_txt(old: Vars<'_>, wanted: &Wanted) -> Result<[u8; TXT_READ], Error> {
-    let changes = Changes::of(wanted)?;
     let mut file = [0; TXT_READ];
-    // One byte is kept: the list must end within what is read, and the filling ends it.
-    let (room, _) = file.split_at_mut(TXT_READ - 1);
-    let mut text = Text::new(room);
-    old.rewrite(&changes.list(), &mut text, TXT_READ)?;
+    rewrite(old, wanted, &mut file)?;
     Ok(file)
+}
+
+/// A partition in flash with another `Wanted`, [`MTD_SIZE`] bytes: the list, and zeros behind it.
+///
+/// # Errors
+/// As [`encode_txt`], and [`Error::Length`] for another size. Then `partition` holds anything.
+pub fn encode_mtd(old: Vars<'_>, wanted: &Wanted, partition: &mut [u8]) -> Result<(), Error> {
+    if partition.len() != MTD_SIZE {
+        return Err(Error::Length { given: partition.len(), wanted: MTD_SIZE });
+    }
+    rewrite(old, wanted, partition)
+}
+
+fn rewrite(old: Vars<'_>, wanted: &Wanted, file: &mut [u8]) -> Result<(), Error> {
+    let (changes, limit) = (Changes::of(wanted)?, file.len());
+    file.fill(0);
+    // One byte is kept: the list must end within what is read, and the filling ends it.
+    let room = file.split_last_mut().map(|(_, room)| room).unwrap_or_default();
+    old.rewrite(&changes.list(), &mut Text::new(room), limit)
 }
 
 /// `grubenv` with another `Wanted`. A store under a new nonce also clears `pv_trying`, as the firmware's note counts

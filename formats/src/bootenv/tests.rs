@@ -247,6 +247,44 @@ fn an_uboot_txt_with_the_longest_names_ends_where_the_reference_stops_reading() 
 }
 
 #[test]
+fn a_list_in_flash_ends_with_an_empty_entry_or_where_flash_is_erased() {
+    let names = |partition: &[u8]| {
+        let vars = reference::open_mtd(partition)?;
+        Ok::<_, Error>(vars.iter().map(|var| String::from_utf8_lossy(var.name).into_owned()).collect::<Vec<_>>())
+    };
+    for (partition, found) in [
+        (&b"pv_rev=4\0pv_try=5\0\0pv_rev=6\0"[..], &["pv_rev", "pv_try"][..]),
+        (b"pv_rev=4\0\xff\xffpv_try=5\0\0", &["pv_rev"]),
+        (b"pv_rev=4\0", &["pv_rev"]),
+        (b"\xff\xff\xff\xff", &[]),
+        (b"\0pv_rev=4\0\0", &[]),
+        (b"", &[]),
+    ] {
+        assert_eq!(names(partition).unwrap(), found, "{}", partition.escape_ascii());
+    }
+    // One byte of all ones is a byte as any other.
+    let vars = reference::open_mtd(b"oem=\xff\0pv_rev=4\0\xff\xff").unwrap();
+    assert_eq!((vars.get("oem"), vars.get("pv_rev")), (Some(&b"\xff"[..]), Some(&b"4"[..])));
+    // Power went while this was programmed: it may have been 71.
+    assert_eq!(names(b"pv_rev=7\xff\xff\xff\xff\0\0"), Err(Error::Unterminated { within: 8 }));
+    assert_eq!(names(b"pv_rev=4\0pv_rev=7"), Err(Error::Unterminated { within: 17 }));
+}
+
+#[test]
+fn a_list_in_flash_is_written_back_whole_and_keeps_what_belongs_to_others() {
+    let old = b"oem=\xff\0pv_rev=4\0pv_trying=5\0\xff\xff";
+    let mut partition = std::vec![0xaa; reference::MTD_SIZE];
+    reference::encode_mtd(reference::open_mtd(old).unwrap(), &wanted(7), &mut partition).unwrap();
+    let read = reference::open_mtd(&partition).unwrap();
+    assert_eq!(reference::decode(read), Ok(wanted(7)));
+    assert!(partition.starts_with(b"oem=\xff\0pv_rev=2\0pv_trying=5\0"));
+    let end = partition.iter().rposition(|byte| *byte != 0).unwrap();
+    assert!(end < 512, "what was behind the list is gone");
+    let error = reference::encode_mtd(read, &wanted(7), &mut [0; 1024]);
+    assert_eq!(error, Err(Error::Length { given: 1024, wanted: reference::MTD_SIZE }));
+}
+
+#[test]
 fn a_file_that_the_reference_wrote_over_ours_counts_as_the_references() {
     let file = reference::encode_txt(uboot::empty(), &wanted(7)).unwrap();
     let mut changed = [0; reference::TXT_READ];

@@ -93,6 +93,7 @@ fn taken_over<T: Text>(bytes: &[u8], filling: u8) {
 }
 
 pub(crate) fn uboot_txt(bytes: &[u8]) {
+    pv_env(bytes);
     taken_over::<UbootTxt>(bytes, 0);
     let Ok(before) = reference::open_txt(bytes) else { return };
     if let Ok(read) = reference::decode(before) {
@@ -101,6 +102,19 @@ pub(crate) fn uboot_txt(bytes: &[u8]) {
     let Ok(file) = reference::encode_txt(before, &sample()) else { return };
     let after = reference::open_txt(&file).expect("what was written can be read");
     stored(before, after, &[]);
+}
+
+/// The same bytes as a list in flash.
+fn pv_env(bytes: &[u8]) {
+    let Ok(before) = reference::open_mtd(bytes) else { return };
+    if let Ok(read) = reference::decode(before) {
+        possible(&read);
+    }
+    let mut partition = vec![0; reference::MTD_SIZE];
+    if reference::encode_mtd(before, &sample(), &mut partition).is_ok() {
+        let after = reference::open_mtd(&partition).expect("what was written can be read");
+        stored(before, after, &[]);
+    }
 }
 
 pub(crate) fn uboot_env(bytes: &[u8]) {
