@@ -17,6 +17,7 @@ mod explore;
 mod flash;
 mod image;
 mod lane;
+mod mtd;
 mod new_board;
 mod nostd;
 mod packages;

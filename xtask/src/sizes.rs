@@ -20,7 +20,7 @@ use crate::parts;
 use crate::term::{Out, bold, green, red};
 use crate::vendor::Program;
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROGRAM: &str = "cairn";
 
 #[derive(Args)]

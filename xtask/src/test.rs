@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::explore::Explorer;
 use crate::lane::{Lane, Teller, Told};
 use crate::term::{Out, bold, green, red};
-use crate::{Json, cargo, flash, nostd, pick_nostd, porting, run, setup, tidy};
+use crate::{Json, cargo, flash, mtd, nostd, pick_nostd, porting, run, setup, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -73,6 +73,7 @@ const STAGES: &[Stage] = &[
     // A moment for each target: a fault that takes longer to be found is looked for by hand, with `cargo xtask fuzz`.
     Stage::check("fuzz", false, |out| must(Explorer::FUZZ.command(&["--seconds", "2"]), out)),
     Stage::check("flash", false, flash::stage::check),
+    Stage::check("mtd", false, mtd::check),
     Stage::check("porting", false, porting::check),
     Stage::check("conformance", false, |out| must(Explorer::CONFORMANCE.command::<&str>(&[]), out)),
     Stage::check("boards", false, run::board::check),

@@ -159,6 +159,22 @@ pub(crate) fn make(wish: &Wish<'_>, out: Out) -> Result<Bsp> {
     })
 }
 
+/// The kernel of a recipe, and an initramfs with a program of somebody else's and these modules, each with its parameters, instead
+/// of what the recipe has.
+pub(crate) fn bare(board: &str, recipe: &str, program: &Path, early: &[&str], out: Out) -> Result<(PathBuf, Vec<u8>)> {
+    let mut recipe = Recipe::read(board, recipe)?;
+    recipe.modules.early = early.iter().map(|&wish| wish.to_owned()).collect();
+    let source = Source::packages(&recipe, &recipe.lock()?, out)?;
+    let program = build::accept(program, recipe.architecture)?;
+    let archive = initramfs::archive(&Contents {
+        program: &fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?,
+        conf: &Conf::default(),
+        trust: &[],
+        early: &bundle::early(&recipe, &Modules::read(&source.modules)?)?,
+    })?;
+    Ok((source.image, Compression::Gzip.pack(&archive)?))
+}
+
 /// What depends on the kernel and the recipe alone: kept if it comes from packages, made anew if from a directory, whose
 /// bytes nobody has pinned.
 fn fixed_part(wish: &Wish<'_>, recipe: &Recipe, target: &Path, out: Out) -> Result<(Source, PathBuf)> {
