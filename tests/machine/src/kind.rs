@@ -110,6 +110,13 @@ impl Kind {
         self != Self::OrangePiPc
     }
 
+    /// Whether its disk may keep what was written in a cache until somebody asks for a flush. A card has each sector on the
+    /// medium before it takes the next, and its reader has no flush to ask for.
+    #[must_use]
+    pub fn has_write_cache(self) -> bool {
+        self != Self::OrangePiPc
+    }
+
     /// Whether it can have a watchdog.
     #[must_use]
     pub fn has_watchdog(self) -> bool {

@@ -31,6 +31,9 @@ const QEMU: Duration = Duration::from_secs(20);
 /// How long a console is silent that has said its last words.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// How often somebody who waits beside a machine looks whether it has got stuck.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// How a machine went off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -253,10 +256,23 @@ impl Machine {
     pub fn expect_any(&mut self, texts: &[&str], time: Duration) -> Result<Match> {
         let time = time.mul_f64(self.patience);
         let found = self.record.find(&mut self.cursor, texts, time);
-        found.map_err(|nothing| {
-            let what = texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" or ");
-            self.nothing(nothing, what, time)
-        })
+        found.map_err(|nothing| self.nothing(nothing, one_of(texts), time))
+    }
+
+    /// The same for a machine that may reset itself meanwhile, with a person beside it: see [`Machine::unstick`].
+    pub fn expect_through_resets(&mut self, texts: &[&str], time: Duration) -> Result<Match> {
+        let time = time.mul_f64(self.patience);
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.record.find(&mut self.cursor, texts, left.min(GLANCE)) {
+                Ok(found) => return Ok(found),
+                Err(Nothing::Late) if !left.is_zero() => {
+                    self.unstick()?;
+                }
+                Err(nothing) => return Err(self.nothing(nothing, one_of(texts), time)),
+            }
+        }
     }
 
     fn nothing(&mut self, nothing: Nothing, what: String, waited: Duration) -> Error {
@@ -459,4 +475,15 @@ impl Machine {
     pub fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// By what every limit of time is multiplied.
+    #[must_use]
+    pub fn patience(&self) -> f64 {
+        self.patience
+    }
+}
+
+/// For an error: what was waited for.
+fn one_of(texts: &[&str]) -> String {
+    texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" or ")
 }
