@@ -67,19 +67,24 @@ impl Bench {
 
 /// Waits until it rests; on what.
 fn rest(machine: &mut Machine) -> Result<String, String> {
-    let end = Instant::now() + LONGEST;
-    let left = || end.saturating_duration_since(Instant::now());
+    let patience = machine.patience();
+    let end = Instant::now() + LONGEST.mul_f64(patience);
+    // The machine is as patient once more.
+    let left = || end.saturating_duration_since(Instant::now()).div_f64(patience);
     let first_line = |error: machine::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
     loop {
         // Both stand in every boot that comes so far; the shell is the last container to start.
-        machine.expect("-> Idle", left()).map_err(first_line)?;
+        machine.expect_through_resets(&["-> Idle"], left()).map_err(first_line)?;
         machine.send("").map_err(first_line)?;
         // Until it leaves that boot.
-        while machine.expect_any(&["device# ", "[boot]: "], left()).map_err(first_line)?.which == 0 {
+        while machine.expect_through_resets(&["device# ", "[boot]: "], left()).map_err(first_line)?.which == 0 {
             machine.send("pvcontrol ls; echo looked").map_err(first_line)?;
             // The echo of the order comes first.
-            machine.expect("echo looked", ANSWER).map_err(first_line)?;
-            let found = machine.expect_any(&["\nlooked", "[boot]: "], ANSWER).map_err(first_line)?;
+            let echoed = machine.expect_through_resets(&["echo looked", "[boot]: "], ANSWER).map_err(first_line)?;
+            if echoed.which != 0 {
+                break;
+            }
+            let found = machine.expect_through_resets(&["\nlooked", "[boot]: "], ANSWER).map_err(first_line)?;
             if found.which != 0 {
                 break;
             }
