@@ -2,6 +2,7 @@
 //!
 //! Half of the cuts of a stage fall beside an *edge*: a flush, a write to the medium, a write outside of the storage
 //! (a cell, a note, the journal). The other half fall anywhere. Stages get cuts by their length, and each a fair number.
+//! On a card every write is one to the medium, so that this marks none.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,7 @@ pub(crate) fn stages(log: &Log, inner: impl Fn(u64) -> bool) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     let mut told = Promises::default();
     let mut index: BTreeMap<String, usize> = BTreeMap::new();
+    let is_cached = log.entries.iter().any(|entry| matches!(entry.what, What::Write { fua: false, .. }));
     for (at, entry) in log.entries.iter().enumerate() {
         let is_edge = match &entry.what {
             What::Told(text) => {
@@ -45,7 +47,7 @@ pub(crate) fn stages(log: &Log, inner: impl Fn(u64) -> bool) -> Vec<Stage> {
                 continue;
             }
             What::Flush => true,
-            What::Write { at, fua, .. } => *fua || !inner(*at),
+            What::Write { at, fua, .. } => (*fua && is_cached) || !inner(*at),
             What::Trim { .. } => false,
         };
         let number = *index.entry(told.stage.clone()).or_insert_with(|| {
@@ -148,6 +150,20 @@ mod tests {
         }
         let last = log().entries.len();
         assert!(cuts.iter().any(|cut| cut.after >= last), "beside the one flush");
+    }
+
+    #[test]
+    fn on_a_card_half_of_the_cuts_are_beside_what_is_not_storage() {
+        let mut log = Log::default();
+        log.tell("stage one");
+        for at in 0..1000 {
+            log.begin_batch();
+            log.push(What::Write { at: at * 512, bytes: vec![0; 512], fua: true });
+        }
+        let stages = stages(&log, |at| at != 500 * 512);
+        let cuts = cuts(&stages, 40, 1);
+        let beside = cuts.iter().filter(|cut| [502, 503].contains(&cut.after)).count();
+        assert!((15..=25).contains(&beside), "{beside} of {}", cuts.len());
     }
 
     #[test]

@@ -8,13 +8,14 @@
 //! ```
 //!
 //! The device is a real one: firmware, bootloader, kernel and PID 1 under QEMU, and the bootloader's own writes are cut
-//! like all others. [`mod@record`] has the story, [`replay`] what a power cut does to a disk, [`unreplayed`], [`replayed`] and
-//! [`boot`] the laws, [`promise`] what was told.
+//! like all others. [`mod@record`] has the story, [`replay`] what a power cut does to a disk and [`card`] what it does to a
+//! card, [`unreplayed`], [`replayed`] and [`boot`] the laws, [`promise`] what was told.
 //!
-//! Exit code 0: no law broken, and a disk that ignores flushes breaks some. 1: otherwise.
+//! Exit code 0: no law broken, and a disk that does not keep its word breaks some. 1: otherwise. 2: the arguments are wrong.
 #![forbid(unsafe_code)]
 
 mod boot;
+mod card;
 mod choose;
 mod console;
 mod disk;
@@ -54,7 +55,7 @@ use crate::replay::{Flushes, Replay};
 use crate::report::{Look, Report};
 use crate::unreplayed::Shape;
 
-/// Cuts that a disk which ignores flushes gets.
+/// Cuts that a disk which does not keep its word gets.
 const CONTROLS: usize = 24;
 
 /// Cut a device's power at any request to its disk
@@ -134,7 +135,9 @@ fn run(options: &Options) -> Result<Report> {
     let storage = shape.part(Role::Store).context("the board has no storage")?;
     let stages = choose::stages(&story.log, |at| storage.contains(&at));
     let named = stages.iter().map(|stage| (stage.name.clone(), stage.places.len()));
-    let mut report = Report::new(&options.board, options.seed, named, story.log.written());
+    let liar =
+        if kind.has_write_cache() { "a disk that ignores flushes" } else { "a card that answers before it writes" };
+    let mut report = Report::new(&options.board, options.seed, named, story.log.written(), liar);
     judge_story(&story, &shape, &mut report);
 
     let cuts = match options.exhaustive {
@@ -147,7 +150,7 @@ fn run(options: &Options) -> Result<Report> {
     let disks = tried.read(&cuts, &chosen, Flushes::Counted, &mut report)?;
     let control = choose::some(&cuts, stages.len(), CONTROLS, options.seed ^ 1);
     let control: Vec<_> = control.into_iter().filter_map(|index| cuts.get(index).cloned()).collect();
-    say("the same with a disk that ignores flushes");
+    say(&format!("the same with {liar}"));
     tried.read(&control, &[], Flushes::Ignored, &mut report)?;
 
     let bench = Bench { kind, packages: options.packages.clone(), dir: options.dir.clone() };

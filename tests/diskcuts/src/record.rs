@@ -19,6 +19,7 @@ use formats::object::ObjectId;
 use machine::{Disk as Drive, Kind, Machine, Plan};
 use statemachine::ids::RevisionId;
 
+use crate::card::Commands;
 use crate::console::{Console, Part};
 use crate::disk::Disk;
 use crate::known::{Known, Revisions};
@@ -106,6 +107,8 @@ struct Teller<'p> {
     shared: Shared,
     part: Part,
     machine: Machine,
+    /// If its disk is a card.
+    commands: Option<Commands>,
 }
 
 impl<'p> Teller<'p> {
@@ -122,8 +125,10 @@ impl<'p> Teller<'p> {
             .log(dir.join("console.log"))
             .forward(ENDPOINT)
             .listen(move |bytes| console.hear(bytes));
+        let commands = if props.kind.has_write_cache() { None } else { Some(Commands::new()?) };
+        let plan = if let Some(commands) = &commands { commands.traced(plan) } else { plan };
         let machine = plan.build()?;
-        Ok(Self { props, dir: dir.to_owned(), shared, part, machine })
+        Ok(Self { props, dir: dir.to_owned(), shared, part, machine, commands })
     }
 
     fn tell(&mut self, say: &impl Fn(&str)) -> Result<()> {
@@ -149,7 +154,7 @@ impl<'p> Teller<'p> {
         another_base(&repo, &self.known(0)?)?;
         self.update(2, "by reboot")?;
         self.machine.expect("[update]: leaving", STEP)?;
-        self.machine.expect("-> Idle", STEP)?;
+        self.machine.expect_through_resets(&["-> Idle"], STEP)?;
         std::thread::sleep(SETTLED);
 
         say("collecting");
@@ -167,7 +172,11 @@ impl<'p> Teller<'p> {
         if self.machine.is_on() {
             self.machine.power_cut()?;
         }
-        self.shared.lock().log.take().context("the log is gone")
+        let log = self.shared.lock().log.take().context("the log is gone")?;
+        match &self.commands {
+            Some(commands) => commands.gather(log),
+            None => Ok(log),
+        }
     }
 
     /// A code for pairing, from the shell of the device.

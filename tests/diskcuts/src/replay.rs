@@ -46,12 +46,12 @@ impl Loss {
     }
 }
 
-/// Whether flushes count.
+/// Whether flushes count, and writes to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Flushes {
     /// As they should.
     Counted,
-    /// A disk that lies: nothing was ever flushed.
+    /// A disk that lies: nothing that it has answered is certain.
     Ignored,
 }
 

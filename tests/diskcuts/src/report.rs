@@ -17,7 +17,7 @@ pub(crate) enum Look {
     Content,
     /// Switched on.
     Boot,
-    /// The content, and a disk that lies about flushes: must break a law.
+    /// The content of a disk that does not keep its word: must break a law.
     Control,
 }
 
@@ -41,16 +41,25 @@ pub(crate) struct Report {
     seed: u64,
     requests: usize,
     bytes: u64,
+    /// The disk that does not keep its word, in words.
+    liar: &'static str,
     rows: Vec<(String, Row)>,
     failures: Vec<String>,
     shown: usize,
 }
 
 impl Report {
-    pub(crate) fn new(board: &str, seed: u64, stages: impl Iterator<Item = (String, usize)>, bytes: u64) -> Self {
+    /// Of a board, whose log has these stages with so many entries and in all so many bytes.
+    pub(crate) fn new(
+        board: &str,
+        seed: u64,
+        stages: impl Iterator<Item = (String, usize)>,
+        bytes: u64,
+        liar: &'static str,
+    ) -> Self {
         let rows: Vec<_> = stages.map(|(name, points)| (name, Row { points, ..Row::default() })).collect();
         let requests = rows.iter().map(|(_, row)| row.points).sum();
-        Self { board: board.to_owned(), seed, requests, bytes, rows, failures: Vec::new(), shown: SHOWN }
+        Self { board: board.to_owned(), seed, requests, bytes, liar, rows, failures: Vec::new(), shown: SHOWN }
     }
 
     /// Notes what came of a cut: where a booted one rests, or what broke a law.
@@ -104,7 +113,7 @@ impl Report {
             "command": "powercut", "board": self.board, "passed": self.is_clean(), "seed": self.seed,
             "requests": self.requests, "bytes": self.bytes, "checked": self.sum(|row| row.checked),
             "booted": self.sum(|row| row.booted), "controls": self.sum(|row| row.controls),
-            "caught": self.sum(|row| row.caught), "stages": stages.collect::<Vec<_>>(), "failures": self.failures,
+            "control": self.liar, "caught": self.sum(|row| row.caught), "stages": stages.collect::<Vec<_>>(), "failures": self.failures,
         })
     }
 }
@@ -131,7 +140,7 @@ impl fmt::Display for Report {
         let (controls, caught) = (self.sum(|row| row.controls), self.sum(|row| row.caught));
         if controls > 0 {
             let verdict = if caught > 0 { "caught" } else { "NOT CAUGHT" };
-            writeln!(f, "\na disk that ignores flushes: {caught} of {controls} cuts break a law: {verdict}")?;
+            writeln!(f, "\n{}: {caught} of {controls} cuts break a law: {verdict}", self.liar)?;
         }
         for failure in self.failures.iter().take(self.shown) {
             writeln!(f, "\n{failure}")?;
@@ -150,7 +159,7 @@ mod tests {
     use crate::replay::Loss;
 
     fn report(found: &[(Look, Result<Option<String>, String>)]) -> Report {
-        let mut report = Report::new("b", 1, [("stage".to_owned(), 9)].into_iter(), 4 << 20);
+        let mut report = Report::new("b", 1, [("stage".to_owned(), 9)].into_iter(), 4 << 20, "a liar");
         let cut = Cut { after: 3, loss: Loss::Torn, seed: 1, stage: 0 };
         found.iter().for_each(|(look, found)| report.note(*look, &cut, found.clone()));
         report
