@@ -9,6 +9,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use boards_api::slots::Places;
 
 use crate::bsp::Conf;
 use crate::explore::{self, Explorer};
@@ -35,7 +36,10 @@ pub(crate) fn run(board: &str, args: &[String]) -> Result<ExitCode> {
     let mut add = |name: &str, value: &std::path::Path| all.extend([name.to_owned(), value.display().to_string()]);
     add("--dir", &dir.join(board));
     add("--packages", &target.join("packages"));
-    if !has("--again") && !has("--help") && !has("-h") {
+    // A board that it refuses needs no image.
+    let is_cut = machine::Kind::of_board(board).is_some()
+        && boards_all::entry(board).is_some_and(|entry| entry.places == Places::Trails);
+    if is_cut && !has("--again") && !has("--help") && !has("-h") {
         let output = dir.join(format!("{board}.img"));
         let (_, made) = image::for_story(board, &Conf::default(), "", SIZE, &output, out)?;
         add("--image", &output);

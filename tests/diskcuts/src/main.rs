@@ -41,7 +41,9 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 use boards_api::board::Role;
+use boards_api::slots::Places;
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use machine::Kind;
 use machine::ordeal::Dice;
 
@@ -63,7 +65,7 @@ const CONTROLS: usize = 24;
 #[command(bin_name = "cargo xtask powercut")]
 struct Options {
     /// The board
-    #[arg(long, value_parser = machine::BOARDS.map(|(name, _)| name))]
+    #[arg(long, value_parser = PossibleValuesParser::new(boards()))]
     board: String,
     /// Its image; a copy of it is used
     #[arg(long, value_name = "FILE", required_unless_present = "again", requires_all = ["pvr", "keys"])]
@@ -101,6 +103,12 @@ struct Options {
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
+}
+
+/// The boards that can be cut: they have a machine, and their kernels lie in trails.
+fn boards() -> impl Iterator<Item = &'static str> {
+    let has_trails = |name: &&str| boards_all::entry(name).is_some_and(|entry| entry.places == Places::Trails);
+    machine::BOARDS.iter().map(|(name, _)| *name).filter(has_trails)
 }
 
 fn main() -> ExitCode {
@@ -310,5 +318,25 @@ impl Tried<'_> {
                 });
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::error::ErrorKind;
+
+    fn refusal(board: &str) -> Option<ErrorKind> {
+        Options::try_parse_from(["powercut", "--dir", "x", "--again", "--board", board]).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn a_board_that_cannot_be_cut_is_refused_before_a_story_is_told() {
+        for board in ["qemu-x86_64-grub", "qemu-arm64-uboot", "qemu-arm-orangepi-pc"] {
+            assert_eq!(refusal(board), None, "{board}");
+        }
+        for board in ["qemu-arm64-uboot-ab", "rpi-tryboot", "host"] {
+            assert_eq!(refusal(board), Some(ErrorKind::InvalidValue), "{board}");
+        }
     }
 }
