@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod boot;
+pub mod bootloader;
 pub mod container;
 pub mod goals;
 pub mod ids;
