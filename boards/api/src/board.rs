@@ -85,6 +85,14 @@ pub enum Rests {
     OnNothing,
 }
 
+/// Two copies of a bootloader, of which one boots while the other is written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Twins {
+    /// The two boot partitions of the eMMC that the storage lies on. The board's ROM boots from the one that
+    /// `PARTITION_CONFIG` names, from its first byte on, and from nowhere else.
+    Emmc,
+}
+
 /// Opens what a board's cells lie on. The runtime implements it with files and devices, tests with simulated media.
 pub trait Media {
     /// Raw partitions, and preallocated files in which a cell is overwritten in place.
@@ -192,6 +200,9 @@ pub trait Board {
     const SHAPE: Option<Shape> = None;
     /// What of a base system its firmware starts. A revision that brings something else is refused when it arrives.
     const BOOTS: &'static [Boots] = &[Boots::Linux];
+    /// Where its bootloader has two copies, so that a revision may bring another one. None by default: then it is flashed,
+    /// and a revision that brings one is refused, unless the settings of a device know better (`bootloader=emmc`).
+    const BOOTLOADER: Option<Twins> = None;
     /// What its cells ask of their medium.
     const RESTS: Rests = Rests::OnWholeSectors;
     /// The largest erase group of its medium in KiB: what an interrupted write may take along. Two copies of one value

@@ -29,11 +29,12 @@ use board_rpi_tryboot::RpiTryboot;
 use board_takeover_grub::TakeoverGrub;
 #[cfg(any(test, target_arch = "arm", target_arch = "aarch64"))]
 use board_takeover_uboot::TakeoverUboot;
-use boards_api::board::{Board, Booted, BootedAs, Role};
+use boards_api::board::{Board, Booted, BootedAs, Role, Twins};
 use boards_api::env::BootEnv;
 use boards_api::provision;
 use boards_api::slots::Boots;
 use metal::disks::{self, Device, Roots};
+use metal::emmc::BootPartitions;
 use metal::mtd;
 use metal::partitions::Partitions;
 use metal::slots::Slots;
@@ -42,6 +43,7 @@ use statemachine::ids::RevisionId;
 use statemachine::journal::Journal;
 use statemachine::recover::Boot;
 use statemachine::update::Running;
+use store::file::FileSectors;
 use store::nor::SectorNor;
 
 use self::env::AnyEnv;
@@ -51,7 +53,7 @@ use self::media::OnDevice;
 pub use self::media::{Medium, Part};
 use crate::driver::Flash;
 use crate::flash::{DeviceFlash, Started};
-use crate::places::Places;
+use crate::places::{Bootloader, Places};
 use crate::selftest::Findings;
 use crate::settings::Settings;
 
@@ -278,6 +280,7 @@ where
     let firmware = Firmware {
         kind: B::TRIAL,
         boots: B::BOOTS,
+        bootloader: bootloader(settings.bootloader.or(B::BOOTLOADER), storage),
         reboot_arg: B::reboot_arg,
         mend: |media, wanted| provision::mend::<B, _>(media, wanted).map_err(|error| error.to_string()),
     };
@@ -289,6 +292,7 @@ where
 struct Firmware {
     kind: TrialKind,
     boots: &'static [Boots],
+    bootloader: Bootloader,
     reboot_arg: fn(bool) -> Option<&'static CStr>,
     mend: fn(&mut OnDevice, Option<&Wanted>) -> Result<bool, String>,
 }
@@ -332,8 +336,24 @@ fn opened(
     for lost in named.filter(|id| !holds(id)) {
         warnings.push(format!("the boot cell names revision {lost}, and no slot is labelled with it"));
     }
-    let places = Places { boots: firmware.boots, slots };
+    let places = Places { boots: firmware.boots, slots, bootloader: firmware.bootloader };
     Ok(Opened { flash: Box::new(InWords(flash)), boot, reboot_arg: firmware.reboot_arg, places, warnings })
+}
+
+/// Where the bootloader of this device lies. Nothing of it is opened before a revision brings one.
+fn bootloader(twins: Option<Twins>, storage: Storage<'_>) -> Bootloader {
+    let open = |node: &Path, to_write: bool| {
+        let opened = if to_write { FileSectors::open(node) } else { FileSectors::open_to_read(node) };
+        opened.map_err(|error| format!("{}: {error}", node.display()))
+    };
+    match (twins, storage.device) {
+        (None, _) => Bootloader::Flashed,
+        (Some(Twins::Emmc), None) => Bootloader::Absent("the settings do not say storage=, so no disk is known".into()),
+        (Some(Twins::Emmc), Some(device)) => match BootPartitions::beside(device, &Roots::of_machine(), open) {
+            Ok(pair) => Bootloader::Twins(Box::new(pair)),
+            Err(why) => Bootloader::Absent(why),
+        },
+    }
 }
 
 /// The partitions beside the storage; `None` where the layout has none.

@@ -10,8 +10,9 @@
 //! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
 //! What tools ask is in `calls`, who may in `permissions`, what they send in `uploads`, what makes room for it in
-//! `sweeping`, what the machine of one container orders is in `containers`.
+//! `sweeping`, what the machine of one container orders is in `containers`, the bootloader of the default in `bootloader`.
 
+mod bootloader;
 mod calls;
 mod containers;
 mod leaving;
@@ -100,6 +101,10 @@ pub enum Message {
     PairingsKept(u32, Result<Vec<Pairing>, DirError>, String, Reply),
     /// A sweep is over, and the call that waits for it.
     Swept(Option<u32>, Result<u64, String>),
+    /// What is done about the bootloader next.
+    BootloaderChanges(String),
+    /// The bootloader of this default boots, with what has changed for that; or does not, and why.
+    BootloaderRenewed(RevisionId, Result<Option<String>, String>),
 }
 
 /// For what a revision was loaded.
@@ -202,6 +207,8 @@ pub struct Core {
     offered: BTreeMap<RevisionId, Option<u32>>,
     /// The record that the latest report was made of.
     reported: Option<Record>,
+    /// The default whose bootloader was looked after in this boot.
+    renewed: Option<RevisionId>,
     /// Why the latest long work failed.
     why: Option<String>,
     /// What was wrong with containers when the latest verdict was made.
@@ -252,6 +259,7 @@ impl Core {
             posted: BTreeSet::new(),
             offered: BTreeMap::new(),
             reported: None,
+            renewed: None,
             why: None,
             failures: Vec::new(),
             recovery: false,
@@ -351,6 +359,8 @@ impl Core {
             Message::Answered(id, result) => self.helpers.answer(id, result),
             Message::PairingsKept(id, kept, what, reply) => self.pairings_kept(id, kept, &what, reply),
             Message::Swept(id, result) => self.swept(id, result),
+            Message::BootloaderChanges(what) => self.log.info("bootloader", &what),
+            Message::BootloaderRenewed(default, result) => self.bootloader_renewed(&default, result),
         }
     }
 

@@ -276,6 +276,14 @@ impl Holdings {
         Ok(places.place(id, &revision, stand, &self.objects)?)
     }
 
+    /// Makes the bootloader that the default brings what boots: [`Places::renew_bootloader`].
+    ///
+    /// # Errors
+    /// Why it does not boot, in words. What boots is whole.
+    pub fn renew_bootloader(&self, default: &Revision, say: &mut dyn FnMut(String)) -> Result<Option<String>, String> {
+        self.places.as_ref().map_or(Ok(None), |places| places.renew_bootloader(default, &self.objects, say))
+    }
+
     /// Takes back the trail of a revision that was received and has not run. One that a root names stays.
     ///
     /// # Errors

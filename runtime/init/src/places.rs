@@ -4,10 +4,11 @@
 //!   arrives   bsp/run.json ──▶ does the firmware start such a thing? is there a slot that it fits in?     else refused
 //!   staged    in place: its name beside that of what runs     by reboot: which names have to go first
 //!   placed    object of the image ──▶ slot                    where the firmware reads trails: nothing is left to do
+//!   at rest   the bootloader of the default ──▶ the copy that does not boot, which boots then
 //! ```
 //!
 //! Everything here blocks and belongs to the thread of the store, while the loop goes on and feeds the watchdog. How a slot is
-//! written is [`metal::slots`]' matter.
+//! written is [`metal::slots`]' matter, and how a bootloader is, [`metal::bootloader`]'s.
 
 use std::fmt;
 
@@ -16,8 +17,10 @@ use formats::bsp_json::{Boot, Bsp};
 use formats::document::DocumentError;
 use formats::object::ObjectId;
 use formats::state::Revision;
+use metal::bootloader::{self, Pair};
 use metal::slots::{Image, SlotError, Slots};
 use statemachine::boot::Wanted;
+use statemachine::bootloader::{Reason, Replacement};
 use statemachine::ids::RevisionId;
 use statemachine::journal::Transition;
 use statemachine::update::Evicts;
@@ -26,12 +29,25 @@ use store::objects::{ObjectError, Objects};
 use crate::boards::Part;
 
 /// The places of a board.
-#[derive(Debug)]
 pub struct Places {
     /// What its firmware starts.
     pub boots: &'static [Boots],
     /// Its slots; `None` where the firmware reads trails.
     pub slots: Option<Slots<Part>>,
+    /// Where its bootloader lies.
+    pub bootloader: Bootloader,
+}
+
+/// Where the bootloader of a device lies.
+#[derive(Default)]
+pub enum Bootloader {
+    /// In one copy, as far as the board and the settings say.
+    #[default]
+    Flashed,
+    /// In two copies, as they say.
+    Twins(Box<dyn Pair + Send>),
+    /// In two copies, as they say, and this device has not got them.
+    Absent(String),
 }
 
 /// What an update starts from.
@@ -59,8 +75,24 @@ pub enum PlaceError {
     },
     /// It brings a compressed image.
     Compressed(String),
-    /// It brings a bootloader.
-    Bootloader(String),
+    /// It brings a bootloader, and the board has one copy of it.
+    Flashed(String),
+    /// It brings a bootloader, and the two copies cannot be used.
+    Copies {
+        /// The bootloader.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+    /// It brings a bootloader that a copy has no room for.
+    Room {
+        /// The bootloader.
+        image: Image,
+        /// What a copy has room for.
+        room: u64,
+        /// The answer.
+        why: Reason,
+    },
     /// It brings archives that a boot script would add to the initramfs.
     Addons,
     /// Its image is no object of its own.
@@ -86,9 +118,17 @@ impl fmt::Display for PlaceError {
                 Ok(())
             }
             Self::Compressed(name) => {
-                write!(f, "{name} is compressed, and a slot takes an image as it is; add it without compression")
+                write!(f, "{name} is compressed, and an image is written as it is; add it without compression")
             }
-            Self::Bootloader(name) => write!(
+            Self::Copies { name, why } => write!(
+                f,
+                "{name} is a bootloader, and cannot be replaced here: {why}; take \"bootloader\" out of bsp/run.json, and \
+                 flash it"
+            ),
+            Self::Room { image: Image { name, length, .. }, room, why } => {
+                write!(f, "{name} is a bootloader of {length} bytes, and a copy has room for {room}: {why}")
+            }
+            Self::Flashed(name) => write!(
                 f,
                 "{name} is a bootloader, and this board has one copy of its own: a power cut while it is replaced would \
                  leave none; take \"bootloader\" out of bsp/run.json, and flash it"
@@ -133,8 +173,10 @@ impl Places {
     /// [`PlaceError`] says why they never will.
     pub fn check(&self, revision: &Revision, objects: &Objects) -> Result<(), PlaceError> {
         let bsp = Bsp::of(revision, &mut Vec::new()).map_err(PlaceError::Base)?;
-        if let Some(name) = bsp.as_ref().and_then(|bsp| bsp.bootloader.as_ref()) {
-            return Err(PlaceError::Bootloader(format!("bsp/{name}")));
+        if let Some((image, pair)) =
+            bsp.as_ref().map(|bsp| self.bootloader(revision, bsp, objects)).transpose()?.flatten()
+        {
+            pair.active().map_err(|why| PlaceError::Copies { name: image.name, why })?;
         }
         let Some(slots) = &self.slots else {
             return bsp.map_or(Ok(()), |bsp| starts(self.boots, &bsp.boot));
@@ -145,6 +187,46 @@ impl Places {
             return Err(PlaceError::Addons);
         }
         Ok(slots.check_room(&image(revision, &bsp.boot, objects)?)?)
+    }
+
+    /// Makes the bootloader that the default brings what boots, if it brings one. Each step that changes something is said
+    /// before it is done. Tells which copy boots from now on, if that has changed.
+    ///
+    /// # Errors
+    /// Why it does not boot, in words. What boots is whole.
+    pub fn renew_bootloader(
+        &self,
+        default: &Revision,
+        objects: &Objects,
+        say: &mut dyn FnMut(String),
+    ) -> Result<Option<String>, String> {
+        let words = |error: &dyn fmt::Display| error.to_string();
+        let Some(bsp) = Bsp::of(default, &mut Vec::new()).map_err(|error| words(&error))? else { return Ok(None) };
+        let Some((image, pair)) = self.bootloader(default, &bsp, objects).map_err(|error| words(&error))? else {
+            return Ok(None);
+        };
+        bootloader::renew(pair, &image, || objects.open_object(image.id).map_err(|error| words(&error)), say)
+    }
+
+    /// The bootloader that a revision brings, and the copies that it has room in.
+    fn bootloader(
+        &self,
+        revision: &Revision,
+        bsp: &Bsp,
+        objects: &Objects,
+    ) -> Result<Option<(Image, &dyn Pair)>, PlaceError> {
+        let Some(file) = &bsp.bootloader else { return Ok(None) };
+        let name = format!("bsp/{file}");
+        let pair = match &self.bootloader {
+            Bootloader::Flashed => return Err(PlaceError::Flashed(name)),
+            Bootloader::Absent(why) => return Err(PlaceError::Copies { name, why: why.clone() }),
+            Bootloader::Twins(pair) => &**pair,
+        };
+        let (image, room) = (object(revision, file, objects)?, pair.room());
+        match Replacement::fits(image.length, room) {
+            Ok(()) => Ok(Some((image, pair))),
+            Err(why) => Err(PlaceError::Room { image, room, why }),
+        }
     }
 
     /// Makes what can be made ready while the boot cell still says what it said. What has to go from it is told.
@@ -209,6 +291,11 @@ fn starts(boots: &'static [Boots], boot: &Boot) -> Result<(), PlaceError> {
 /// The one image of a base system.
 fn image(revision: &Revision, boot: &Boot, objects: &Objects) -> Result<Image, PlaceError> {
     let (Boot::Fit(file) | Boot::Rpiab(file) | Boot::Linux { kernel: file, .. }) = boot;
+    object(revision, file, objects)
+}
+
+/// A file of a base system that is written as it is.
+fn object(revision: &Revision, file: &str, objects: &Objects) -> Result<Image, PlaceError> {
     let name = format!("bsp/{file}");
     if name.ends_with(".gz") {
         return Err(PlaceError::Compressed(name));
@@ -221,11 +308,18 @@ fn image(revision: &Revision, boot: &Boot, objects: &Objects) -> Result<Image, P
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::io::Read;
+    use std::path::PathBuf;
+
     use board_generic_uboot_ab::UbootAb;
     use board_rpi_tryboot::RpiTryboot;
     use boards_api::Board as _;
+    use boards_api::media::{SECTOR, Sectors as _};
     use boards_api::uboot_slots::FIT_AT;
     use metal::window::Window;
+    use statemachine::bootloader::Twin;
+    use statemachine::ids::Digest;
     use store::dir::Dir;
     use store::file::FileSectors;
 
@@ -259,7 +353,75 @@ mod tests {
                 (name, Window::whole(Medium::Disk(sectors)).unwrap())
             };
             let slots = Slots::new(UbootAb::SHAPE.unwrap(), vec![slot("a"), slot("b")], None);
-            Places { boots: UbootAb::BOOTS, slots: Some(slots) }
+            Places { boots: UbootAb::BOOTS, slots: Some(slots), bootloader: Bootloader::Flashed }
+        }
+    }
+
+    /// Two copies of a bootloader in files, the name of the one that boots in a third; power for so many changes.
+    struct InFiles {
+        dir: PathBuf,
+        changes: Cell<usize>,
+    }
+
+    impl InFiles {
+        const ROOM: usize = 1024;
+
+        fn new(bench: &Bench) -> Self {
+            let dir = bench.dir.path().to_owned();
+            for copy in ["first", "second"] {
+                std::fs::write(dir.join(copy), [b'o'; Self::ROOM]).unwrap();
+            }
+            std::fs::write(dir.join("boots"), "first").unwrap();
+            Self { dir, changes: Cell::new(usize::MAX) }
+        }
+
+        fn places(self) -> Places {
+            Places { boots: &[Boots::Fit], slots: None, bootloader: Bootloader::Twins(Box::new(self)) }
+        }
+
+        fn change(&self) -> Result<(), String> {
+            self.changes.set(self.changes.get().checked_sub(1).ok_or("no power")?);
+            Ok(())
+        }
+
+        fn sectors(&self, copy: Twin) -> FileSectors {
+            FileSectors::open(&self.dir.join(self.name(copy))).unwrap()
+        }
+    }
+
+    impl Pair for InFiles {
+        fn name(&self, copy: Twin) -> &str {
+            if copy == Twin::First { "first" } else { "second" }
+        }
+
+        fn room(&self) -> u64 {
+            Self::ROOM as u64
+        }
+
+        fn active(&self) -> Result<Twin, String> {
+            match std::fs::read_to_string(self.dir.join("boots")).unwrap().as_str() {
+                "first" => Ok(Twin::First),
+                "second" => Ok(Twin::Second),
+                other => Err(format!("{other} boots")),
+            }
+        }
+
+        fn digest(&self, copy: Twin, length: u64) -> Result<Digest, String> {
+            Ok(bootloader::digest(&mut self.sectors(copy), length).unwrap())
+        }
+
+        fn write(&self, copy: Twin, bytes: &mut dyn Read, length: u64) -> Result<(), String> {
+            assert_ne!(self.active(), Ok(copy), "the copy that boots is written");
+            self.change()?;
+            self.sectors(copy).write(0, &[0; SECTOR]).unwrap();
+            self.change()?;
+            bootloader::fill(&mut self.sectors(copy), bytes, length).map_err(|error| error.to_string())
+        }
+
+        fn switch(&self, to: Twin) -> Result<(), String> {
+            self.change()?;
+            std::fs::write(self.dir.join("boots"), self.name(to)).unwrap();
+            self.change()
         }
     }
 
@@ -290,9 +452,11 @@ mod tests {
     #[test]
     fn what_has_no_place_on_a_board_is_refused_when_it_arrives() {
         let bench = Bench::new();
-        let trails = |boots| Places { boots, slots: None };
+        let trails = |boots| Places { boots, slots: None, bootloader: Bootloader::Flashed };
         let (ab, pi) = (bench.slots(), Places { boots: RpiTryboot::BOOTS, ..bench.slots() });
         let files = trails(&[Boots::Linux]);
+        let twins = InFiles::new(&bench).places();
+        let absent = Places { bootloader: Bootloader::Absent("there is no eMMC".into()), ..trails(&[Boots::Fit]) };
         for (places, base, why) in [
             (&ab, "", "there is no bsp/run.json"),
             (&ab, r#"{"linux":"k","initrd":"i"}"#, r#"brings "linux", and the firmware of this board starts "fit""#),
@@ -304,6 +468,14 @@ mod tests {
             (&pi, r#"{"rpiab":"x.img.gz"}"#, "bsp/x.img.gz is compressed"),
             (&files, r#"{"fit":"x.fit"}"#, r#"brings "fit", and the firmware of this board starts "linux""#),
             (&files, r#"{"linux":"k","initrd":"i","bootloader":"u-boot.bin"}"#, "one copy of its own"),
+            (
+                &absent,
+                r#"{"fit":"x.fit","bootloader":"u-boot.bin"}"#,
+                "cannot be replaced here: there is no eMMC; take",
+            ),
+            (&twins, r#"{"fit":"x.fit","bootloader":"long.fit"}"#, "of 4097 bytes, and a copy has room for 1024"),
+            (&twins, r#"{"fit":"x.fit","bootloader":"x.img.gz"}"#, "bsp/x.img.gz is compressed"),
+            (&twins, r#"{"fit":"x.fit","bootloader":"in.json"}"#, "bsp/in.json is no object"),
         ] {
             let error = places.check(&revision(base), &bench.objects).unwrap_err().to_string();
             assert!(error.contains(why), "{base}: {error}");
@@ -313,10 +485,56 @@ mod tests {
             (&pi, r#"{"rpiab":"x.img"}"#),
             (&files, r#"{"linux":"k","initrd":"i"}"#),
             (&files, ""),
+            (&twins, r#"{"fit":"x.fit","bootloader":"u-boot.bin"}"#),
             (&trails(board_host::Host::BOOTS), r#"{"fit":"x.fit"}"#),
         ] {
             assert!(places.check(&revision(base), &bench.objects).is_ok(), "{base}");
         }
+    }
+
+    #[test]
+    fn the_bootloader_of_the_default_boots_after_any_cut_and_one_that_brings_none_leaves_it_as_it_is() {
+        let brings = revision(r#"{"fit":"x.fit","bootloader":"u-boot.bin"}"#);
+        let mut cuts = 0;
+        for changes in 0.. {
+            let bench = Bench::new();
+            let twins = InFiles { changes: Cell::new(changes), ..InFiles::new(&bench) };
+            let read = |name: &str| std::fs::read(bench.dir.path().join(name)).unwrap();
+            let (mut said, objects) = (Vec::new(), &bench.objects);
+            let done = twins.places().renew_bootloader(&brings, objects, &mut |line| said.push(line));
+            let boots = String::from_utf8(read("boots")).unwrap();
+            assert!(boots == "first" && read("first") == [b'o'; InFiles::ROOM] || read("second").starts_with(FIT));
+            // The next boot of the same default.
+            let power = || InFiles { dir: bench.dir.path().to_owned(), changes: Cell::new(usize::MAX) }.places();
+            let again = power().renew_bootloader(&brings, objects, &mut |line| said.push(line)).unwrap();
+            assert_eq!(again.is_some(), boots == "first", "cut after {changes}");
+            assert!(read("second").starts_with(FIT) && read("boots") == b"second" && !said.is_empty());
+            for default in [&brings, &revision(r#"{"fit":"x.fit"}"#), &revision("")] {
+                let mut say = |line: String| panic!("{line}");
+                assert_eq!(power().renew_bootloader(default, objects, &mut say), Ok(None));
+            }
+            if done.is_ok() {
+                break;
+            }
+            cuts += 1;
+        }
+        assert_eq!(cuts, 3, "before the write, within it, before the switch; after the switch it is done");
+    }
+
+    #[test]
+    fn a_device_that_boots_from_neither_copy_refuses_a_bootloader_and_a_default_that_brings_one_says_so() {
+        let bench = Bench::new();
+        let (twins, brings) = (InFiles::new(&bench), revision(r#"{"fit":"x.fit","bootloader":"u-boot.bin"}"#));
+        std::fs::write(bench.dir.path().join("boots"), "the user area").unwrap();
+        let places = twins.places();
+        let error = places.check(&brings, &bench.objects).unwrap_err().to_string();
+        assert!(error.contains("cannot be replaced here: the user area boots; take"), "{error}");
+        let why = places.renew_bootloader(&brings, &bench.objects, &mut |line| panic!("{line}")).unwrap_err();
+        assert!(why.contains("neither copy is known to boot (the user area boots)"), "{why}");
+        // One that came with the device, and was never received.
+        let flashed = Places { boots: &[Boots::Fit], slots: None, bootloader: Bootloader::Flashed };
+        let why = flashed.renew_bootloader(&brings, &bench.objects, &mut |line| panic!("{line}")).unwrap_err();
+        assert!(why.contains("one copy of its own"), "{why}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //!     recovery_address=dhcp          in recovery: dhcp, off, or 10.0.2.15/24, 10.0.2.15/24 via 10.0.2.2
 //!     storage=PARTLABEL=storage       what PID 1 mounts at /storage: also LABEL=, UUID=, a path; unset: it is there
 //!     storage_wait=30                 seconds until it must have appeared
+//!     bootloader=emmc                 a revision may bring one: the ROM obeys PARTITION_CONFIG; unset: as the board says
 //!     watchdog=60                     seconds, or off; unset: 60 where PID 1 mounts the storage, else off
 //!     trace=/dev/ttyS1                where what the device does is written for a test to read; unset: nowhere
 //!   /etc/cairn/trust/*.pem            certificates and public keys
@@ -29,6 +30,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use boards_api::board::Twins;
 use formats::compatible::Fit;
 use formats::options::{Options, Remark, Why};
 use formats::verify::Mode;
@@ -78,6 +80,8 @@ pub struct Settings {
     pub storage: Option<Place>,
     /// How long it may take to appear.
     pub storage_wait: Duration,
+    /// Where this device has two copies of its bootloader. `None`: as its board says.
+    pub bootloader: Option<Twins>,
     /// The time of the watchdog, in seconds.
     pub watchdog: Option<NonZeroU16>,
     /// The device node, as a serial line, that the [trace](crate::trace) is written to.
@@ -172,6 +176,7 @@ impl Settings {
         let mut limits = Limits::FIELD;
         let (mut endpoint, mut recovery) = (ENDPOINT, Addressing::default());
         let (mut storage, mut storage_wait, mut watchdog, mut trace) = (None, None, None, None);
+        let mut bootloader = None;
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -187,6 +192,8 @@ impl Settings {
                     let attempts = value.parse().ok().filter(|count| (1..=limits.ceiling).contains(count));
                     limits.attempts = attempts.ok_or_else(wrong)?;
                 }
+                "bootloader" if value == "emmc" => bootloader = Some(Twins::Emmc),
+                "bootloader" => return Err(wrong()),
                 "endpoint" => {
                     endpoint = value.parse().ok().filter(|at: &SocketAddr| at.port() != 0).ok_or_else(wrong)?;
                 }
@@ -232,6 +239,7 @@ impl Settings {
             recovery,
             storage,
             storage_wait,
+            bootloader,
             watchdog,
             trace,
             limits,
@@ -324,8 +332,20 @@ mod tests {
         assert_eq!(parse("watchdog=off\nstorage=/dev/sda1").unwrap().watchdog, None);
         assert_eq!(parse("watchdog=15").unwrap().watchdog, NonZeroU16::new(15));
         assert_eq!(parse("trace=/dev/ttyS1").unwrap().trace, Some("/dev/ttyS1".into()));
-        for wrong in ["trace=ttyS1", "storage=", "storage=PARTUUID=1", "storage_wait=soon", "watchdog=0", "watchdog=on"]
-        {
+        assert_eq!(
+            [parse("").unwrap().bootloader, parse("bootloader=emmc").unwrap().bootloader],
+            [None, Some(Twins::Emmc)]
+        );
+        for wrong in [
+            "bootloader=",
+            "bootloader=nor",
+            "trace=ttyS1",
+            "storage=",
+            "storage=PARTUUID=1",
+            "storage_wait=soon",
+            "watchdog=0",
+            "watchdog=on",
+        ] {
             assert!(matches!(parse(wrong), Err(SettingsError::Line(3, _))), "{wrong}");
         }
     }

@@ -12,16 +12,20 @@
 //! | [`ext4`] | the bytes of a file as a firmware finds them, which replays no journal |
 //! | [`mtd`] | flash without a controller, in erase blocks, as sectors |
 //! | [`slots`] | boot images and their labels, in the slots of a board whose firmware reads no trails |
+//! | [`bootloader`] | a bootloader of which there are two copies, renewed in the one that does not boot |
+//! | [`emmc`] | those copies: the boot partitions of an eMMC, and the byte that says which one boots |
 //! | [`window`] | a part of a medium as a medium of its own |
 //! | [`watchdog`] | the timer that ends a boot in which nothing moves, and whether it has ended the last one |
 //! | [`pstore`] | what a kernel that gave up has left for this one |
 //! | [`entropy`] | a secret that the kernel's random numbers may begin with |
 //!
-//! Nothing here writes to a disk but [`window`], [`slots`] and [`mtd`], and they only where they were opened, and [`gpt`]. Directories
-//! of the kernel are arguments, so every rule is tested with trees that are made up.
+//! Nothing here writes to a disk but [`window`], [`slots`], [`mtd`] and [`bootloader`], and they only where they were opened, and
+//! [`gpt`]. Directories of the kernel are arguments, so every rule is tested with trees that are made up.
 #![deny(unsafe_code)]
 
+pub mod bootloader;
 pub mod disks;
+pub mod emmc;
 pub mod entropy;
 pub mod ext4;
 pub mod fat;

@@ -156,3 +156,57 @@ pub(crate) fn mtd_is_bad(fd: impl AsFd, at: i64) -> Result<bool> {
     // SAFETY: as the trait is implemented above.
     unsafe { ioctl(fd, BadBlock(at)) }
 }
+
+/// `struct mmc_ioc_cmd` of `linux/mmc/ioctl.h`.
+#[repr(C)]
+#[derive(Default)]
+struct MmcCommand {
+    write: c_int,
+    application: c_int,
+    opcode: u32,
+    argument: u32,
+    response: [u32; 4],
+    flags: u32,
+    block_size: u32,
+    blocks: u32,
+    sleep_min: u32,
+    sleep_max: u32,
+    data_timeout: u32,
+    timeout: u32,
+    padding: u32,
+    data: u64,
+}
+
+/// `MMC_IOC_CMD` of `linux/mmc/ioctl.h`: for the node of a whole eMMC, and `CAP_SYS_RAWIO`.
+const MMC_COMMAND: Opcode = opcode::read_write::<MmcCommand>(179, 0);
+
+/// Flags of `linux/mmc/core.h`, for the native bus and for SPI: an answer `R1` with a block of data.
+const R1_WITH_DATA: u32 = 1 | 1 << 2 | 1 << 4 | 1 << 7 | 1 << 5;
+
+/// An answer `R1b`, after which the eMMC may be busy.
+const R1_BUSY: u32 = 1 | 1 << 2 | 1 << 4 | 1 << 3 | 1 << 7 | 1 << 10;
+
+/// `SEND_EXT_CSD`: reads the registers of an eMMC.
+pub(crate) fn ext_csd(disk: impl AsFd) -> Result<[u8; 512]> {
+    let mut register = [0; 512];
+    let data = register.as_mut_ptr().expose_provenance() as u64;
+    let mut command =
+        MmcCommand { opcode: 8, flags: R1_WITH_DATA, block_size: 512, blocks: 1, data, ..MmcCommand::default() };
+    // SAFETY: the kernel reads and writes one structure, which has its shape, and writes one block of 512 bytes to where
+    // that points; both live as long as the call, and it keeps nothing.
+    unsafe { ioctl(disk, Updater::<MMC_COMMAND, MmcCommand>::new(&mut command)) }?;
+    Ok(register)
+}
+
+/// `SWITCH`: writes one byte of those registers. That it was taken is only known by reading it.
+pub(crate) fn write_ext_csd(disk: impl AsFd, index: u8, value: u8) -> Result<()> {
+    /// Access `Write Byte`, and the command set that every eMMC has.
+    const WRITE_BYTE: u32 = 0b11 << 24 | 1;
+    let argument = WRITE_BYTE | u32::from(index) << 16 | u32::from(value) << 8;
+    let mut command = MmcCommand { write: 1, opcode: 6, argument, flags: R1_BUSY, ..MmcCommand::default() };
+    // SAFETY: the kernel reads and writes one structure, which has its shape and no data, lives as long as the call, and
+    // it keeps nothing.
+    unsafe { ioctl(disk, Updater::<MMC_COMMAND, MmcCommand>::new(&mut command)) }
+}
+
+const _: () = assert!(size_of::<MmcCommand>() == 72);

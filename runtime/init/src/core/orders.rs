@@ -42,6 +42,7 @@ impl Core {
             self.supervisor.rest();
         }
         self.report();
+        self.renew_bootloader();
         match (asked, refusal) {
             (Some(Asker::Call(id)), None) => self.answer(id, Ok(Reply::Done)),
             (Some(Asker::Call(id)), Some(why)) => {

@@ -61,6 +61,16 @@ impl Core {
         self.reported = Some(record);
     }
 
+    /// Adds a sentence to the report of a revision that runs for good; what was written of it before stays true.
+    pub(super) fn add_to_report(&self, id: &RevisionId, sentence: String) {
+        let report = match &self.machine.journal().body.record {
+            Record::Committed(of) if of == id => Report::new(Status::Done, Message::FinishedWithRollbackPoint),
+            Record::Updated(of) if of == id => Report::new(Status::Updated, Message::FinishedWithoutRollbackPoint),
+            _ => return,
+        };
+        self.write(id.clone(), Report { logs: Some(sentence), ..report }, false);
+    }
+
     /// A proposal was declined. What was tried and given up keeps the report of that.
     pub(super) fn declined(&self, id: &RevisionId, why: Refusal) {
         let message = match why {
