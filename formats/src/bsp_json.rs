@@ -6,6 +6,9 @@
 //!   "bootloader": "u-boot.bin"                                                what loads all of that, where it can be replaced
 //! ```
 //!
+//! The bootloader is an image of the place that it boots from, from its first byte on, and taken over once the revision is the
+//! default and at rest; a board that has one copy of it refuses the revision.
+//!
 //! API: [`Bsp::of`] a [`Revision`].
 
 use alloc::string::String;
