@@ -5,11 +5,12 @@ use boards_api::codecs::Raw;
 use boards_api::env::Codec as _;
 use boards_api::media::{SECTOR, Sectors as _};
 use boards_api::slots::Shape;
+use formats::bootenv::reference;
 use formats::bootenv::uboot::Head;
 use formats::object::ObjectId;
 use sim::nor::{NorFault, SimNor, Writes};
 use sim::{Fuel, Tear};
-use statemachine::boot::Wanted;
+use statemachine::boot::{Trial, Wanted};
 use statemachine::ids::RevisionId;
 
 use super::*;
@@ -151,6 +152,42 @@ fn two_copies_in_one_erase_block_do_not_hold_and_are_refused() {
     assert!(flash.check_apart(Some(3 * SECTOR as u64)).is_err(), "they would share a block at some places");
     assert_eq!(flash.check_apart(Some(2 * ERASE as u64)), Ok(()));
     assert_eq!(flash.check_apart(None).unwrap_err().fault, Fault::OneCopy(ERASE as u32));
+}
+
+#[test]
+fn the_one_list_of_the_reference_in_flash_does_not_survive_a_cut_behind_its_erase() {
+    let id = |name: &str| RevisionId::parse(name).unwrap();
+    let wanted = |nonce, default, trial: Option<&str>| {
+        let trial = trial.map(|trial| Trial { revision: id(trial), max: 1, issued: 0 });
+        Wanted { nonce, default: id(default), previous: None, factory: Some(id("0")), trial }
+    };
+    let (old, new) = (wanted(1, "71", Some("72")), wanted(2, "72", None));
+    // Of a partition of 64 KiB, the part that flash so small has room for.
+    let list = |wanted: &Wanted| {
+        let mut partition = vec![0; reference::MTD_SIZE];
+        reference::encode_mtd(reference::open_mtd(&[]).unwrap(), wanted, &mut partition).unwrap();
+        assert!(partition[ERASE..].iter().all(|byte| *byte == 0));
+        partition[..ERASE].to_vec()
+    };
+    let mut made = Nor::blocks(1);
+    made.write(0, &list(&old)).unwrap();
+    let (mut lost, mut cuts) = (0, 0);
+    for tear in [Tear::Old, Tear::New, Tear::Half].into_iter().chain((1..PAGE as u16).map(Tear::At)) {
+        for operation in 0.. {
+            let mut flash = made.clone();
+            flash.chip().flash.power_on(&Fuel::limited(operation, tear, operation));
+            if flash.write(0, &list(&new)).is_ok() {
+                break;
+            }
+            cuts += 1;
+            let read = reference::open_mtd(flash.chip().flash.bytes()).and_then(reference::decode);
+            // Without the sum it reads as others mean it, but never as a revision that nobody named.
+            let known = |read: &Wanted| *read == old || *read == new || read.nonce == 0 && read.default == new.default;
+            lost += u32::from(read.is_err());
+            assert!(read.as_ref().is_err() || read.as_ref().is_ok_and(known), "{tear:?} {operation}: {read:?}");
+        }
+    }
+    assert!(cuts > 1000 && lost > 0, "{lost} of {cuts} cuts leave no list");
 }
 
 #[test]
