@@ -29,7 +29,7 @@ use board_rpi_tryboot::RpiTryboot;
 use board_takeover_grub::TakeoverGrub;
 #[cfg(any(test, target_arch = "arm", target_arch = "aarch64"))]
 use board_takeover_uboot::TakeoverUboot;
-use boards_api::board::{Board, Booted, BootedAs, Role, Twins};
+use boards_api::board::{Board, Booted, BootedAs, Layout, Role, Twins};
 use boards_api::env::BootEnv;
 use boards_api::provision;
 use boards_api::slots::Boots;
@@ -265,7 +265,7 @@ where
 {
     let booted = B::booted(&settings.words).ok_or_else(|| BoardError::Words(settings.shown()))?;
     let partitions = match storage.device {
-        Some(device) => beside::<B>(device).map_err(BoardError::Medium)?,
+        Some(device) => beside(B::LAYOUT, device).map_err(BoardError::Medium)?,
         None => None,
     };
     let mut media = OnDevice::of::<B>(storage.directory.to_owned(), partitions);
@@ -357,14 +357,14 @@ fn bootloader(twins: Option<Twins>, storage: Storage<'_>) -> Bootloader {
 }
 
 /// The partitions beside the storage; `None` where the layout has none.
-fn beside<B: Board>(storage: &Device) -> Result<Option<Partitions>, String> {
-    if let [_] = B::LAYOUT.partitions {
+fn beside(layout: Layout, storage: &Device) -> Result<Option<Partitions>, String> {
+    if let [_] = layout.partitions {
         return Ok(None);
     }
     let roots = Roots::of_machine();
     let all = disks::list(&roots).map_err(|error| error.to_string())?;
     let flash = mtd::list(&roots).map_err(|error| error.to_string())?;
-    Partitions::beside(storage, B::LAYOUT, all, &flash).map(Some).map_err(|error| error.to_string())
+    Partitions::beside(storage, layout, all, &flash).map(Some).map_err(|error| error.to_string())
 }
 
 /// What runs, as the firmware says and the boot cell names it. Where the firmware says from which slot, `held` is what that

@@ -24,8 +24,8 @@ pub mod blocks;
 /// A partition, as the kernel lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Partition {
-    /// As the kernel counts it: `mtd3`.
-    pub device: String,
+    /// As the kernel counts it: 3 of `mtd3`.
+    pub number: u32,
     /// Its node.
     pub node: PathBuf,
     /// Its name.
@@ -38,11 +38,11 @@ pub struct Partition {
 
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.device, self.name)
+        write!(f, "mtd{} ({})", self.number, self.name)
     }
 }
 
-/// Lists the partitions, by their numbers. A kernel without MTD has none.
+/// Lists the partitions, in no order. A kernel without MTD has none.
 ///
 /// # Errors
 /// The directory of the kernel cannot be read.
@@ -56,12 +56,11 @@ pub fn list(roots: &Roots) -> std::io::Result<Vec<Partition>> {
     for entry in entries.take(DEVICES_MAX) {
         found.extend(partition(roots, &entry?.path()));
     }
-    found.sort_by_key(|(number, _)| *number);
-    Ok(found.into_iter().map(|(_, partition)| partition).collect())
+    Ok(found)
 }
 
-fn partition(roots: &Roots, dir: &Path) -> Option<(u32, Partition)> {
-    let device = dir.file_name()?.to_str()?.to_owned();
+fn partition(roots: &Roots, dir: &Path) -> Option<Partition> {
+    let device = dir.file_name()?.to_str()?;
     // There is a second device for each, which is read-only: `mtd3ro`.
     let number = device.strip_prefix("mtd")?.parse().ok()?;
     let word = |name| Some(text(&dir.join(name))?.trim_end_matches('\n').to_owned());
@@ -71,21 +70,39 @@ fn partition(roots: &Roots, dir: &Path) -> Option<(u32, Partition)> {
         erase: bytes("erasesize")?.try_into().ok()?,
         write: bytes("writesize")?.try_into().ok()?,
     };
-    let node = roots.dev.join(&device);
-    Some((number, Partition { device, node, name: word("name")?, kind: word("type")?, geometry }))
+    let node = roots.dev.join(device);
+    Some(Partition { number, node, name: word("name")?, kind: word("type")?, geometry })
 }
+
+/// Two partitions have one name, and nobody knows which is meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NameTwice {
+    /// The name.
+    pub name: String,
+    /// Two that have it, as the kernel counts, the lower one first.
+    pub numbers: [u32; 2],
+}
+
+impl fmt::Display for NameTwice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [one, other] = self.numbers;
+        write!(f, "mtd{one} and mtd{other} are both called {}; give one of them another name", self.name)
+    }
+}
+
+impl std::error::Error for NameTwice {}
 
 /// The partition of exactly this name.
 ///
 /// # Errors
-/// [`Fault::NameTwice`]
-pub fn named<'p>(partitions: &'p [Partition], name: &str) -> Result<Option<&'p Partition>, MtdError> {
+/// [`NameTwice`]
+pub fn named<'p>(partitions: &'p [Partition], name: &str) -> Result<Option<&'p Partition>, NameTwice> {
     let mut found = partitions.iter().filter(|partition| partition.name == name);
     match (found.next(), found.next()) {
-        (Some(one), Some(other)) => {
-            let fault = Fault::NameTwice { one: one.device.clone(), other: other.device.clone() };
-            Err(MtdError { name: name.to_owned(), fault })
-        }
+        (Some(one), Some(other)) => Err(NameTwice {
+            name: name.to_owned(),
+            numbers: [one.number.min(other.number), one.number.max(other.number)],
+        }),
         (found, _) => Ok(found),
     }
 }
@@ -98,7 +115,7 @@ impl Partition {
     ///
     /// # Errors
     /// [`MtdError`]
-    pub fn open(&self) -> Result<Mtd, MtdError> {
+    pub fn open(&self) -> Result<Mtd, MtdError<Errno>> {
         self.open_as(OFlags::RDWR)
     }
 
@@ -106,25 +123,23 @@ impl Partition {
     ///
     /// # Errors
     /// [`MtdError`]
-    pub fn open_to_read(&self) -> Result<Mtd, MtdError> {
+    pub fn open_to_read(&self) -> Result<Mtd, MtdError<Errno>> {
         self.open_as(OFlags::RDONLY)
     }
 
-    fn open_as(&self, access: OFlags) -> Result<Mtd, MtdError> {
-        let name = self.to_string();
-        let failed = |doing| {
-            let name = name.clone();
-            move |error: Errno| MtdError { name, fault: Fault::Chip { doing, at: 0, why: error.to_string() } }
-        };
+    fn open_as(&self, access: OFlags) -> Result<Mtd, MtdError<Errno>> {
+        let number = self.number;
+        let wrong = |fault| MtdError { number, fault };
+        let failed = |doing| move |why| wrong(Fault::Chip { doing, at: 0, why });
         let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::open(&self.node, flags, Mode::empty()).map_err(failed("opening"))?;
         let told = sys::mtd_info(&fd).map_err(failed("MEMGETINFO"))?;
         // A partition may have gone, and its number to another one.
         let Geometry { size, erase, write } = self.geometry;
         if (told.size, told.erase_size, told.write_size) != (size as u32, erase, write) {
-            return Err(MtdError { name, fault: Fault::Changed });
+            return Err(wrong(Fault::Changed));
         }
-        Blocks::new(Device { fd, name, geometry: self.geometry })
+        Blocks::new(Device { fd, number, geometry: self.geometry })
     }
 }
 
@@ -132,15 +147,15 @@ impl Partition {
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,
-    name: String,
+    number: u32,
     geometry: Geometry,
 }
 
 impl Chip for Device {
     type Error = Errno;
 
-    fn name(&self) -> &str {
-        &self.name
+    fn number(&self) -> u32 {
+        self.number
     }
 
     fn geometry(&self) -> Geometry {

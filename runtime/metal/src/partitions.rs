@@ -22,7 +22,7 @@ use std::fmt;
 use boards_api::board::{Content, Layout, Partition, Role};
 
 use crate::disks::{Device, Part};
-use crate::mtd::{self, MtdError};
+use crate::mtd::{self, NameTwice};
 
 /// The partitions of the disk that the storage is on, and those of the flash beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,7 +64,7 @@ pub enum PartitionError {
         wanted: &'static str,
     },
     /// The flash beside the disk.
-    Flash(MtdError),
+    Flash(NameTwice),
 }
 
 impl fmt::Display for PartitionError {
@@ -245,7 +245,7 @@ mod tests {
 
     fn flash(names: &[&str]) -> Vec<mtd::Partition> {
         let listed = names.iter().enumerate().map(|(number, name)| mtd::Partition {
-            device: format!("mtd{number}"),
+            number: number as u32,
             node: format!("/dev/mtd{number}").into(),
             name: (*name).into(),
             kind: "nor".into(),
@@ -294,6 +294,6 @@ mod tests {
         let error = on_disk(&labels, &flash(&["Wanted", "spent0"])).unwrap_err();
         assert_eq!(error, PartitionError::Storage { number: 2, wanted: Some(4) });
         let error = on_disk(&labels, &flash(&["wanted", "spent", "wanted"])).unwrap_err().to_string();
-        assert_eq!(error, "wanted: mtd0 and mtd2 both have this name");
+        assert_eq!(error, "mtd0 and mtd2 are both called wanted; give one of them another name");
     }
 }

@@ -105,7 +105,7 @@ fn disk<B: Board>(settings: &Settings, findings: &mut Findings) -> Option<(Devic
     let roots = Roots::of_machine();
     let found = place::find(&roots, place, std::time::Duration::ZERO, &mut |_| ()).map_err(|error| error.to_string());
     let found = found.and_then(|device| {
-        let partitions = super::beside::<B>(&device)?;
+        let partitions = super::beside(B::LAYOUT, &device)?;
         Ok((device, partitions))
     });
     findings.law("storage", found.as_ref().map(|(device, _)| format!("{place} is {device}")).map_err(Clone::clone));

@@ -26,6 +26,7 @@ use metal::mtd::{Mtd, MtdError};
 use metal::partitions::Partitions;
 use metal::slots::Slots;
 use metal::window::Window;
+use rustix::io::Errno;
 use store::file::{FileError, FileSectors};
 use store::nor::PAGE;
 
@@ -46,12 +47,12 @@ pub enum Medium {
 }
 
 /// Why such sectors could not be read or written.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MediumError {
     /// Those of a disk.
     Disk(FileError),
     /// Those of flash.
-    Flash(MtdError),
+    Flash(MtdError<Errno>),
 }
 
 impl fmt::Display for MediumError {
@@ -127,14 +128,16 @@ impl OnDevice {
     }
 
     /// The partition of a role in flash, if it lies there.
-    fn flash(&self, role: Role) -> Result<Option<Part>, MtdError> {
+    fn flash(&self, role: Role) -> Result<Option<Part>, String> {
         let Some(partition) = self.partitions.as_ref().and_then(|partitions| partitions.flash(role)) else {
             return Ok(None);
         };
-        let flash = if self.to_read { partition.open_to_read() } else { partition.open() }?;
+        let opened = if self.to_read { partition.open_to_read() } else { partition.open() };
+        let named = |error| format!("{}: {error}", partition.name);
+        let flash = opened.map_err(named)?;
         // A note has one copy on every board: one that is torn spends a trial.
         if role != Role::Spent {
-            flash.check_apart(self.apart)?;
+            flash.check_apart(self.apart).map_err(named)?;
         }
         Ok(Window::whole(Medium::Flash(flash)).ok())
     }
@@ -221,7 +224,7 @@ impl OnDevice {
     }
 
     fn cell(&self, role: Role) -> Result<Option<Part>, String> {
-        if let Some(part) = self.flash(role).map_err(|error| error.to_string())? {
+        if let Some(part) = self.flash(role)? {
             return Ok(Some(part));
         }
         if let Some(device) = self.raw(role)? {

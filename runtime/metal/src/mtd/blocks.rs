@@ -35,10 +35,10 @@ pub struct Geometry {
 /// What a driver of flash can do.
 pub trait Chip {
     /// What went wrong.
-    type Error: fmt::Display;
+    type Error: fmt::Display + fmt::Debug + Copy;
 
-    /// As a person knows it.
-    fn name(&self) -> &str;
+    /// As the kernel counts it.
+    fn number(&self) -> u32;
 
     /// What it is made of.
     fn geometry(&self) -> Geometry;
@@ -69,17 +69,17 @@ pub trait Chip {
 }
 
 /// Why flash cannot be used, or an access failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MtdError {
-    /// Which flash.
-    pub name: String,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MtdError<E> {
+    /// Which flash, as the kernel counts.
+    pub number: u32,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: Fault<E>,
 }
 
 /// What is wrong with flash.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Fault {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault<E> {
     /// The driver said no.
     Chip {
         /// What was attempted.
@@ -87,7 +87,7 @@ pub enum Fault {
         /// Where, in bytes.
         at: u64,
         /// The answer.
-        why: String,
+        why: E,
     },
     /// What is programmed at once takes neighbours of a sector along.
     WriteSize(u32),
@@ -120,20 +120,13 @@ pub enum Fault {
     },
     /// It gives back other bytes than were written.
     Differs(u64),
-    /// Another partition has this name too.
-    NameTwice {
-        /// One of them.
-        one: String,
-        /// Another one.
-        other: String,
-    },
     /// The device is not what the kernel has listed under its name.
     Changed,
 }
 
-impl fmt::Display for MtdError {
+impl<E: fmt::Display> fmt::Display for MtdError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.name)?;
+        write!(f, "mtd{}: ", self.number)?;
         match &self.fault {
             Fault::Chip { doing, at, why } => write!(f, "{doing} at byte {at}: {why}"),
             Fault::WriteSize(size) => {
@@ -168,13 +161,12 @@ impl fmt::Display for MtdError {
             Fault::Differs(at) => {
                 write!(f, "it does not give back what was written at byte {at}; it is locked, or worn out")
             }
-            Fault::NameTwice { one, other } => write!(f, "{one} and {other} both have this name"),
             Fault::Changed => f.write_str("its device is not what the kernel lists"),
         }
     }
 }
 
-impl std::error::Error for MtdError {}
+impl<E: fmt::Display + fmt::Debug> std::error::Error for MtdError<E> {}
 
 /// Flash as sectors.
 #[derive(Clone, Debug)]
@@ -188,10 +180,10 @@ impl<C: Chip> Blocks<C> {
     ///
     /// # Errors
     /// Its geometry cannot be honoured, or it has a bad block.
-    pub fn new(mut chip: C) -> Result<Self, MtdError> {
+    pub fn new(mut chip: C) -> Result<Self, MtdError<C::Error>> {
         let geometry = chip.geometry();
         let Geometry { size, erase, write } = geometry;
-        let wrong = |fault| Err(MtdError { name: chip.name().to_owned(), fault });
+        let wrong = |fault| Err(MtdError { number: chip.number(), fault });
         if write == 0 || !SECTOR.is_multiple_of(write as usize) {
             return wrong(Fault::WriteSize(write));
         }
@@ -205,9 +197,9 @@ impl<C: Chip> Blocks<C> {
             let fault = match chip.is_bad(at) {
                 Ok(false) => continue,
                 Ok(true) => Fault::Bad(at),
-                Err(error) => Fault::Chip { doing: "asking for bad blocks", at, why: error.to_string() },
+                Err(error) => Fault::Chip { doing: "asking for bad blocks", at, why: error },
             };
-            return Err(MtdError { name: chip.name().to_owned(), fault });
+            return Err(MtdError { number: chip.number(), fault });
         }
         Ok(Self { chip, geometry })
     }
@@ -228,7 +220,7 @@ impl<C: Chip> Blocks<C> {
     ///
     /// # Errors
     /// [`Fault::Together`], [`Fault::OneCopy`]
-    pub fn check_apart(&self, apart: Option<u64>) -> Result<(), MtdError> {
+    pub fn check_apart(&self, apart: Option<u64>) -> Result<(), MtdError<C::Error>> {
         let erase = self.geometry.erase;
         match apart {
             Some(apart) if apart > 0 && apart.is_multiple_of(erase.into()) => Ok(()),
@@ -237,15 +229,15 @@ impl<C: Chip> Blocks<C> {
         }
     }
 
-    fn wrong(&self, fault: Fault) -> MtdError {
-        MtdError { name: self.chip.name().to_owned(), fault }
+    fn wrong(&self, fault: Fault<C::Error>) -> MtdError<C::Error> {
+        MtdError { number: self.chip.number(), fault }
     }
 
-    fn failed<T>(&self, doing: &'static str, at: u64, done: Result<T, C::Error>) -> Result<T, MtdError> {
-        done.map_err(|error| self.wrong(Fault::Chip { doing, at, why: error.to_string() }))
+    fn failed<T>(&self, doing: &'static str, at: u64, done: Result<T, C::Error>) -> Result<T, MtdError<C::Error>> {
+        done.map_err(|error| self.wrong(Fault::Chip { doing, at, why: error }))
     }
 
-    fn check(&self, at: u64, length: usize, unit: usize) -> Result<(), MtdError> {
+    fn check(&self, at: u64, length: usize, unit: usize) -> Result<(), MtdError<C::Error>> {
         let whole = at.is_multiple_of(unit as u64) && length.is_multiple_of(unit);
         match at.checked_add(length as u64) {
             Some(end) if whole && end <= self.geometry.size => Ok(()),
@@ -254,7 +246,7 @@ impl<C: Chip> Blocks<C> {
     }
 
     /// Replaces one erase block.
-    fn rewrite(&mut self, start: u64, block: &[u8]) -> Result<(), MtdError> {
+    fn rewrite(&mut self, start: u64, block: &[u8]) -> Result<(), MtdError<C::Error>> {
         let erased = self.chip.erase(start);
         self.failed("erasing", start, erased)?;
         for (at, sector) in (start..).step_by(SECTOR).zip(block.chunks(SECTOR)) {
@@ -276,19 +268,19 @@ impl<C: Chip> Blocks<C> {
 }
 
 impl<C: Chip> Sectors for Blocks<C> {
-    type Error = MtdError;
+    type Error = MtdError<C::Error>;
 
     fn size(&self) -> u64 {
         self.geometry.size
     }
 
-    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), MtdError> {
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), MtdError<C::Error>> {
         self.check(at, into.len(), 1)?;
         let read = self.chip.read(at, into);
         self.failed("reading", at, read)
     }
 
-    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), MtdError> {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), MtdError<C::Error>> {
         self.check(at, bytes.len(), SECTOR)?;
         let erase = self.geometry.erase as usize;
         let mut block = vec![0; erase];

@@ -43,8 +43,8 @@ impl Nor {
 impl Chip for Nor {
     type Error = NorFault;
 
-    fn name(&self) -> &str {
-        "mtd3 (wanted)"
+    fn number(&self) -> u32 {
+        3
     }
 
     fn geometry(&self) -> Geometry {
@@ -82,13 +82,13 @@ fn wanted(nonce: u32) -> Vec<u8> {
 }
 
 /// What a pair whose copies lie here reads.
-fn read(flash: &Blocks<Nor>, at: [u64; 2]) -> Result<Vec<u8>, CellError<MtdError>> {
+fn read(flash: &Blocks<Nor>, at: [u64; 2]) -> Result<Vec<u8>, CellError<MtdError<NorFault>>> {
     let mut bytes = [0; SECTOR];
     RawPair::<_, Raw<true>>::new(flash.clone(), at).read(&mut bytes)?;
     Ok(bytes.to_vec())
 }
 
-fn replace(flash: &mut Blocks<Nor>, at: [u64; 2], with: &[u8]) -> Result<(), CellError<MtdError>> {
+fn replace(flash: &mut Blocks<Nor>, at: [u64; 2], with: &[u8]) -> Result<(), CellError<MtdError<NorFault>>> {
     RawPair::<_, Raw<true>>::new(flash, at).replace(with)
 }
 
@@ -147,7 +147,7 @@ fn two_copies_in_one_erase_block_do_not_hold_and_are_refused() {
     cut_everywhere(&flash, AT, &wanted(2), |flash| lost += u32::from(read(&flash, AT) == Err(CellError::NotWhole)));
     assert!(lost > 0, "flash that keeps both needs no check");
     let error = flash.check_apart(Some(SECTOR as u64)).unwrap_err().to_string();
-    let says = "mtd3 (wanted): it is erased in blocks of 2048 bytes, and the copies of this board lie 512 bytes apart";
+    let says = "mtd3: it is erased in blocks of 2048 bytes, and the copies of this board lie 512 bytes apart";
     assert!(error.starts_with(says), "{error}");
     assert!(flash.check_apart(Some(3 * SECTOR as u64)).is_err(), "they would share a block at some places");
     assert_eq!(flash.check_apart(Some(2 * ERASE as u64)), Ok(()));
@@ -276,7 +276,7 @@ fn a_geometry_whose_promise_cannot_be_kept_is_refused_and_so_is_a_bad_block() {
     assert_eq!(refused(1000, 512, 1), Fault::Size { size: 1000, erase: 512 });
     assert_eq!(refused(0, 512, 1), Fault::Size { size: 0, erase: 512 });
     let error = Blocks::new(Nor { bad: Some(ERASE as u64), ..Nor::erased(3) }).unwrap_err().to_string();
-    assert!(error.starts_with("mtd3 (wanted): the erase block at byte 2048 is bad"), "{error}");
+    assert!(error.starts_with("mtd3: the erase block at byte 2048 is bad"), "{error}");
 }
 
 /// Adds a partition as the kernel lists it.
@@ -299,7 +299,8 @@ fn a_partition_is_found_by_its_exact_name_and_two_of_one_name_are_an_error() {
     {
         put(&tree, device, name);
     }
-    let listed = list(&tree.roots).unwrap();
+    let mut listed = list(&tree.roots).unwrap();
+    listed.sort_by_key(|partition| partition.number);
     assert_eq!(
         listed.iter().map(Partition::to_string).collect::<Vec<_>>(),
         ["mtd0 (u-boot)", "mtd2 (spent )", "mtd3 (twin)", "mtd10 (wanted)"]
@@ -312,7 +313,7 @@ fn a_partition_is_found_by_its_exact_name_and_two_of_one_name_are_an_error() {
     }
     put(&tree, "mtd11", "twin");
     let error = named(&list(&tree.roots).unwrap(), "twin").unwrap_err().to_string();
-    assert_eq!(error, "twin: mtd3 and mtd11 both have this name");
+    assert_eq!(error, "mtd3 and mtd11 are both called twin; give one of them another name");
 }
 
 #[test]
@@ -320,7 +321,7 @@ fn what_is_no_mtd_device_is_not_opened() {
     let tree = Tree::new();
     put(&tree, "mtd0", "wanted");
     let partition = list(&tree.roots).unwrap().remove(0);
-    assert!(partition.open().unwrap_err().to_string().starts_with("mtd0 (wanted): opening"));
+    assert!(partition.open().unwrap_err().to_string().starts_with("mtd0: opening"));
     std::fs::write(&partition.node, [0xFF; 4096]).unwrap();
-    assert!(partition.open_to_read().unwrap_err().to_string().starts_with("mtd0 (wanted): MEMGETINFO"));
+    assert!(partition.open_to_read().unwrap_err().to_string().starts_with("mtd0: MEMGETINFO"));
 }
