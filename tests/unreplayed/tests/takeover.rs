@@ -331,6 +331,7 @@ fn settings(board: &str, words: &str) -> Settings {
         recovery: Addressing::Off,
         storage: None,
         storage_wait: Duration::ZERO,
+        bootloader: None,
         watchdog: None,
         trace: None,
         limits: Limits::FIELD,

@@ -1,3 +1,5 @@
+//! Two copies that lose power at every sector, or take nothing, or stay as they are.
+
 use std::cell::{Cell, RefCell};
 
 use formats::object::ObjectId;
