@@ -44,7 +44,7 @@ pub(super) fn exercise_as<B: Board>(
     match rewrite().and_then(|answer| laws(&answer)) {
         Ok(laws) => {
             for (law, fault) in laws {
-                findings.law(&law, fault.map_or_else(|| Ok("as it was, and read back".into()), Err));
+                findings.law(&law, fault.map_or_else(|| Ok("done, and nothing has changed by it".into()), Err));
             }
         }
         Err(why) => findings.law("write", Err(format!("PID 1 was asked to write what it has written already: {why}"))),
