@@ -22,10 +22,6 @@ const PROMPT: &str = "device# ";
 /// How long it may take until it does, and until a command has ended.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// After how much silence another end of line is typed. A burst of keys now and then waits in the emulated UART of Arm's machines
-/// until the next one comes; to a shell that was only slow it says nothing.
-const NUDGE: Duration = Duration::from_secs(15);
-
 /// What the lines of PID 1 on the console begin with.
 const VOICE: &str = "[pantavisor] ";
 
@@ -76,8 +72,6 @@ struct Asked {
     until: Instant,
     /// Once it was typed: where the console was, and its number.
     typed: Option<(Mark, u32)>,
-    /// When another end of line is typed, if there was no answer until then.
-    nudge: Instant,
 }
 
 impl Desk {
@@ -123,7 +117,6 @@ impl Desk {
                     self.number += 1;
                     let (number, command) = (self.number, &asked.command);
                     asked.typed = Some((machine.mark(&format!("asked: {command}")), number));
-                    asked.nudge = Instant::now() + NUDGE;
                     // Marked so that the echo of this line is no mark.
                     machine.send(&format!(
                         "{{ {command}; }} >/tmp/asked 2>&1 </dev/null; rc=$?; \
@@ -136,9 +129,6 @@ impl Desk {
                     let path = asked.path.clone();
                     self.asked = None;
                     answer(&path, &said, code)?;
-                } else if asked.nudge < Instant::now() {
-                    asked.nudge = Instant::now() + NUDGE;
-                    machine.send("")?;
                 }
             }
         }
@@ -167,8 +157,7 @@ impl Desk {
                 "off" => return Ok(Some((path, Switch::Off))),
                 "shell" if !rest.contains('\n') => {
                     let command = rest.trim().to_owned();
-                    let now = Instant::now();
-                    self.asked = Some(Asked { path, command, until: now + PATIENCE, typed: None, nudge: now + NUDGE });
+                    self.asked = Some(Asked { path, command, until: Instant::now() + PATIENCE, typed: None });
                     return Ok(None);
                 }
                 _ => answer(&path, "ask: shell COMMAND (one line), on, on protected, off", 2)?,
