@@ -37,9 +37,12 @@ pub(super) fn exercise_as<B: Board>(
 ) {
     let reads_files = matches!(B::PLACES, Places::Trails) && settings.storage.is_some();
     let bytes = reads_files.then(fresh);
+    let mut unseen = "this firmware reads no file of the storage";
+    let mut written = false;
     if let Some(bytes) = &bytes {
-        let written = put(storage, bytes).map(|()| format!("{} bytes in a new file", bytes.len()));
-        findings.law("write storage", written.map_err(|error| format!("{}: {error}", storage.display())));
+        let put = put(storage, bytes).map(|()| format!("{} bytes in a new file", bytes.len()));
+        (written, unseen) = (put.is_ok(), "there is no new file");
+        findings.law("write storage", put.map_err(|error| format!("{}: {error}", storage.display())));
     }
     match rewrite().and_then(|answer| laws(&answer)) {
         Ok(laws) => {
@@ -47,17 +50,17 @@ pub(super) fn exercise_as<B: Board>(
                 findings.law(&law, fault.map_or_else(|| Ok("done, and nothing has changed by it".into()), Err));
             }
         }
-        Err(why) => findings.law("write", Err(format!("PID 1 was asked to write what it has written already: {why}"))),
-    }
-    match &bytes {
-        Some(bytes) => {
-            findings.law("seen by the firmware", seen(settings, bytes));
-            let gone = fs::remove_file(storage.join(FILE));
-            if let Err(error) = gone.and_then(|()| File::open(storage)?.sync_all()) {
-                findings.law("remove", Err(format!("{}: {error}", storage.join(FILE).display())));
-            }
+        Err(why) => {
+            (written, unseen) = (false, "PID 1 has not stood its barrier");
+            findings.law("write", Err(format!("PID 1 was asked to write what it has written already: {why}")));
         }
-        None => findings.skip("seen by the firmware", "this firmware reads no file of the storage"),
+    }
+    match bytes.as_ref().filter(|_| written) {
+        Some(bytes) => findings.law("seen by the firmware", seen(settings, bytes)),
+        None => findings.skip("seen by the firmware", unseen),
+    }
+    if reads_files && let Err(error) = remove(storage) {
+        findings.law("remove", Err(format!("{}: {error}; remove {FILE} by hand", storage.display())));
     }
 }
 
@@ -76,6 +79,17 @@ fn put(storage: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, storage.join(FILE))?;
+    File::open(storage)?.sync_all()
+}
+
+/// What was put there, whole or not.
+fn remove(storage: &Path) -> io::Result<()> {
+    for name in [TEMPORARY, FILE] {
+        match fs::remove_file(storage.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     File::open(storage)?.sync_all()
 }
 
@@ -123,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn each_file_is_new_and_replaces_the_one_before() {
+    fn each_file_is_new_replaces_the_one_before_and_goes_whole_or_not() {
         let storage = tempfile::tempdir().unwrap();
         let (first, second) = (fresh(), fresh());
         assert_ne!(first, second);
@@ -131,5 +145,9 @@ mod tests {
         put(storage.path(), &second).unwrap();
         assert_eq!(fs::read(storage.path().join(FILE)).unwrap(), second);
         assert_eq!(fs::read_dir(storage.path()).unwrap().count(), 1);
+        fs::write(storage.path().join(TEMPORARY), "half").unwrap();
+        remove(storage.path()).unwrap();
+        assert_eq!(fs::read_dir(storage.path()).unwrap().count(), 0);
+        remove(storage.path()).unwrap();
     }
 }
