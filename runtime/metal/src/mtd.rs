@@ -9,9 +9,10 @@
 //! else. See [`blocks`].
 
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -139,14 +140,14 @@ impl Partition {
         if (told.size, told.erase_size, told.write_size) != (size as u32, erase, write) {
             return Err(wrong(Fault::Changed));
         }
-        Blocks::new(Device { fd, number, geometry: self.geometry })
+        Blocks::new(Device { file: fd.into(), number, geometry: self.geometry })
     }
 }
 
 /// The character device of a partition.
 #[derive(Debug)]
 pub struct Device {
-    fd: OwnedFd,
+    file: File,
     number: u32,
     geometry: Geometry,
 }
@@ -163,53 +164,34 @@ impl Chip for Device {
     }
 
     fn is_bad(&mut self, at: u64) -> Result<bool, Errno> {
-        match sys::mtd_is_bad(&self.fd, at.try_into().map_err(|_| Errno::RANGE)?) {
+        match sys::mtd_is_bad(&self.file, at.try_into().map_err(|_| Errno::RANGE)?) {
             // NOR flash has no such marks.
             Err(Errno::OPNOTSUPP) => Ok(false),
             answer => answer,
         }
     }
 
-    fn read(&mut self, mut at: u64, into: &mut [u8]) -> Result<(), Errno> {
-        let mut rest = into;
-        while !rest.is_empty() {
-            match rustix::io::pread(self.fd.as_fd(), &mut *rest, at) {
-                Ok(0) => return Err(Errno::NODATA),
-                Ok(length) => {
-                    at += length as u64;
-                    rest = rest.get_mut(length..).unwrap_or_default();
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), Errno> {
+        self.file.read_exact_at(into, at).map_err(errno)
     }
 
     fn erase(&mut self, at: u64) -> Result<(), Errno> {
         let erase = self.geometry.erase;
         if let Ok(start) = at.try_into() {
             // Many chips begin locked, and others know no locks. Whether it has helped, reading back will tell.
-            let _ = sys::mtd_unlock(&self.fd, start, erase);
+            let _ = sys::mtd_unlock(&self.file, start, erase);
         }
-        sys::mtd_erase(&self.fd, at, erase.into())
+        sys::mtd_erase(&self.file, at, erase.into())
     }
 
-    fn program(&mut self, mut at: u64, bytes: &[u8]) -> Result<(), Errno> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match rustix::io::pwrite(self.fd.as_fd(), rest, at) {
-                Ok(0) => return Err(Errno::NOSPC),
-                Ok(length) => {
-                    at += length as u64;
-                    rest = rest.get(length..).unwrap_or_default();
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
+    fn program(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.file.write_all_at(bytes, at).map_err(errno)
     }
+}
+
+/// What the kernel said; a device that ended early said nothing.
+fn errno(error: std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::NODATA, Errno::from_raw_os_error)
 }
 
 #[cfg(test)]
