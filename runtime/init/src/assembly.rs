@@ -14,6 +14,7 @@
 
 mod confine;
 mod error;
+mod limits;
 mod program;
 mod volumes;
 
@@ -36,8 +37,9 @@ use statemachine::transition::{self, Change, InPlace, Row};
 
 pub(crate) use confine::READ_ONLY;
 pub use error::{AssemblyError, Refusal, Where};
+pub use limits::{DeviceAccess, GroupSetting, Setting};
+pub use program::Program;
 pub(crate) use program::below;
-pub use program::{DeviceAccess, GroupSetting, Program, Setting};
 pub use volumes::{Volume, What};
 
 use crate::supervisor::{Member, Switch};

@@ -12,15 +12,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use container::cgroup::{Limit, Version};
 use container::launch::{Create, Dev, Launch, Mount, Output, Process, Root, Source, Writable};
-use formats::lxc::{self, AutoMount, CgroupVersion, Config, DeviceRule, Item, MountEntry, MountOption};
+use formats::lxc::{self, AutoMount, Config, Item, MountEntry, MountOption};
 use formats::path::ContainerName;
 use formats::run_json::Manifest;
 
 use super::Settings;
 use super::confine::{Confinement, Network};
 use super::error::{AssemblyError, Refusal, Where};
+use super::limits::{DeviceAccess, GroupSetting, setting};
 use super::volumes::{Volume, What};
 
 /// What is started in a container. Its paths are those of configurations.
@@ -34,34 +34,6 @@ pub struct Program {
     pub devices: DeviceAccess,
     /// Directories within its storage that an overlay needs.
     pub dirs: Vec<String>,
-}
-
-/// One line about the cgroup.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GroupSetting {
-    /// Its key, for the error if no tree of the device has it.
-    pub key: String,
-    /// What is set.
-    pub setting: Setting,
-}
-
-/// What is set of a cgroup.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Setting {
-    /// A limit that both generations have.
-    Limit(Limit),
-    /// A file of one of them.
-    File(Version, String, String),
-}
-
-/// Which device nodes the processes of a container may use, by the kernel's word.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum DeviceAccess {
-    /// All.
-    #[default]
-    All,
-    /// What these rules leave, in order; `true` allows. The first denies everything or something.
-    Rules(Vec<(bool, DeviceRule)>),
 }
 
 /// All that a configuration is read with.
@@ -379,89 +351,14 @@ pub(crate) fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
-impl DeviceAccess {
-    fn take(&mut self, allow: bool, rule: DeviceRule) {
-        match (allow, rule, &mut *self) {
-            (true, DeviceRule::All, _) => *self = Self::All,
-            (false, DeviceRule::All, _) => *self = Self::Rules(vec![(false, rule)]),
-            // More than everything there is not.
-            (true, _, Self::All) => {}
-            (false, _, Self::All) => *self = Self::Rules(vec![(false, rule)]),
-            (_, _, Self::Rules(rules)) => rules.push((allow, rule)),
-        }
-    }
-}
-
-/// A line about the cgroup; `None` if it limits nothing.
-fn setting(version: CgroupVersion, file: &str, value: &str) -> Result<Option<GroupSetting>, Refusal> {
-    let key = format!("lxc.{version}.{file}");
-    let limit = match (version, file) {
-        (CgroupVersion::V1, "memory.limit_in_bytes") | (CgroupVersion::V2, "memory.max") => Limit::Memory,
-        (_, "pids.max") => Limit::Tasks,
-        (version, _) => {
-            let version = match version {
-                CgroupVersion::V1 => Version::V1,
-                CgroupVersion::V2 => Version::V2,
-            };
-            let setting = Setting::File(version, file.to_owned(), value.to_owned());
-            return Ok(Some(GroupSetting { key, setting }));
-        }
-    };
-    if value == "max" || value == "-1" {
-        return Ok(None);
-    }
-    let bytes = bytes(value).ok_or_else(|| Refusal::Bytes(value.to_owned()))?;
-    Ok(Some(GroupSetting { key, setting: Setting::Limit(limit(bytes)) }))
-}
-
-/// A number with the kernel's suffixes: `10M`.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits)?;
-    let shift = match unit {
-        "" => 0,
-        "k" | "K" => 10,
-        "m" | "M" => 20,
-        "g" | "G" => 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_size_has_the_suffixes_of_the_kernel() {
-        assert_eq!(["0", "10M", "4k", "1G"].map(bytes), [Some(0), Some(10 << 20), Some(4096), Some(1 << 30)]);
-        assert_eq!(["", "M", "1T", "1 M", "-1", "99999999999G"].map(bytes), [None; 6]);
-    }
 
     #[test]
     fn a_path_is_below_a_directory_by_whole_names() {
         assert_eq!(below("/volumes/web/x", "/volumes"), Some("web/x"));
         assert_eq!(below("/volumes", "/volumes"), Some(""));
         assert_eq!(below("/volumes2/x", "/volumes"), None);
-    }
-
-    #[test]
-    fn device_rules_count_from_the_last_that_is_about_everything() {
-        let null = DeviceRule::Nodes {
-            kind: lxc::DeviceKind::Character,
-            major: Some(1),
-            minor: Some(3),
-            access: lxc::Access { read: true, write: true, mknod: true },
-        };
-        let read = |rules: &[(bool, DeviceRule)]| {
-            let mut devices = DeviceAccess::All;
-            rules.iter().for_each(|(allow, rule)| devices.take(*allow, *rule));
-            devices
-        };
-        assert_eq!(read(&[(true, DeviceRule::All)]), DeviceAccess::All);
-        assert_eq!(read(&[(true, null)]), DeviceAccess::All);
-        let strict = [(false, DeviceRule::All), (true, null)];
-        assert_eq!(read(&strict), DeviceAccess::Rules(strict.to_vec()));
-        assert_eq!(read(&[strict[0], strict[1], (true, DeviceRule::All)]), DeviceAccess::All);
     }
 }
