@@ -34,18 +34,35 @@ pub fn check_configurations(revision: &Revision, root: &Path) -> Result<()> {
     let resolved = resolve(revision).map_err(|error| Error::user(error.to_string()))?;
     for container in &resolved.containers {
         let Some(config) = &container.manifest.config else { continue };
-        let key = format!("{}/{config}", container.manifest.name);
-        if !matches!(revision.get(&key).map(|entry| entry.class), Some(Class::Object(_))) {
+        let name = container.manifest.name.as_str();
+        let is_object = |key: &str| matches!(revision.get(key).map(|entry| entry.class), Some(Class::Object(_)));
+        if !is_object(&format!("{name}/{config}")) {
             continue;
         }
-        let path = root.join(&key);
-        // One byte more than a configuration may have is enough for its reader to refuse it.
-        let mut bytes = Vec::new();
-        let limit = lxc::BYTES_MAX as u64 + 1;
-        File::open(&path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).context("read", &path)?;
-        lxc::Config::parse(&bytes).map_err(|error| {
-            Error::user(format!("{key}: {error}")).hint("devices refuse such a container; put the line right")
+        let mut unread = None;
+        let mut read = |key: &str| match read(&root.join(key)) {
+            _ if !is_object(key) => None,
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                unread = Some(error);
+                None
+            }
+        };
+        let lines = lxc::lines(name, config, &mut read);
+        if let Some(error) = unread {
+            return Err(error);
+        }
+        lines.map_err(|error| {
+            Error::user(error.to_string()).hint("devices refuse such a container; put the line right")
         })?;
     }
     Ok(())
+}
+
+/// A file of a configuration. One byte more than it may have is enough for its reader to refuse it.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = lxc::BYTES_MAX as u64 + 1;
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).context("read", path)?;
+    Ok(bytes)
 }

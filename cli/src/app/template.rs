@@ -262,7 +262,7 @@ fn confined(
         Item::PtyMax(1024),
         Item::Rootfs(Rootfs {
             lowers: vec![format!("/volumes/{name}/{ROOT}")],
-            upper: format!("/volumes/{name}/{OVERLAY}/upper"),
+            upper: Some(format!("/volumes/{name}/{OVERLAY}/upper")),
         }),
         Item::InitCmd(command),
     ];

@@ -4,7 +4,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Capability, CgroupVersion, Command, DeviceRule, LxcWrong, MountEntry, NetItem, quoted, wrong};
+use super::{
+    Capability, CgroupVersion, Command, DeviceRule, Limits, LxcWrong, MountEntry, NetItem, Resource, Signal, keys,
+    quoted, wrong,
+};
 use crate::words::words;
 
 /// What one line says.
@@ -16,10 +19,6 @@ pub enum Item {
     TtyMin(u32),
     /// `lxc.pty.max`
     PtyMax(u32),
-    /// `lxc.log.file`
-    LogFile(String),
-    /// `lxc.log.level`, a word or number that the device's own level overrides.
-    LogLevel(String),
     /// `lxc.cgroup.devices.allow` and `deny`, of either generation.
     Devices {
         /// The generation.
@@ -48,6 +47,10 @@ pub enum Item {
     InitUid(u32),
     /// `lxc.init.gid`
     InitGid(u32),
+    /// `lxc.init.groups`
+    InitGroups(Vec<u32>),
+    /// `lxc.signal.halt`
+    SignalHalt(Signal),
     /// `lxc.environment`
     Environment {
         /// The variable.
@@ -57,14 +60,22 @@ pub enum Item {
     },
     /// `lxc.namespace.keep`: namespaces shared with the device.
     NamespaceKeep(Vec<Namespace>),
+    /// `lxc.namespace.clone`: namespaces of its own; the device's of all others.
+    NamespaceClone(Vec<Namespace>),
     /// `lxc.console.path = none`
     NoConsole,
     /// `lxc.mount.auto`
     MountAuto(Vec<AutoMount>),
     /// `lxc.autodev`
     Autodev(bool),
+    /// `lxc.autodev.tmpfs.size`, in bytes.
+    AutodevSize(u64),
     /// `lxc.mount.entry`
     Mount(MountEntry),
+    /// `lxc.mount.fstab`: a file of the same container.
+    Fstab(String),
+    /// `lxc.include`: a file of the same container.
+    Include(String),
     /// `lxc.cap.drop`
     CapDrop(Vec<Capability>),
     /// `lxc.cap.keep`; empty is `none`.
@@ -82,15 +93,42 @@ pub enum Item {
     UtsName(String),
     /// `lxc.hook.mount`: a program of the device.
     HookMount(String),
+    /// `lxc.prlimit.RESOURCE`
+    Limit {
+        /// Of what.
+        resource: Resource,
+        /// How much.
+        limits: Limits,
+    },
+    /// `lxc.sysctl.NAME`
+    Sysctl {
+        /// The name with dots: `net.ipv4.ip_forward`.
+        name: String,
+        /// The value.
+        value: String,
+    },
+    /// `lxc.proc.oom_score_adj`, −1000 to 1000.
+    OomScoreAdj(i16),
+    /// A key of a list without a value: what lines before it said of that key is taken back.
+    Reset(String),
+    /// A line without effect.
+    Ignored {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// Why it has none.
+        why: &'static str,
+    },
 }
 
-/// The layers of a root: `overlayfs:LOWER[:LOWER…]:UPPER`. The first lower one is on top of the others.
+/// What a root is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rootfs {
     /// Read-only layers from the top down; at least one.
     pub lowers: Vec<String>,
-    /// The writable layer.
-    pub upper: String,
+    /// The writable layer (`overlayfs:LOWER[:LOWER…]:UPPER`); `None` for a root that is one directory (`PATH`, `dir:PATH`).
+    pub upper: Option<String>,
 }
 
 words! {
@@ -108,6 +146,8 @@ words! {
         Uts = "uts",
         /// Cgroups.
         Cgroup = "cgroup",
+        /// Mounts.
+        Mount = "mnt",
     }
 }
 
@@ -142,11 +182,10 @@ words! {
 /// Reads the value of a key.
 pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
     Ok(match key {
+        _ if value.is_empty() && LISTS.contains(&key) => Item::Reset(key.into()),
         "lxc.tty.max" => Item::TtyMax(number(value)?),
         "lxc.tty.min" => Item::TtyMin(number(value)?),
         "lxc.pty.max" => Item::PtyMax(number(value)?),
-        "lxc.log.file" => Item::LogFile(absolute(value)?),
-        "lxc.log.level" => Item::LogLevel(plain(value, |c| c.is_ascii_alphanumeric())?),
         "lxc.rootfs.path" => Item::Rootfs(rootfs(value)?),
         "lxc.init.cmd" => {
             Item::InitCmd(Command::parse(value).ok_or_else(|| wrong(value, "a command with its quotes closed"))?)
@@ -154,6 +193,13 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
         "lxc.init.cwd" => Item::InitCwd(absolute(value)?),
         "lxc.init.uid" => Item::InitUid(number(value)?),
         "lxc.init.gid" => Item::InitGid(number(value)?),
+        "lxc.init.groups" => {
+            let numbers = value.split([',', ' ', '\t']).filter(|text| !text.is_empty()).map(number);
+            Item::InitGroups(numbers.collect::<Result<_, _>>()?)
+        }
+        "lxc.signal.halt" => Item::SignalHalt(
+            Signal::parse(value).ok_or_else(|| wrong(value, "a signal like SIGTERM, SIGRTMIN+3 or 15"))?,
+        ),
         "lxc.environment" => match value.split_once('=') {
             Some((name, value)) if !name.is_empty() => Item::Environment { name: name.into(), value: value.into() },
             _ => return Err(wrong(value, "NAME=VALUE")),
@@ -161,13 +207,27 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
         "lxc.namespace.keep" => {
             Item::NamespaceKeep(list(value, Namespace::parse, "a list of user, net, ipc, pid, uts, cgroup")?)
         }
+        "lxc.namespace.clone" => {
+            Item::NamespaceClone(list(value, Namespace::parse, "a list of mnt, net, ipc, pid, uts, cgroup")?)
+        }
         "lxc.console.path" if value == "none" => Item::NoConsole,
         "lxc.console.path" => return Err(wrong(value, "none")),
         "lxc.mount.auto" => {
-            Item::MountAuto(list(value, AutoMount::parse, "a list of proc, sys and cgroup with :ro, :mixed or :rw")?)
+            // A container has its own view of cgroups, which holds nothing but its own: full and own are the same.
+            let own = |word: &str| {
+                let word = word.strip_suffix(":force").unwrap_or(word);
+                match word.strip_prefix("cgroup-full") {
+                    Some(mode) => AutoMount::parse(&alloc::format!("cgroup{mode}")),
+                    None => AutoMount::parse(word),
+                }
+            };
+            Item::MountAuto(list(value, own, "a list of proc, sys and cgroup with :ro, :mixed or :rw")?)
         }
         "lxc.autodev" => Item::Autodev(flag(value)?),
+        "lxc.autodev.tmpfs.size" => Item::AutodevSize(number(value)?.into()),
         "lxc.mount.entry" => Item::Mount(MountEntry::parse(value)?),
+        "lxc.mount.fstab" => Item::Fstab(file(value)?),
+        "lxc.include" => Item::Include(file(value)?),
         "lxc.cap.drop" => Item::CapDrop(list(value, Capability::parse, "a list of capabilities like net_admin")?),
         "lxc.cap.keep" if value == "none" => Item::CapKeep(Vec::new()),
         "lxc.cap.keep" => {
@@ -176,9 +236,34 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
         "lxc.no_new_privs" => Item::NoNewPrivs(flag(value)?),
         "lxc.uts.name" => Item::UtsName(plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))?),
         "lxc.hook.mount" => Item::HookMount(absolute(value)?),
-        _ => return family(key, value),
+        "lxc.proc.oom_score_adj" => Item::OomScoreAdj(
+            value
+                .parse()
+                .ok()
+                .filter(|score| !value.starts_with('+') && (-1000..=1000).contains(score))
+                .ok_or_else(|| wrong(value, "a number from -1000 to 1000"))?,
+        ),
+        _ => return keys::find(key, value).unwrap_or_else(|| family(key, value)),
     })
 }
+
+/// Keys of which each line adds to the ones before it, and which can therefore be taken back.
+const LISTS: [&str; 14] = [
+    "lxc.cap.drop",
+    "lxc.cap.keep",
+    "lxc.cgroup.devices.allow",
+    "lxc.cgroup.devices.deny",
+    "lxc.cgroup2.devices.allow",
+    "lxc.cgroup2.devices.deny",
+    "lxc.environment",
+    "lxc.init.groups",
+    "lxc.mount.auto",
+    "lxc.mount.entry",
+    "lxc.mount.fstab",
+    "lxc.namespace.clone",
+    "lxc.namespace.keep",
+    "lxc.tty.dir",
+];
 
 /// The keys that have a part of their own choosing.
 fn family(key: &str, value: &str) -> Result<Item, LxcWrong> {
@@ -187,6 +272,22 @@ fn family(key: &str, value: &str) -> Result<Item, LxcWrong> {
         let canonical = index == "0" || !index.starts_with(['0', '+']);
         let index = index.parse().ok().filter(|_| canonical).ok_or(LxcWrong::UnknownKey)?;
         return NetItem::read(member, value).ok_or(LxcWrong::UnknownKey)?.map(|item| Item::Net { index, item });
+    }
+    if let Some(resource) = key.strip_prefix("lxc.prlimit.") {
+        let resource = Resource::parse(resource).ok_or(LxcWrong::UnknownKey)?;
+        return Ok(Item::Limit { resource, limits: Limits::parse(value)? });
+    }
+    if let Some(name) = key.strip_prefix("lxc.sysctl.") {
+        let word = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        };
+        if !name.split('.').all(word) {
+            return Err(LxcWrong::UnknownKey);
+        }
+        return match value {
+            "" => Err(wrong(value, "a value")),
+            value => Ok(Item::Sysctl { name: name.into(), value: value.into() }),
+        };
     }
     let (version, file) = key
         .strip_prefix("lxc.cgroup2.")
@@ -244,6 +345,14 @@ fn absolute(value: &str) -> Result<String, LxcWrong> {
     }
 }
 
+/// A file of the same container in its revision.
+fn file(value: &str) -> Result<String, LxcWrong> {
+    match crate::path::component(value) {
+        Ok(()) => Ok(value.into()),
+        Err(_) => Err(wrong(value, "the name of a file that lies beside this one in the revision")),
+    }
+}
+
 /// A list separated by blanks; never empty.
 fn list<T>(value: &str, parse: impl Fn(&str) -> Option<T>, wanted: &'static str) -> Result<Vec<T>, LxcWrong> {
     let items: Option<Vec<T>> = value.split_ascii_whitespace().map(parse).collect();
@@ -251,11 +360,14 @@ fn list<T>(value: &str, parse: impl Fn(&str) -> Option<T>, wanted: &'static str)
 }
 
 fn rootfs(value: &str) -> Result<Rootfs, LxcWrong> {
-    let form = || wrong(value, "overlayfs:LOWER[:LOWER…]:UPPER with absolute paths");
-    let layers = value.strip_prefix("overlayfs:").ok_or_else(form)?;
+    let form = || wrong(value, "overlayfs:LOWER[:LOWER…]:UPPER with absolute paths, or dir:PATH");
+    let Some(layers) = value.strip_prefix("overlayfs:") else {
+        let dir = absolute(value.strip_prefix("dir:").unwrap_or(value)).map_err(|_| form())?;
+        return if dir.contains(':') { Err(form()) } else { Ok(Rootfs { lowers: alloc::vec![dir], upper: None }) };
+    };
     let mut lowers = layers.split(':').map(absolute).collect::<Result<Vec<_>, _>>().map_err(|_| form())?;
     let upper = lowers.pop().ok_or_else(form)?;
-    if lowers.is_empty() { Err(form()) } else { Ok(Rootfs { lowers, upper }) }
+    if lowers.is_empty() { Err(form()) } else { Ok(Rootfs { lowers, upper: Some(upper) }) }
 }
 
 /// Words with blanks between.
@@ -269,26 +381,34 @@ impl fmt::Display for Item {
             Self::TtyMax(number) => write!(f, "lxc.tty.max = {number}"),
             Self::TtyMin(number) => write!(f, "lxc.tty.min = {number}"),
             Self::PtyMax(number) => write!(f, "lxc.pty.max = {number}"),
-            Self::LogFile(path) => write!(f, "lxc.log.file = {}", quoted(path)),
-            Self::LogLevel(level) => write!(f, "lxc.log.level = {level}"),
             Self::Devices { version, allow, rule } => {
                 write!(f, "lxc.{version}.devices.{} = {rule}", if *allow { "allow" } else { "deny" })
             }
             Self::Cgroup { version, file, value } => write!(f, "lxc.{version}.{file} = {}", quoted(value)),
-            Self::Rootfs(rootfs) => {
-                write!(f, "lxc.rootfs.path = overlayfs:{}:{}", rootfs.lowers.join(":"), rootfs.upper)
-            }
+            Self::Rootfs(Rootfs { lowers, upper }) => match upper {
+                Some(upper) => write!(f, "lxc.rootfs.path = overlayfs:{}:{upper}", lowers.join(":")),
+                None => write!(f, "lxc.rootfs.path = dir:{}", lowers.join(":")),
+            },
             Self::InitCmd(command) => write!(f, "lxc.init.cmd = {}", quoted(&alloc::format!("{command}"))),
             Self::InitCwd(path) => write!(f, "lxc.init.cwd = {}", quoted(path)),
             Self::InitUid(id) => write!(f, "lxc.init.uid = {id}"),
             Self::InitGid(id) => write!(f, "lxc.init.gid = {id}"),
+            Self::InitGroups(groups) => {
+                let groups: Vec<_> = groups.iter().map(|group| alloc::format!("{group}")).collect();
+                write!(f, "lxc.init.groups = {}", groups.join(","))
+            }
+            Self::SignalHalt(signal) => write!(f, "lxc.signal.halt = {signal}"),
             Self::Environment { name, value } => {
                 write!(f, "lxc.environment = {}", quoted(&alloc::format!("{name}={value}")))
             }
             Self::NamespaceKeep(list) => write!(f, "lxc.namespace.keep = {}", joined(list, Namespace::as_str)),
+            Self::NamespaceClone(list) => write!(f, "lxc.namespace.clone = {}", joined(list, Namespace::as_str)),
             Self::NoConsole => f.write_str("lxc.console.path = none"),
             Self::MountAuto(list) => write!(f, "lxc.mount.auto = {}", joined(list, AutoMount::as_str)),
             Self::Autodev(on) => write!(f, "lxc.autodev = {}", u8::from(*on)),
+            Self::AutodevSize(size) => write!(f, "lxc.autodev.tmpfs.size = {size}"),
+            Self::Fstab(file) => write!(f, "lxc.mount.fstab = {}", quoted(file)),
+            Self::Include(file) => write!(f, "lxc.include = {}", quoted(file)),
             Self::Mount(entry) => write!(f, "lxc.mount.entry = {entry}"),
             Self::CapDrop(list) => write!(f, "lxc.cap.drop = {}", joined(list, Capability::as_str)),
             Self::CapKeep(list) if list.is_empty() => f.write_str("lxc.cap.keep = none"),
@@ -297,6 +417,20 @@ impl fmt::Display for Item {
             Self::Net { index, item } => write!(f, "lxc.net.{index}.{item}"),
             Self::UtsName(name) => write!(f, "lxc.uts.name = {name}"),
             Self::HookMount(path) => write!(f, "lxc.hook.mount = {}", quoted(path)),
+            Self::Limit { resource, limits } => write!(f, "lxc.prlimit.{resource} = {limits}"),
+            Self::Sysctl { name, value } => write!(f, "lxc.sysctl.{name} = {}", quoted(value)),
+            Self::OomScoreAdj(score) => write!(f, "lxc.proc.oom_score_adj = {score}"),
+            Self::Reset(key) => write!(f, "{key} ="),
+            Self::Ignored { key, value, .. } => write!(f, "{key} = {}", quoted(value)),
         }
+    }
+}
+
+impl Item {
+    /// The key of the line.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let text = alloc::format!("{self}");
+        text.split_once(" =").map_or(text.as_str(), |(key, _)| key).into()
     }
 }

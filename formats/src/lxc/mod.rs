@@ -5,16 +5,19 @@
 //!   └── key ──────┘   └── value, blanks around it and one pair of quotes removed ──────┘
 //! ```
 //!
-//! Keys are exact. A key that is not known is an error with its line and not a warning, because a line that has no
-//! effect may be the one that confines the container. The same key may occur again where that has a meaning
+//! Keys are exact. What becomes of each of them is in the tables of [`keys`]. One that is in none is an error with its
+//! line and not a warning, because a line that has no effect may be the one that confines the container. The same key may occur again where that has a meaning
 //! (environment, mounts, capabilities); the order of lines is kept. [`Config::to_text`] writes only what reads back as
 //! the same, so no value of an image can add a line of its own.
 //!
-//! API: [`Config::parse`], [`Config::items`], [`Config::to_text`]. Each [`Item`] is one line; whoever builds a
+//! API: [`Config::parse`], [`Config::items`], [`Config::to_text`]; [`lines`] for all files of a container. Each [`Item`] is one line; whoever builds a
 //! container matches all of them, so a new key cannot be forgotten silently.
 
 mod command;
+mod files;
 mod item;
+pub mod keys;
+mod limit;
 mod mount;
 mod net;
 mod security;
@@ -25,7 +28,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use command::Command;
+pub use files::{DEPTH_MAX, FilesError, Said, lines};
 pub use item::{AutoMount, Item, Namespace, Rootfs};
+pub use limit::{Limits, Resource, Signal};
 pub use mount::{Create, MountEntry, MountOption};
 pub use net::{Gateway, Ipv4, LinkKind, NetItem};
 pub use security::{Access, Capability, CgroupVersion, DeviceKind, DeviceRule};
@@ -80,6 +85,15 @@ pub enum LxcWrong {
     NoValue,
     /// A key that is not known.
     UnknownKey,
+    /// A key that no container may have.
+    Refused(&'static str),
+    /// A key that can only be passed over with one of these values.
+    Only {
+        /// The values.
+        values: &'static [&'static str],
+        /// Why it has no effect.
+        why: &'static str,
+    },
     /// A value that does not have the form.
     Value {
         /// The value.
@@ -196,7 +210,11 @@ impl fmt::Display for LxcError {
             LxcWrong::Utf8 => f.write_str("the configuration is not UTF-8"),
             LxcWrong::Control => f.write_str("a control character cannot stand in a line"),
             LxcWrong::NoValue => f.write_str("a line is KEY = VALUE"),
-            LxcWrong::UnknownKey => f.write_str("this key is not supported; remove the line"),
+            LxcWrong::UnknownKey => f.write_str("LXC has no such key; remove the line"),
+            LxcWrong::Refused(why) => f.write_str(why),
+            LxcWrong::Only { values, why } => {
+                write!(f, "{why}: write {} or remove the line", values.first().copied().unwrap_or_default())
+            }
             LxcWrong::Value { found, wanted } => write!(f, "{found:?} is not {wanted}"),
         }
     }
@@ -242,6 +260,14 @@ lxc.net.0.hwaddr = 02:00:0a:00:03:07
 lxc.net.0.ipv4.address = 10.0.3.7/24
 lxc.net.0.ipv4.gateway = auto
 lxc.uts.name = web
+lxc.include = more.conf
+lxc.mount.fstab = fstab
+lxc.prlimit.nofile = 1024:4096
+lxc.sysctl.net.ipv4.ip_forward = 1
+lxc.proc.oom_score_adj = -17
+lxc.signal.halt = SIGPWR
+lxc.init.groups = 4,27
+lxc.start.auto = 1
 lxc.hook.mount = /lib/hooks/mdev.sh
 lxc.tty.min = 1
 ";
@@ -297,16 +323,18 @@ lxc.tty.min = 1
     #[test]
     fn a_key_that_is_not_known_is_refused_with_its_line() {
         for key in [
-            "lxc.include",
+            "lxc.includes",
             "lxc.rootfs.pathx",
-            "lxc.rootfs",
             "lxc.net.0",
             "lxc.net.x.type",
             "lxc.net.0.typ",
-            "lxc.hook.start",
+            "lxc.hook.",
             "lxc.cgroup",
             "lxc.cgroup.",
-            "lxc.cgroup.relative",
+            "lxc.prlimit.files",
+            "lxc.sysctl.net..x",
+            "lxc.sysctl.kernel/x",
+            "lxc.start",
             "LXC.TTY.MAX",
             "",
             "lxc.net.00.type",
@@ -317,8 +345,8 @@ lxc.tty.min = 1
             let error = wrong_at(&alloc::format!("lxc.tty.max = 1\n{key} = 1\n"));
             assert_eq!((error.line, error.key.as_str(), &error.wrong), (2, key, &LxcWrong::UnknownKey));
         }
-        let error = wrong_at("lxc.include = /etc/passwd");
-        assert_eq!(error.to_string(), "line 1: lxc.include: this key is not supported; remove the line");
+        let error = wrong_at("lxc.includes = /etc/passwd");
+        assert_eq!(error.to_string(), "line 1: lxc.includes: LXC has no such key; remove the line");
     }
 
     #[test]
@@ -328,8 +356,20 @@ lxc.tty.min = 1
             "lxc.tty.max =",
             "lxc.tty.max = +1",
             "lxc.autodev = yes",
-            "lxc.rootfs.path = /volumes/x",
+            "lxc.rootfs.path = volumes/x",
+            "lxc.rootfs.path = loop:/volumes/x",
+            "lxc.rootfs.path = dir:/a:/b",
             "lxc.rootfs.path = overlayfs:/a",
+            "lxc.include = /usr/share/lxc/config/common.conf",
+            "lxc.include = ..",
+            "lxc.mount.fstab = a/b",
+            "lxc.signal.halt = SIGNAL",
+            "lxc.init.groups = 4;5",
+            "lxc.prlimit.nofile = 5:4",
+            "lxc.sysctl.net.ipv4.ip_forward =",
+            "lxc.proc.oom_score_adj = 1001",
+            "lxc.mount.auto = cgroup-fully",
+            "lxc.autodev.tmpfs.size = 1M",
             "lxc.rootfs.path = overlayfs:a:b",
             "lxc.rootfs.path = overlayfs:/a/../b:/c",
             "lxc.init.cmd =",
@@ -342,7 +382,6 @@ lxc.tty.min = 1
             "lxc.mount.auto = proc:ro",
             "lxc.cap.drop = admin",
             "lxc.cap.drop = CAP_SYS_ADMIN",
-            "lxc.cap.drop =",
             "lxc.net.0.type = vlan",
             "lxc.net.0.flags = down",
             "lxc.net.0.link = a/b",
@@ -361,6 +400,31 @@ lxc.tty.min = 1
         assert_eq!(wrong_at("lxc.tty.max").wrong, LxcWrong::NoValue);
         assert_eq!(wrong_at("lxc.uts.name = a\u{1}b").wrong, LxcWrong::Control);
         assert_eq!(wrong_at("lxc.uts.name = a\rb").wrong, LxcWrong::Control);
+    }
+
+    #[test]
+    fn what_is_said_in_another_way_is_read_as_the_same() {
+        for (line, same) in [
+            ("lxc.mount.auto = cgroup-full:ro:force sys:rw", "lxc.mount.auto = cgroup:ro sys:rw"),
+            ("lxc.mount.auto = cgroup:mixed:force", "lxc.mount.auto = cgroup:mixed"),
+            ("lxc.rootfs.path = /volumes/web/root", "lxc.rootfs.path = dir:/volumes/web/root"),
+            ("lxc.signal.halt = 37", "lxc.signal.halt = SIGRTMIN+3"),
+            ("lxc.init.groups = 4, 27\t5", "lxc.init.groups = 4,27,5"),
+            ("lxc.prlimit.core = 0:0", "lxc.prlimit.core = 0"),
+            ("lxc.cap.drop =", "lxc.cap.drop ="),
+        ] {
+            assert_eq!(Config::parse(line.as_bytes()).unwrap().to_text().unwrap().trim_end(), same);
+        }
+    }
+
+    #[test]
+    fn a_list_without_a_value_takes_back_its_own_key_and_no_other_key_can_be_empty() {
+        let config = Config::parse(b"lxc.cap.drop =").unwrap();
+        assert_eq!(config.lines[0].item, Item::Reset("lxc.cap.drop".into()));
+        assert_eq!(config.lines[0].item.key(), "lxc.cap.drop");
+        for key in ["lxc.init.cmd", "lxc.rootfs.path", "lxc.autodev", "lxc.uts.name", "lxc.cgroup.memory.max"] {
+            assert!(Config::parse(alloc::format!("{key} =").as_bytes()).is_err(), "{key}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum MountOption {
     Optional,
     /// Make the source directory first.
     OriginMkdir,
+    /// The source is a path of the container and not of the device.
+    Relative,
     /// An option of the kernel: a flag, or data for the file system.
     Kernel(String),
 }
@@ -76,7 +78,11 @@ impl MountEntry {
         })
     }
 
-    pub(super) fn parse(value: &str) -> Result<Self, LxcWrong> {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// It has another form, or a path in it climbs.
+    pub fn parse(value: &str) -> Result<Self, LxcWrong> {
         let fields: Vec<&str> = value.split_ascii_whitespace().collect();
         let (source, target, fstype, options, rest) = match fields.as_slice() {
             [source, target, fstype, options, rest @ ..] if rest.len() <= 2 => {
@@ -114,7 +120,7 @@ fn option(text: &str) -> Result<Option<MountOption>, LxcWrong> {
         "create=file" => MountOption::Create(Create::File),
         "optional" => MountOption::Optional,
         "origin=mkdir" => MountOption::OriginMkdir,
-        "relative" => return Err(wrong(text, "a supported option")),
+        "relative" => MountOption::Relative,
         other if other.starts_with("create=") || other.starts_with("origin=") => {
             return Err(wrong(other, "create=dir, create=file or origin=mkdir"));
         }
@@ -168,6 +174,7 @@ impl fmt::Display for MountEntry {
                 MountOption::Create(Create::File) => f.write_str("create=file")?,
                 MountOption::Optional => f.write_str("optional")?,
                 MountOption::OriginMkdir => f.write_str("origin=mkdir")?,
+                MountOption::Relative => f.write_str("relative")?,
                 MountOption::Kernel(text) => escaped(f, text)?,
             }
         }
@@ -226,7 +233,6 @@ mod tests {
             "/a b\\000 none bind 0 0",
             "/a b none bind,create=socket 0 0",
             "/a \\056\\056/b none bind 0 0",
-            "/a b none bind,relative 0 0",
             "",
         ] {
             assert!(MountEntry::parse(text).is_err(), "{text}");

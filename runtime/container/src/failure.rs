@@ -58,6 +58,8 @@ steps! {
     Cgroup = "join the cgroup",
     /// The cgroup namespace, keys, the host name, or mounts that must not reach the device.
     Namespace = "separate from the device",
+    /// A setting of the kernel in one of its namespaces.
+    Sysctl = "set",
     /// A path of the device.
     Source = "open the source",
     /// A directory of a root.

@@ -2,6 +2,7 @@
 //!
 //! | first process                           | signal        | because                                          |
 //! |-----------------------------------------|---------------|--------------------------------------------------|
+//! | of a container that names a signal      | that one      | its maker knows                                  |
 //! | blocks `SIGRTMIN+3` (it waits for it)   | `SIGRTMIN+3`  | so systemd is told to halt a container           |
 //! | handles `SIGPWR`                        | `SIGPWR`      | so other inits are, by LXC too                   |
 //! | any other                               | `SIGTERM`     | a program; without a handler it hears nothing    |
@@ -22,14 +23,16 @@ const RTMIN_3: i32 = 37;
 const PWR: i32 = 30;
 const TERM: i32 = 15;
 
-/// Asks the first process of a container to end. One that has ended was asked.
+/// Asks the first process of a container to end, by the signal that the container names, if it does. One that has ended
+/// was asked.
 ///
 /// # Errors
 /// The kernel refuses the signal.
-pub fn ask(pid: Pid, pidfd: impl AsFd) -> Result<(), SystemError> {
+pub fn ask(pid: Pid, pidfd: impl AsFd, named: Option<u8>) -> Result<(), SystemError> {
     let path = format!("/proc/{}/status", pid.as_raw_pid());
     // Gone, or nobody can look: then the signal is one that means the same to everybody.
-    let signal = std::fs::read_to_string(&path).map_or(TERM, |status| signal(&status));
+    let found = || std::fs::read_to_string(&path).map_or(TERM, |status| signal(&status));
+    let signal = named.map_or_else(found, i32::from);
     match sys::pidfd_send(pidfd, signal) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => Err(cannot("ask for an end of the process of", path)(errno)),

@@ -66,6 +66,9 @@ pub struct Launch {
     pub masked: Vec<String>,
     /// Paths that appear read-only. One that does not exist needs no protection.
     pub read_only: Vec<String>,
+    /// Settings of the kernel in its namespaces: the name below `/proc/sys`, and the value. Whoever makes the launch takes
+    /// care that each belongs to a namespace of its own; any other is the device's.
+    pub sysctls: Vec<(String, String)>,
     /// What is executed, and with which rights.
     pub process: Process,
 }
@@ -184,6 +187,11 @@ impl Launch {
         count("masked paths", &self.masked)?;
         count("read-only paths", &self.read_only)?;
         self.masked.iter().chain(&self.read_only).try_for_each(|path| absolute(path))?;
+        count("settings of the kernel", &self.sysctls)?;
+        for (name, value) in &self.sysctls {
+            relative(name)?;
+            text("setting of the kernel", value)?;
+        }
         self.process.check()
     }
 }

@@ -99,6 +99,10 @@ fn separate(launch: &Launch) -> Result<(), Failure> {
     if let Some(name) = &launch.hostname {
         rustix::system::sethostname(name.as_bytes()).map_err(at(Step::Namespace, name))?;
     }
+    // Each of these files is that of the namespace of whoever opens it.
+    for (name, value) in &launch.sysctls {
+        write(Step::Sysctl, &format!("/proc/sys/{name}"), value)?;
+    }
     // What the device mounts later may still come in, where a launch says so; nothing goes out.
     let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags).map_err(at(Step::Namespace, "/"))

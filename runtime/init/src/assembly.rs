@@ -24,7 +24,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use formats::document::Warning;
-use formats::lxc::Config;
+use formats::lxc;
 use formats::object::sha256;
 use formats::path::ContainerName;
 use formats::resolve::{self, Resolved, resolve};
@@ -113,6 +113,14 @@ struct File {
     digest: Digest,
 }
 
+impl Assembled {
+    /// The signal that it names as the one that asks it to end.
+    #[must_use]
+    pub fn halt(&self) -> Option<u8> {
+        self.program.as_ref().and_then(|program| program.halt)
+    }
+}
+
 impl Assembly {
     /// Assembles a revision. `read` gives the bytes of a file of it, by its key in the state.
     ///
@@ -142,9 +150,7 @@ impl Assembly {
             let found = match (&container.manifest.config, policy.goal) {
                 (Some(file), Goal::Started | Goal::Ready) => {
                     let document = format!("{name}/{file}");
-                    let text = read(&document).ok_or_else(|| AssemblyError::Unreadable(document.clone()))?;
-                    let config = Config::parse(&text)
-                        .map_err(|why| AssemblyError::Config { document: document.clone(), why: Box::new(why) })?;
+                    let lines = lxc::lines(name.as_str(), file, &mut read)?;
                     let sight = program::Sight {
                         document: &document,
                         manifest: &container.manifest,
@@ -152,7 +158,7 @@ impl Assembly {
                         volumes: &volumes,
                         settings,
                     };
-                    Some(program::of(&config, &sight, &mut warnings)?)
+                    Some(program::of(&lines, &sight, &mut warnings)?)
                 }
                 _ => None,
             };

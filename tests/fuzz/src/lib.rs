@@ -58,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("strict", revision::strict, "a state that passes strict has no key that nobody signed"),
     Target::new("manifest", revision::manifest, "no name in a manifest that is read leads out of its container"),
     Target::new("lxc", revision::lxc, "a container configuration that is read can be written with the same lines"),
+    Target::new("lxc-files", revision::lxc_files, "files that include each other end, and leave lines that a container is built from"),
     Target::new("progress", revision::progress, "a progress report that is read can be written and read again"),
     Target::new("signature", revision::signature, "what a signature signs begins with its header as it was encoded"),
     Target::new("pattern", revision::pattern, "a pattern without anything special selects itself and nothing else"),

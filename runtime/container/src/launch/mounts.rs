@@ -110,6 +110,8 @@ pub struct Dev {
     pub ptys: u32,
     /// The size of `/dev/shm`, in bytes.
     pub shm: u64,
+    /// The size of `/dev` itself, in bytes.
+    pub size: u64,
 }
 
 /// The device nodes of such a `/dev`: name, major, minor. All are character devices, and everybody may use them.

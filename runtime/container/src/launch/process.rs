@@ -75,6 +75,8 @@ pub enum Resource {
     Data,
     /// Size of a file, bytes.
     FileSize,
+    /// Locks on files.
+    Locks,
     /// Locked memory, bytes.
     LockedMemory,
     /// Message queues, bytes.
@@ -85,6 +87,10 @@ pub enum Resource {
     OpenFiles,
     /// Processes of the user.
     Processes,
+    /// Resident memory, which the kernel does not look at any more.
+    Resident,
+    /// Real-time processor time, microseconds.
+    RealTime,
     /// Real-time priority.
     RealTimePriority,
     /// Queued signals.

@@ -72,7 +72,8 @@ const LINKS: [(&str, &str); 5] = [
 const CONSOLE: &str = "/proc/1/fd/1";
 
 fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd) -> Result<(), Failure> {
-    new("tmpfs", "dev", &["mode=0755", "size=512k", "nr_inodes=1024"], NOSUID | NOEXEC, root)?;
+    let size = format!("size={}", dev.size);
+    new("tmpfs", "dev", &["mode=0755", &size, "nr_inodes=1024"], NOSUID | NOEXEC, root)?;
     let dir = target::find(root, "dev").map_err(at(Step::Target, "dev"))?;
     // The modes are those of the nodes; no mask of PID 1 takes a bit away.
     let mask = rustix::process::umask(Mode::empty());

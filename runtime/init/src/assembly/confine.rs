@@ -4,6 +4,7 @@
 //! |----------------------------------------------|-------------------------------------------------------------|
 //! | no `lxc.namespace.keep`                      | namespaces of its own for all but users                     |
 //! | `lxc.namespace.keep = …`                     | the device's of these                                       |
+//! | `lxc.namespace.clone = …`                    | the device's of all but these and mounts                    |
 //! | `lxc.net.0.type = none`, or `keep` has `net` | the device's network                                        |
 //! | `empty`, or nothing about a network          | a network of its own with nothing in it but loopback        |
 //! | `proc`, `proc:mixed`                         | `/proc` without what tells of the device or changes it      |
@@ -41,6 +42,7 @@ pub(super) enum Network {
 #[derive(Default)]
 pub(super) struct Confinement {
     pub(super) keep: Option<Vec<Namespace>>,
+    pub(super) clone: Option<Vec<Namespace>>,
     pub(super) network: Option<Network>,
     pub(super) hostname: Option<String>,
     pub(super) proc: Option<ProcMode>,
@@ -65,13 +67,40 @@ pub(super) struct Confined {
     pub(super) warnings: Vec<&'static str>,
 }
 
+impl Confined {
+    /// Whether a setting of the kernel belongs to a namespace of its own, so that it is not the device's.
+    pub(super) fn owns(&self, sysctl: &str) -> bool {
+        let queues = ["fs.mqueue.", "kernel.msg", "kernel.shm"];
+        self.namespaces.net && sysctl.starts_with("net.")
+            || self.namespaces.ipc && (sysctl == "kernel.sem" || queues.iter().any(|own| sysctl.starts_with(own)))
+            || self.namespaces.uts && sysctl == "kernel.domainname"
+    }
+}
+
 impl Confinement {
     /// Completes what was said. `name` is the container's, `host` what its manifest wants to be called.
     pub(super) fn settle(&self, name: &str, host: Option<&str>, uid: u32) -> Result<Confined, Refusal> {
         let mut warnings = Vec::new();
-        let keeps = |one| self.keep.as_ref().is_some_and(|list| list.contains(&one));
-        if self.keep.is_some() && !keeps(Namespace::User) {
-            warnings.push("lxc.namespace.keep: users are those of the device even though `user` is not in the list");
+        let lists = |list: &Option<Vec<Namespace>>, one| list.as_ref().is_some_and(|list| list.contains(&one));
+        let keeps = |one| lists(&self.keep, one) || self.clone.is_some() && !lists(&self.clone, one);
+        match (&self.keep, &self.clone) {
+            (Some(_), Some(_)) => {
+                let why = "lxc.namespace.keep and lxc.namespace.clone exclude each other; say only what it keeps";
+                return Err(Refusal::Contradiction(why));
+            }
+            (Some(_), None) if !keeps(Namespace::User) => {
+                warnings
+                    .push("lxc.namespace.keep: users are those of the device even though `user` is not in the list");
+            }
+            (None, Some(_)) if !keeps(Namespace::User) => {
+                let why = "lxc.namespace.clone: users are not mapped by this version; leave `user` out";
+                return Err(Refusal::Contradiction(why));
+            }
+            _ => {}
+        }
+        if lists(&self.keep, Namespace::Mount) {
+            let why = "lxc.namespace.keep: mounts are always the container's own; leave `mnt` out";
+            return Err(Refusal::Contradiction(why));
         }
         if keeps(Namespace::Net) && self.network == Some(Network::Empty) {
             let why = "lxc.net.0.type = empty and lxc.namespace.keep = net exclude each other; remove one";

@@ -4,7 +4,7 @@ use std::fmt;
 
 use container::launch::{LaunchError, MountError};
 use formats::document::DocumentError;
-use formats::lxc::LxcError;
+use formats::lxc::FilesError;
 use formats::run_json::Manifest;
 
 /// Why a revision cannot be run by this version.
@@ -12,15 +12,8 @@ use formats::run_json::Manifest;
 pub enum AssemblyError {
     /// A manifest is wrong.
     Document(Box<DocumentError>),
-    /// A configuration is wrong.
-    Config {
-        /// Its key in the state.
-        document: String,
-        /// What is wrong.
-        why: Box<LxcError>,
-    },
-    /// The bytes of this file of the revision are not there.
-    Unreadable(String),
+    /// A configuration is wrong, or a file of it is not there.
+    Config(FilesError),
     /// It is well formed and cannot be followed.
     Refused {
         /// The key in the state.
@@ -87,6 +80,8 @@ pub enum Refusal {
     Taken(String),
     /// A number of bytes that is none.
     Bytes(String),
+    /// A setting of the kernel that is not of a namespace of the container's own.
+    Sysctl(String),
     /// A mount that cannot be made.
     Mount(MountError),
     /// What comes out cannot be started.
@@ -143,12 +138,17 @@ impl From<DocumentError> for AssemblyError {
     }
 }
 
+impl From<FilesError> for AssemblyError {
+    fn from(error: FilesError) -> Self {
+        Self::Config(error)
+    }
+}
+
 impl fmt::Display for AssemblyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Document(error) => error.fmt(f),
-            Self::Config { document, why } => write!(f, "{document}: {why}"),
-            Self::Unreadable(document) => write!(f, "{document}: is not in the trail; stage the revision anew"),
+            Self::Config(error) => error.fmt(f),
             Self::Refused { document, place, why } => match place {
                 Where::Member(member) => write!(f, "{document}: {member}: {why}"),
                 Where::Line { number: 0, key } => write!(f, "{document}: {key}: {why}"),
@@ -184,6 +184,11 @@ impl fmt::Display for Refusal {
             Self::NoRoot => f.write_str("there is neither lxc.rootfs.path nor a root-volume"),
             Self::Taken(name) => write!(f, "{name} would cover another volume, or lie within one"),
             Self::Bytes(value) => write!(f, "{value:?} is no number of bytes like 10485760, 10M or 1G"),
+            Self::Sysctl(name) => write!(
+                f,
+                "{name} is a setting of the whole device here; a container can have those of net.* with a network of its own, \
+                 and of queues and shared memory (fs.mqueue.*, kernel.msg*, kernel.sem, kernel.shm*) with an ipc namespace"
+            ),
             Self::Mount(why) => why.fmt(f),
             Self::Launch(why) => why.fmt(f),
         }

@@ -4,7 +4,8 @@
 //! container is started, and a line that no tree can honour is an error there.
 
 use container::cgroup::{Limit, Version};
-use formats::lxc::{CgroupVersion, DeviceRule};
+use container::launch;
+use formats::lxc::{CgroupVersion, DeviceRule, Resource};
 
 use super::error::Refusal;
 
@@ -47,6 +48,28 @@ impl DeviceAccess {
             (false, _, Self::All) => *self = Self::Rules(vec![(false, rule)]),
             (_, _, Self::Rules(rules)) => rules.push((allow, rule)),
         }
+    }
+}
+
+/// What is limited of each process, in the words of a launch.
+pub(super) fn resource(resource: Resource) -> launch::Resource {
+    match resource {
+        Resource::AddressSpace => launch::Resource::AddressSpace,
+        Resource::Core => launch::Resource::Core,
+        Resource::Cpu => launch::Resource::Cpu,
+        Resource::Data => launch::Resource::Data,
+        Resource::FileSize => launch::Resource::FileSize,
+        Resource::Locks => launch::Resource::Locks,
+        Resource::LockedMemory => launch::Resource::LockedMemory,
+        Resource::MessageQueues => launch::Resource::MessageQueues,
+        Resource::Nice => launch::Resource::Nice,
+        Resource::OpenFiles => launch::Resource::OpenFiles,
+        Resource::Processes => launch::Resource::Processes,
+        Resource::Resident => launch::Resource::Resident,
+        Resource::RealTimePriority => launch::Resource::RealTimePriority,
+        Resource::RealTime => launch::Resource::RealTime,
+        Resource::Signals => launch::Resource::Signals,
+        Resource::Stack => launch::Resource::Stack,
     }
 }
 

@@ -12,15 +12,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use container::launch::{Create, Dev, Launch, Mount, Output, Process, Root, Source, Writable};
-use formats::lxc::{self, AutoMount, Config, Item, MountEntry, MountOption};
+use container::launch::{Create, Dev, Launch, Mount, Output, Process, Rlimit, Root, Source, Writable};
+use formats::lxc::{self, AutoMount, Item, MountEntry, MountOption, Said};
 use formats::path::ContainerName;
 use formats::run_json::Manifest;
 
 use super::Settings;
 use super::confine::{Confinement, Network};
 use super::error::{AssemblyError, Refusal, Where};
-use super::limits::{DeviceAccess, GroupSetting, setting};
+use super::limits::{self, DeviceAccess, GroupSetting, setting};
 use super::volumes::{Volume, What};
 
 /// What is started in a container. Its paths are those of configurations.
@@ -34,10 +34,14 @@ pub struct Program {
     pub devices: DeviceAccess,
     /// Directories within its storage that an overlay needs.
     pub dirs: Vec<String>,
+    /// The signal that asks it to end, if it names one.
+    pub halt: Option<u8>,
 }
 
 /// All that a configuration is read with.
+#[derive(Clone, Copy)]
 pub(super) struct Sight<'a> {
+    /// The file, by its key in the state.
     pub(super) document: &'a str,
     pub(super) manifest: &'a Manifest,
     pub(super) group: &'a str,
@@ -53,9 +57,15 @@ struct Draft {
     cwd: String,
     uid: u32,
     gid: u32,
+    groups: Vec<u32>,
     env: Vec<(String, String)>,
     autodev: bool,
     ptys: u32,
+    dev_size: u64,
+    limits: Vec<Rlimit>,
+    sysctls: Vec<(String, String)>,
+    oom_score_adj: i16,
+    halt: Option<u8>,
     output: Output,
     mounts: Vec<Mount>,
     settings: Vec<GroupSetting>,
@@ -67,6 +77,8 @@ struct Draft {
 
 /// What LXC has where nothing is said.
 const PTYS: u32 = 1024;
+/// Far more than nodes and links take, in bytes; also what LXC gives to it.
+const DEV_SIZE: u64 = 500_000;
 /// What other container engines give to `/dev/shm`, in bytes. It is memory only once it is used.
 const SHM: u64 = 64 << 20;
 /// What the kernel and shells give to a first process that is told nothing.
@@ -74,7 +86,7 @@ const ENV: [(&str, &str); 3] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("TERM", "linux")];
 
 pub(super) fn of(
-    config: &Config,
+    lines: &[Said],
     sight: &Sight<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<(Program, BTreeSet<String>), AssemblyError> {
@@ -83,8 +95,9 @@ pub(super) fn of(
         draft.set(name, value);
     }
     draft.set("container", &format!("pv-{}", sight.group));
-    for line in &config.lines {
-        draft.take(&line.item, sight, warnings).map_err(|why| sight.refused(line, why))?;
+    for line in lines {
+        let sight = Sight { document: &line.document, ..*sight };
+        draft.take(&line.item, &sight, warnings).map_err(|why| sight.refused(line, why))?;
     }
     for (name, value) in &sight.manifest.env {
         draft.set(name, value);
@@ -94,37 +107,45 @@ pub(super) fn of(
     let root = draft.root(sight).map_err(whole)?;
     let host = sight.manifest.network.as_ref().and_then(|network| network.hostname.as_deref());
     let confined = draft.confinement.settle(sight.manifest.name.as_str(), host, draft.uid).map_err(whole)?;
+    for (name, _) in &mut draft.sysctls {
+        if !confined.owns(name) {
+            return Err(whole(Refusal::Sysctl(name.clone())));
+        }
+        *name = name.replace('.', "/");
+    }
     warnings.extend(confined.warnings.iter().map(|warning| format!("{}: {warning}", sight.document)));
     let launch = Launch {
         hostname: confined.hostname,
         namespaces: confined.namespaces,
         cgroups: vec![],
         root,
-        dev: draft.autodev.then_some(Dev { ptys: draft.ptys, shm: SHM }),
+        dev: draft.autodev.then_some(Dev { ptys: draft.ptys, shm: SHM, size: draft.dev_size }),
         proc: confined.proc,
         sys: confined.sys,
         cgroup: confined.cgroup,
         mounts: draft.mounts,
         masked: confined.masked,
         read_only: confined.read_only,
+        sysctls: draft.sysctls,
         process: Process {
             argv: draft.argv,
             env: draft.env,
             cwd: draft.cwd,
             uid: draft.uid,
             gid: draft.gid,
-            groups: vec![],
+            groups: draft.groups,
             capabilities: confined.capabilities,
             no_new_privs: confined.no_new_privs,
-            limits: vec![],
+            limits: draft.limits,
             seccomp: None,
-            oom_score_adj: 0,
+            oom_score_adj: draft.oom_score_adj,
             output: draft.output,
         },
     };
     // What only the stage would find out would be found out too late.
     launch.encode().map_err(|why| whole(Refusal::Launch(why)))?;
-    let program = Program { launch, settings: draft.settings, devices: draft.devices, dirs: draft.dirs };
+    let program =
+        Program { launch, settings: draft.settings, devices: draft.devices, dirs: draft.dirs, halt: draft.halt };
     Ok((program, draft.uses))
 }
 
@@ -136,9 +157,15 @@ impl Draft {
             cwd: "/".to_owned(),
             uid: 0,
             gid: 0,
+            groups: vec![],
             env: vec![],
             autodev: true,
             ptys: PTYS,
+            dev_size: DEV_SIZE,
+            limits: vec![],
+            sysctls: vec![],
+            oom_score_adj: 0,
+            halt: None,
             output: Output::Log,
             mounts: vec![],
             settings: vec![],
@@ -152,11 +179,11 @@ impl Draft {
     /// Takes in one line. Where a key may stand once, the last one counts, as with LXC.
     fn take(&mut self, item: &Item, sight: &Sight<'_>, warnings: &mut Vec<String>) -> Result<(), Refusal> {
         match item {
-            // Terminals that only a monitor between PID 1 and the container could lend; and how much that would log.
-            Item::TtyMax(_) | Item::TtyMin(_) | Item::LogLevel(_) => {}
-            Item::LogFile(_) => {
-                warnings.push(format!("{}: {item}: has no effect: nothing would write it", sight.document))
-            }
+            // Terminals that only a monitor between PID 1 and the container could lend. Every template wants some.
+            Item::TtyMax(_) | Item::TtyMin(_) => {}
+            Item::Ignored { why, .. } => warnings.push(format!("{}: {item}: has no effect: {why}", sight.document)),
+            // Put in place, and taken back, before the lines came here.
+            Item::Include(_) | Item::Fstab(_) | Item::Reset(_) => {}
             Item::PtyMax(count) => self.ptys = *count,
             Item::Devices { version: _, allow, rule } => self.devices.take(*allow, *rule),
             Item::Cgroup { version, file, value } => self.settings.extend(setting(*version, file, value)?),
@@ -165,11 +192,15 @@ impl Draft {
             Item::InitCwd(dir) => self.cwd.clone_from(dir),
             Item::InitUid(uid) => self.uid = *uid,
             Item::InitGid(gid) => self.gid = *gid,
+            Item::InitGroups(groups) => self.groups.extend(groups),
+            Item::SignalHalt(signal) => self.halt = Some(signal.number()),
             Item::Environment { name, value } => self.set(name, value),
             Item::NamespaceKeep(list) => self.confinement.keep = Some(list.clone()),
+            Item::NamespaceClone(list) => self.confinement.clone = Some(list.clone()),
             Item::NoConsole => self.output = Output::Discard,
             Item::MountAuto(list) => list.iter().for_each(|one| self.auto(*one)),
             Item::Autodev(on) => self.autodev = *on,
+            Item::AutodevSize(size) => self.dev_size = *size,
             Item::Mount(entry) => self.mount(entry, sight, warnings)?,
             Item::CapDrop(list) => self.confinement.drop.extend(list),
             Item::CapKeep(list) => self.confinement.retain.get_or_insert_default().extend(list),
@@ -177,6 +208,16 @@ impl Draft {
             Item::Net { index: _, item } => self.net(item)?,
             Item::UtsName(name) => self.confinement.hostname = Some(name.clone()),
             Item::HookMount(_) => return Err(Refusal::Hook),
+            Item::Limit { resource, limits } => {
+                let resource = limits::resource(*resource);
+                self.limits.retain(|other| other.resource != resource);
+                self.limits.push(Rlimit { resource, soft: limits.soft, hard: limits.hard });
+            }
+            Item::Sysctl { name, value } => {
+                self.sysctls.retain(|(other, _)| other != name);
+                self.sysctls.push((name.clone(), value.clone()));
+            }
+            Item::OomScoreAdj(score) => self.oom_score_adj = *score,
         }
         Ok(())
     }
@@ -221,6 +262,7 @@ impl Draft {
             MountOption::Create(lxc::Create::File) => "create=file",
             MountOption::Optional => "optional",
             MountOption::OriginMkdir => "origin=mkdir",
+            MountOption::Relative => "relative",
             MountOption::Kernel(text) => text,
         });
         let mut mount =
@@ -294,7 +336,16 @@ impl Draft {
         for lower in &rootfs.lowers {
             self.uses.extend(sight.layer(lower)?);
         }
-        let upper = sight.own_storage(&rootfs.upper)?;
+        let Some(upper) = &rootfs.upper else {
+            let storage =
+                |path: &String| matches!(sight.find(path), Ok(Some((_, Volume { what: What::Storage { .. }, .. }, _))));
+            if rootfs.lowers.iter().any(storage) {
+                let why = "a root that is one directory cannot be written here; say overlayfs:LOWER:UPPER";
+                return Err(Refusal::Contradiction(why));
+            }
+            return Ok(Root { layers: rootfs.lowers, writable: None, devices });
+        };
+        let upper = sight.own_storage(upper)?;
         let (parent, _) = upper.rsplit_once('/').ok_or_else(|| Refusal::Upper(upper.clone()))?;
         let work = sight.own_storage(&format!("{parent}/work"))?;
         if work == upper {
@@ -306,10 +357,9 @@ impl Draft {
 }
 
 impl Sight<'_> {
-    fn refused(&self, line: &lxc::Line, why: Refusal) -> AssemblyError {
-        let text = line.item.to_string();
-        let key = text.split_once(" = ").map_or(text.as_str(), |(key, _)| key).to_owned();
-        AssemblyError::refused(self.document, Where::Line { number: line.number, key }, why)
+    fn refused(&self, line: &Said, why: Refusal) -> AssemblyError {
+        let place = Where::Line { number: line.number, key: line.item.key() };
+        AssemblyError::refused(self.document, place, why)
     }
 
     /// The container whose volume a layer is, if it is another one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use container::cgroup::{Limit, Version};
-use container::launch::{CgroupMode, Namespaces, Output, ProcMode, Source, SysMode};
+use container::launch::{CgroupMode, Namespaces, Output, ProcMode, Resource, Rlimit, Source, SysMode};
 use statemachine::transition::{Decision, decide};
 
 use super::*;
@@ -178,6 +178,79 @@ fn every_line_finds_its_place_in_the_launch() {
 }
 
 #[test]
+fn limits_and_settings_of_the_kernel_find_their_place_and_the_last_of_each_counts() {
+    let program = program(
+        "",
+        "lxc.prlimit.nofile = 1:2\nlxc.prlimit.nofile = 3\nlxc.prlimit.core = unlimited\nlxc.init.groups = 4,27\n\
+         lxc.namespace.keep = user\nlxc.sysctl.net.ipv4.ip_forward = 0\nlxc.sysctl.net.ipv4.ip_forward = 1\n\
+         lxc.sysctl.fs.mqueue.msg_max = 20\nlxc.proc.oom_score_adj = 7\nlxc.signal.halt = SIGINT\n\
+         lxc.autodev.tmpfs.size = 9000\n",
+    )
+    .unwrap();
+    let (launch, process) = (&program.launch, &program.launch.process);
+    let limits = [
+        Rlimit { resource: Resource::OpenFiles, soft: Some(3), hard: Some(3) },
+        Rlimit { resource: Resource::Core, soft: None, hard: None },
+    ];
+    assert_eq!((process.limits.as_slice(), process.groups.as_slice()), (limits.as_slice(), [4, 27].as_slice()));
+    let sysctls = [("net/ipv4/ip_forward".into(), "1".into()), ("fs/mqueue/msg_max".into(), "20".into())];
+    assert_eq!((launch.sysctls.as_slice(), process.oom_score_adj), (sysctls.as_slice(), 7));
+    assert_eq!((program.halt, launch.dev.unwrap().size), (Some(2), 9000));
+}
+
+#[test]
+fn a_setting_of_the_kernel_that_is_the_device_s_is_refused() {
+    for name in ["vm.overcommit_memory", "kernel.hostname", "kernel.core_pattern", "net.core.somaxconn", "kernel.sem"] {
+        // The template shares network and queues with the device.
+        let error = refused("", &format!("lxc.sysctl.{name} = 1\n"));
+        assert!(error.contains(&format!("{name} is a setting of the whole device")), "{error}");
+    }
+}
+
+#[test]
+fn namespaces_are_those_that_are_kept_or_all_but_those_that_are_cloned() {
+    let clone =
+        template("web").replace("lxc.namespace.keep = user  net  ipc", "lxc.namespace.clone = pid mnt uts cgroup");
+    let state = State::new().container("web", "", &clone).assemble();
+    let namespaces = state.get("web").unwrap().program.as_ref().unwrap().launch.namespaces;
+    assert_eq!(namespaces, Namespaces { net: false, ipc: false, ..Namespaces::OWN });
+    assert!(refused("", "lxc.namespace.clone = pid\n").contains("exclude each other"));
+    assert!(refused("", "lxc.namespace.keep = user mnt\n").contains("mounts are always"));
+    let users = State::new().container("web", "", &clone.replace("uts", "user"));
+    let error = users.assemble_with(&Settings::default()).unwrap_err().to_string();
+    assert!(error.contains("users are not mapped"), "{error}");
+}
+
+#[test]
+fn a_line_without_effect_is_told_of_with_its_file() {
+    let mut state = State::new().container("web", "", &(template("web") + "lxc.cap.keep = none\nlxc.include = more\n"));
+    state.files.insert("web/more".into(), "lxc.start.auto = 1\nlxc.log.file = /x\n".into());
+    let warnings = state.object("web/more").assemble().warnings;
+    let expected = [
+        "web/more: lxc.start.auto = 1: has no effect: the groups of the revision say when it starts",
+        "web/more: lxc.log.file = /x: has no effect: nothing would write it",
+    ];
+    assert_eq!(warnings, expected);
+}
+
+#[test]
+fn a_root_that_is_one_volume_is_read_only_and_never_storage() {
+    let root = |path: &str| {
+        let config = format!("lxc.rootfs.path = {path}\n");
+        let state = State::new().container("web", "", &config);
+        state.assemble_with(&Settings::default()).map_err(|error| error.to_string())
+    };
+    let assembly = root("dir:/volumes/web/root.squashfs").unwrap();
+    let launch = &assembly.get("web").unwrap().program.as_ref().unwrap().launch;
+    assert_eq!(
+        (launch.root.layers.as_slice(), &launch.root.writable),
+        (["/volumes/web/root.squashfs".into()].as_slice(), &None)
+    );
+    assert!(root("/volumes/web/docker--data").unwrap_err().contains("cannot be written here"));
+    assert!(root("/").unwrap_err().contains("a layer is a volume"));
+}
+
+#[test]
 fn capabilities_are_those_that_are_left_or_kept() {
     let bounding = |lines: &str| program("", lines).unwrap().launch.process.capabilities.bounding;
     assert_eq!(bounding(""), u64::MAX);
@@ -262,7 +335,7 @@ fn what_cannot_be_followed_is_refused_with_its_place() {
         ("", "lxc.hook.mount = /lib/x.sh\n", "web/lxc.container.conf: line 10: lxc.hook.mount: hooks are"),
         ("", "lxc.net.0.type = veth\n", "line 10: lxc.net.0.type: type = veth: this version has only"),
         ("", "lxc.net.0.ipv4.address = 10.0.3.7/24\n", "lxc.net.0.ipv4.address"),
-        ("", "lxc.unknown = 1\n", "web/lxc.container.conf: line 10: lxc.unknown: this key is not supported"),
+        ("", "lxc.unknown = 1\n", "web/lxc.container.conf: line 10: lxc.unknown: LXC has no such key"),
         ("", "lxc.mount.entry = /volumes/no/x y none bind 0 0\n", "lxc.mount.entry: /volumes/no/x is no volume"),
         ("", "lxc.mount.entry = /exports/a/b y none bind 0 0\n", "exports no paths"),
         ("", "lxc.mount.entry = /a y none bind,size=1 0 0\n", "\"size=1\" is no option of this kind of mount"),
@@ -385,7 +458,7 @@ fn a_manager_is_whom_the_revision_or_the_device_makes_one() {
 fn a_configuration_that_is_not_there_is_named() {
     let state = State::new().container("web", "", &template("web"));
     let error = Assembly::of(&state.revision(), &Settings::default(), |_| None).unwrap_err();
-    assert_eq!(error, AssemblyError::Unreadable("web/lxc.container.conf".into()));
+    assert_eq!(error, lxc::FilesError::Unreadable("web/lxc.container.conf".into()).into());
 }
 
 #[test]

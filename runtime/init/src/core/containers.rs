@@ -85,8 +85,9 @@ impl Core {
             Effect::Mount => self.mount(name),
             Effect::Start => self.start(name),
             Effect::Terminate => {
-                if let Some(process) = self.table.get(name).and_then(|seat| seat.process.as_ref())
-                    && let Err(error) = container::halt::ask(process.pid, &process.pidfd)
+                if let Some(seat) = self.table.get(name)
+                    && let Some(process) = &seat.process
+                    && let Err(error) = container::halt::ask(process.pid, &process.pidfd, seat.assembled.halt())
                 {
                     self.log.warn(name, &error);
                 }

@@ -36,19 +36,55 @@ pub(crate) fn an_assembled_container_runs_and_leaves_nothing(world: &World) -> R
 pub(crate) fn a_container_is_asked_to_end_by_the_signal_that_it_takes(world: &World) -> Result {
     for (signal, code) in [("TERM", 3), ("PWR", 4)] {
         let script = format!("trap 'exit {code}' {signal}; echo up; while true; do sleep 0.05; done");
-        let running = world.start(&world.assemble(BOOT, &script, "")?)?;
+        let assembled = world.assemble(BOOT, &script, "")?;
+        let running = world.start(&assembled)?;
         read_until(&running, "up")?;
-        world.engine.terminate(&running)?;
+        world.engine.terminate(&assembled, &running)?;
         assert_eq!(wait(running)?.outcome, Outcome::Code(code), "{signal}");
         world.engine.unmount("web")?;
     }
     Ok(())
 }
 
-pub(crate) fn a_container_that_does_not_listen_is_killed(world: &World) -> Result {
-    let running = world.start(&world.assemble(BOOT, WAITS, "")?)?;
+pub(crate) fn a_container_that_names_a_signal_is_asked_by_that_one(world: &World) -> Result {
+    let script = "trap 'exit 3' TERM; trap 'exit 5' USR1; echo up; while true; do sleep 0.05; done";
+    let assembled = world.assemble(BOOT, script, "lxc.signal.halt = SIGUSR1\n")?;
+    let running = world.start(&assembled)?;
     read_until(&running, "up")?;
-    world.engine.terminate(&running)?;
+    world.engine.terminate(&assembled, &running)?;
+    assert_eq!(wait(running)?.outcome, Outcome::Code(5));
+    world.engine.unmount("web")?;
+    Ok(())
+}
+
+pub(crate) fn what_lines_say_of_limits_and_the_kernel_holds_inside_and_nowhere_else(world: &World) -> Result {
+    let (name, here) = ("net.ipv4.ip_local_port_range", fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?);
+    let lines = format!(
+        "lxc.namespace.keep = user\nlxc.mount.auto = proc\nlxc.sysctl.{name} = 4000 4001\nlxc.prlimit.nofile = 77:99\n\
+         lxc.prlimit.locks = 5\nlxc.init.groups = 27,4\nlxc.proc.oom_score_adj = 321\n"
+    );
+    let script = "cat /proc/sys/net/ipv4/ip_local_port_range; ulimit -n; grep -E '^Max file locks' /proc/self/limits; id -G; \
+                  cat /proc/self/oom_score_adj";
+    let run = world.run(&world.assemble(BOOT, script, &lines)?)?;
+    let words: Vec<&str> = run.log.split_ascii_whitespace().collect();
+    let expected = ["4000", "4001", "77", "Max", "file", "locks", "5", "5", "locks", "0", "27", "4", "321"];
+    // Ids in whatever order the program prints them.
+    assert_eq!(
+        (words.len(), words.get(..9), words.last()),
+        (expected.len(), expected.get(..9), expected.last()),
+        "{}",
+        run.log
+    );
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?, here);
+    world.engine.unmount("web")?;
+    Ok(())
+}
+
+pub(crate) fn a_container_that_does_not_listen_is_killed(world: &World) -> Result {
+    let assembled = world.assemble(BOOT, WAITS, "")?;
+    let running = world.start(&assembled)?;
+    read_until(&running, "up")?;
+    world.engine.terminate(&assembled, &running)?;
     world.engine.kill("web")?;
     assert_eq!(wait(running)?.outcome, Outcome::Signal(9));
     world.engine.unmount("web")?;

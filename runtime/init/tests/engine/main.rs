@@ -15,6 +15,8 @@ const TESTS: &[Test<World>] = tests! {
     life::{
         an_assembled_container_runs_and_leaves_nothing,
         a_container_is_asked_to_end_by_the_signal_that_it_takes,
+        a_container_that_names_a_signal_is_asked_by_that_one,
+        what_lines_say_of_limits_and_the_kernel_holds_inside_and_nowhere_else,
         a_container_that_does_not_listen_is_killed,
         a_stage_that_fails_says_where,
         a_limit_that_this_device_lacks_starts_nothing,

@@ -14,7 +14,7 @@ use statemachine::ids::RevisionId;
 use store::volumes::VolumeKeys;
 
 /// The programs of the image.
-const APPLETS: &[&str] = &["cat", "echo", "ls", "mkdir", "mknod", "rm", "sh", "sleep", "test", "touch"];
+const APPLETS: &[&str] = &["cat", "echo", "grep", "id", "ls", "mkdir", "mknod", "rm", "sh", "sleep", "test", "touch"];
 
 /// The manifest of the container `web`, with the members of a test.
 const MANIFEST: &str =

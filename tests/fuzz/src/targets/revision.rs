@@ -7,7 +7,7 @@ use std::time::Duration;
 use formats::bsp_json::Bsp;
 use formats::glob::{Dialect, Pattern};
 use formats::json::{self, Limits};
-use formats::lxc::Config;
+use formats::lxc::{self, Config, Item};
 use formats::path::{self, ContainerName};
 use formats::progress::Report;
 use formats::resolve::resolve;
@@ -75,6 +75,22 @@ pub(crate) fn lxc(bytes: &[u8]) {
     let Ok(config) = Config::parse(bytes) else { return };
     let again = config.to_text().and_then(|text| Config::parse(text.as_bytes()));
     assert!(again.is_ok_and(|again| config.items().eq(again.items())));
+}
+
+/// A line `#file` begins the next file; they are called `0`, `1` and so on, and the first is the configuration.
+pub(crate) fn lxc_files(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let files: Vec<&str> = text.split("#file\n").collect();
+    let mut read = |key: &str| {
+        let index: usize = key.strip_prefix("web/")?.parse().ok()?;
+        files.get(index).map(|file| file.as_bytes().to_vec())
+    };
+    let Ok(lines) = lxc::lines("web", "0", &mut read) else { return };
+    assert!(lines.len() <= lxc::LINES_MAX);
+    for line in &lines {
+        assert!(!matches!(line.item, Item::Include(_) | Item::Fstab(_) | Item::Reset(_)), "{}", line.item);
+        assert!(read(&line.document).is_some() && line.number > 0);
+    }
 }
 
 pub(crate) fn progress(bytes: &[u8]) {
