@@ -12,6 +12,7 @@ mod bsp;
 mod build;
 mod cargo;
 mod diskcuts;
+mod docs;
 mod elf;
 mod explore;
 mod flash;
@@ -95,6 +96,8 @@ enum Command {
     /// Count the lines of each board against its budget
     #[command(after_help = boards::COUNTED)]
     Boards(boards::Options),
+    /// Write the parts of docs/ that come from the code
+    Docs(docs::Options),
     /// Install what the other commands need, or say what is missing
     Setup(Json),
 }
@@ -166,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Qemu(options) => qemu::run(options),
         Command::NewBoard(options) => new_board::run(&options),
         Command::Boards(options) => boards::run(&options),
+        Command::Docs(options) => docs::run(options),
         Command::Setup(options) => setup::run(options),
     };
     done.unwrap_or_else(|error| {

@@ -6,6 +6,7 @@
 //! | [`licences`] | what we depend on may be shipped; what must not reach a device does not |
 //! | [`sources`] | heads of files, lengths, leftovers, words that have no place here |
 //! | [`boards`] | no board costs more lines than it may; every board is a row of `boards/all` |
+//! | [`docs`] | what is written from the code is what the code says |
 //! | [`links`] | relative links in Markdown lead somewhere; tests that the map names exist |
 //! | [`tools`] | `cargo fmt`, `clippy` and `doc` have nothing to say |
 //!
@@ -28,7 +29,7 @@ use serde_json::json;
 
 use crate::cargo::{self, Metadata};
 use crate::term::{Out, green};
-use crate::{Json, boards};
+use crate::{Json, boards, docs};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -112,6 +113,7 @@ fn find(depth: Depth) -> Result<Vec<Finding>> {
     findings.extend(licences::check(&metadata));
     findings.extend(sources::check(&files));
     findings.extend(boards::check()?.into_iter().map(|(place, what)| Finding::file(place, what)));
+    findings.extend(docs::check()?.into_iter().map(|(place, what)| Finding::file(place, what)));
     findings.extend(links::check(&files));
     findings.extend(links::check_tests(&files));
     if depth == Depth::Full {

@@ -1,0 +1,141 @@
+//! `docs`: writes the parts of `docs/` that come from the code, or tells which of them no longer do.
+//!
+//! ```text
+//!   <!-- from the code: NAME -->      between the two lines stands what the part NAME of the table below writes;
+//!   <!-- end -->                      everything else in the file is written by people
+//! ```
+//!
+//! Promises: the same code writes the same bytes; with `--check` nothing is written, and the exit code says whether
+//! anything would be. `tidy` checks too.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use formats::lxc::keys::{HONOURED, IGNORED, REFUSED};
+use serde_json::json;
+
+use crate::term::green;
+use crate::{Json, cargo};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Write nothing; fail if a part is not what the code says
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// A part of a document.
+struct Part {
+    file: &'static str,
+    name: &'static str,
+    write: fn() -> String,
+}
+
+const PARTS: &[Part] = &[Part { file: "docs/lxc.md", name: "keys", write: lxc_keys }];
+
+const END: &str = "<!-- end -->";
+
+pub(crate) fn run(options: Options) -> Result<ExitCode> {
+    let out = options.json.out();
+    let mut stale = Vec::new();
+    for part in PARTS {
+        let (path, is, should) = part.compare()?;
+        if is == should {
+            continue;
+        }
+        stale.push(part.file);
+        if !options.check {
+            std::fs::write(&path, should).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    let passed = stale.is_empty() || !options.check;
+    if options.json.json {
+        println!("{:#}", json!({ "command": "docs", "passed": passed, "changed": stale }));
+    }
+    for file in &stale {
+        out.line(if options.check { format!("{file}: {STALE}") } else { format!("{file}: written") });
+    }
+    if stale.is_empty() {
+        out.line(green(out, "docs: every part is what the code says"));
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+const STALE: &str = "is not what the code says; `cargo xtask docs` writes it";
+
+/// The documents with a part that is not what the code says, and what to do, for `tidy`.
+pub(crate) fn check() -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for part in PARTS {
+        let (_, is, should) = part.compare()?;
+        found.extend((is != should).then(|| (part.file.to_owned(), STALE.to_owned())));
+    }
+    Ok(found)
+}
+
+impl Part {
+    /// Its file, as it is and as it should be.
+    fn compare(&self) -> Result<(PathBuf, String, String)> {
+        let path = cargo::root().join(self.file);
+        let is = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let should = self.replace(&is)?;
+        Ok((path, is, should))
+    }
+
+    fn replace(&self, text: &str) -> Result<String> {
+        let begin = format!("<!-- from the code: {} -->\n", self.name);
+        let Some((before, rest)) = text.split_once(&begin) else { bail!("{} has no line {begin}", self.file) };
+        let Some((_, after)) = rest.split_once(END) else { bail!("{} has no line {END}", self.file) };
+        Ok(format!("{before}{begin}{}{END}{after}", (self.write)()))
+    }
+}
+
+/// What becomes of every key of `lxc.container.conf(5)`.
+fn lxc_keys() -> String {
+    let mut text = String::from("\n| Key | | |\n|---|---|---|\n");
+    // A `String` takes everything.
+    for row in HONOURED {
+        let _ = writeln!(text, "| `{}` | honoured | {} |", row.key, row.does);
+    }
+    for row in IGNORED {
+        let only = match row.values {
+            [] => String::new(),
+            values => {
+                format!("only {}: ", values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let _ = writeln!(text, "| `{}` | ignored | {only}{} |", row.key, row.why);
+    }
+    for row in REFUSED {
+        let _ = writeln!(text, "| `{}` | refused | {} |", row.key, row.why);
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_two_lines_is_written() {
+        let part = Part { file: "x.md", name: "n", write: || "new\n".into() };
+        let text = "a\n<!-- from the code: n -->\nold\nold\n<!-- end -->\nb\n";
+        let new = part.replace(text).unwrap();
+        assert_eq!(new, "a\n<!-- from the code: n -->\nnew\n<!-- end -->\nb\n");
+        assert_eq!(part.replace(&new).unwrap(), new);
+        assert!(part.replace("a\n").unwrap_err().to_string().contains("x.md has no line"));
+    }
+
+    #[test]
+    fn every_key_is_a_row_of_three_columns() {
+        let rows: Vec<_> = lxc_keys().lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+        assert_eq!(rows.len(), HONOURED.len() + IGNORED.len() + REFUSED.len());
+        assert!(rows.iter().all(|row| row.matches('|').count() == 4), "{rows:?}");
+    }
+}
