@@ -10,11 +10,14 @@
 //!                                   └ CONTAINER     ◀── joined by the stage, before anything of the container runs
 //! ```
 //!
-//! A container is killed as a group, not as a process: what it has started dies with it, whatever it did to hide. A
-//! limit that no tree of the host offers is an error and never passed over.
+//! A container is killed as a group, not as a process: what it has started dies with it, whatever it did to hide; also
+//! by the kernel for lack of memory, where v2 has that controller. A limit that no tree of the host offers is an error
+//! and never passed over.
 //!
 //! What is left of an earlier life of this instance is found by its name: [`Instance::sweep`].
 
+mod devices;
+mod limit;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -24,14 +27,20 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+pub use devices::{Access, DeviceRule, NodeKind, Nodes};
+pub use limit::{Flow, Limit};
 pub use tree::Trees;
 
 use crate::SystemError;
 use crate::error::cannot;
+use crate::sys;
 use tree::{make, read, remove_all, write};
 
-/// The v1 controllers that a container joins. Others (`cpuset`, say) take no process before they are set up.
-const JOINED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
+/// The v1 controllers that each container joins: what it uses is read from them.
+const JOINED: [&str; 2] = ["memory", "pids"];
+
+/// Those that a container joins for a limit of theirs only.
+const ON_DEMAND: [&str; 7] = ["blkio", "cpu", "cpuset", "devices", "hugetlb", "net_cls", "net_prio"];
 
 /// Which generation a file belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,37 +51,12 @@ pub enum Version {
     V2,
 }
 
-/// A limit on a whole container, in whichever generation the host has it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Limit {
-    /// Bytes of memory.
-    Memory(u64),
-    /// Processes and threads.
-    Tasks(u64),
-}
-
-impl Limit {
-    fn value(self) -> u64 {
-        match self {
-            Self::Memory(value) | Self::Tasks(value) => value,
-        }
-    }
-
-    fn file(self, version: Version) -> &'static str {
-        match (self, version) {
-            (Self::Memory(_), Version::V1) => "memory.limit_in_bytes",
-            (Self::Memory(_), Version::V2) => "memory.max",
-            (Self::Tasks(_), _) => "pids.max",
-        }
-    }
-}
-
 /// The groups of one running Cairn. On a device there is one, on a host there may be more.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Instance {
     v2: PathBuf,
     /// Controller and directory.
-    v1: Vec<(String, PathBuf)>,
+    v1: Vec<(&'static str, PathBuf)>,
 }
 
 impl Instance {
@@ -87,13 +71,12 @@ impl Instance {
         make(&v2)?;
         trees.delegate(&v2);
         let mut v1 = Vec::new();
-        for controller in JOINED {
+        for controller in JOINED.into_iter().chain(ON_DEMAND) {
             if let Some(tree) = trees.v1(controller) {
-                let dir = tree.join(name);
-                make(&dir)?;
-                v1.push((controller.to_owned(), dir));
+                v1.push((controller, tree.join(name)));
             }
         }
+        make_joined(&v1)?;
         Ok(Self { v2, v1 })
     }
 
@@ -103,7 +86,7 @@ impl Instance {
     /// `container` is no plain name.
     pub fn group(&self, container: &str) -> Result<Group, SystemError> {
         let name = plain(container)?;
-        let v1 = self.v1.iter().map(|(controller, dir)| (controller.clone(), dir.join(name))).collect();
+        let v1 = self.v1.iter().map(|(controller, dir)| (*controller, dir.join(name))).collect();
         Ok(Group { v2: self.v2.join(name), v1 })
     }
 
@@ -113,14 +96,18 @@ impl Instance {
     /// `container` is no plain name, or a directory cannot be made or emptied.
     pub fn create(&self, container: &str) -> Result<Group, SystemError> {
         let group = self.group(container)?;
-        if group.v2.exists() {
+        if group.dirs().any(Path::exists) {
             group.end(PATIENCE)?;
         }
-        for dir in group.dirs() {
-            make(dir)?;
-        }
+        make(&group.v2)?;
         write(&group.v2.join("cgroup.max.depth"), DEPTH)?;
-        Ok(group)
+        make_joined(&group.v1)?;
+        // A container of which the kernel has taken a part is neither up nor down. Without the controller there is no
+        // such file, and no limit either.
+        match write(&group.v2.join("memory.oom.group"), "1") {
+            Err(error) if error.errno == Errno::NOENT => Ok(group),
+            other => other.map(|()| group),
+        }
     }
 
     /// Ends and removes every group of this instance: what an earlier life has left.
@@ -161,7 +148,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
     v2: PathBuf,
-    v1: Vec<(String, PathBuf)>,
+    v1: Vec<(&'static str, PathBuf)>,
 }
 
 impl Group {
@@ -174,36 +161,85 @@ impl Group {
         rustix::fs::open(&self.v2, flags, Mode::empty()).map_err(cannot("open the cgroup", &self.v2))
     }
 
-    /// The directories that the stage joins, for [`Launch::cgroups`](crate::Launch::cgroups).
+    /// The directories that the stage joins, for [`Launch::cgroups`](crate::Launch::cgroups): those that all limits
+    /// were set in before.
     pub fn joined(&self) -> impl Iterator<Item = &Path> {
-        self.v1.iter().map(|(_, dir)| dir.as_path())
+        // Controllers that are mounted together are one directory.
+        let is_first = |at: usize, dir: &Path| self.v1.iter().take(at).all(|(_, other)| other != dir);
+        let dirs = self.v1.iter().enumerate().filter(move |(at, (_, dir))| dir.exists() && is_first(*at, dir));
+        dirs.map(|(_, (_, dir))| dir.as_path())
     }
 
-    /// Sets a limit, in the generation that has it here.
+    /// Sets a limit, in the generation that has it here. `among` are all limits of the container, this one with them: a
+    /// file may hold two of them.
     ///
     /// # Errors
     /// No tree of this host has the controller, or the kernel refuses the value.
-    pub fn limit(&self, limit: Limit) -> Result<(), SystemError> {
-        let file = limit.file(Version::V2);
-        let version = if self.v2.join(file).exists() { Version::V2 } else { Version::V1 };
-        self.set(version, limit.file(version), &limit.value().to_string())
+    pub fn limit(&self, limit: &Limit, among: &[Limit]) -> Result<(), SystemError> {
+        if limit.is_of_swap() && !Path::new(SWAPS).exists() {
+            return Ok(());
+        }
+        for version in [Version::V2, Version::V1] {
+            let words = limit.words(version, among);
+            let Some(dir) = self.dir_of(version, limit.controller(version))? else { continue };
+            if let Some((file, value)) = words.into_iter().find(|(file, _)| dir.join(file).exists()) {
+                return write(&dir.join(file), &value);
+            }
+        }
+        let file = limit.words(Version::V2, among).first().map_or("memory.swap.max", |(file, _)| *file);
+        Err(lacking(limit.controller(Version::V2), file))
     }
 
-    /// Writes a file of the group as a configuration names it: `memory.max`, `devices.allow`.
+    /// Writes a file of one generation as a configuration names it: `memory.swappiness`, `hugetlb.2MB.max`.
     ///
     /// # Errors
     /// `file` is no plain name, the controller is not there in that generation, or the kernel refuses the value.
     pub fn set(&self, version: Version, file: &str, value: &str) -> Result<(), SystemError> {
-        write(&self.dir_of(version, file).ok_or(Errno::NODEV).map_err(cannot(SET, file))?.join(plain(file)?), value)
+        let controller = file.split('.').next().unwrap_or_default();
+        let path = self.dir_of(version, controller)?.map(|dir| plain(file).map(|file| dir.join(file))).transpose()?;
+        let path = path.filter(|path| path.exists()).ok_or_else(|| lacking(controller, file))?;
+        write(&path, value)
     }
 
-    /// The directory that holds the files of a controller.
-    fn dir_of(&self, version: Version, file: &str) -> Option<&Path> {
-        let controller = file.split('.').next().unwrap_or_default();
-        match version {
-            Version::V2 => Some(&self.v2),
-            Version::V1 => self.v1.iter().find(|(name, _)| name == controller).map(|(_, dir)| dir.as_path()),
+    /// Leaves the container the device nodes that these rules leave it, in their order; without a rule, all.
+    ///
+    /// # Errors
+    /// The kernel has neither programs for this nor the controller (`ENODEV`), or refuses.
+    pub fn restrict(&self, rules: &[DeviceRule]) -> Result<(), SystemError> {
+        match sys::load_device_program(&devices::program(rules)) {
+            Ok(program) => sys::attach_device_program(self.open()?.as_fd(), program.as_fd())
+                .map_err(cannot("attach the device rules to", &self.v2)),
+            Err(errno) if is_unknown(errno) => self.restrict_v1(rules),
+            Err(errno) => Err(cannot("load the device rules of", &self.v2)(errno)),
         }
+    }
+
+    fn restrict_v1(&self, rules: &[DeviceRule]) -> Result<(), SystemError> {
+        let dir = self.dir_of(Version::V1, "devices")?.ok_or_else(|| lacking("devices", "programs instead"))?;
+        rules.iter().try_for_each(|rule| {
+            let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+            write(&dir.join(file), &rule.nodes.to_string())
+        })
+    }
+
+    /// The directory that holds the files of a controller, made for v1 if it is not there. `None`: not mounted here.
+    fn dir_of(&self, version: Version, controller: &str) -> Result<Option<&Path>, SystemError> {
+        if version == Version::V2 {
+            return Ok(Some(&self.v2));
+        }
+        let Some(dir) = self.v1_dir(controller) else { return Ok(None) };
+        for dir in dir.parent().into_iter().chain([dir]) {
+            make(dir)?;
+            if controller == "cpuset" {
+                tree::inherit_cpuset(dir)?;
+            }
+        }
+        Ok(Some(dir))
+    }
+
+    /// The directory of a v1 controller, whether or not it is there.
+    fn v1_dir(&self, controller: &str) -> Option<&Path> {
+        self.v1.iter().find(|(name, _)| *name == controller).map(|(_, dir)| dir.as_path())
     }
 
     /// Kills every process of the container, all at once and for certain.
@@ -258,7 +294,7 @@ impl Group {
     /// The group is gone.
     pub fn memory_kills(&self) -> Result<u64, SystemError> {
         let v2 = self.v2.join("memory.events");
-        let v1 = self.dir_of(Version::V1, "memory").map(|dir| dir.join("memory.oom_control"));
+        let v1 = self.v1_dir("memory").map(|dir| dir.join("memory.oom_control"));
         match v1.or_else(|| v2.exists().then_some(v2)) {
             Some(path) => Ok(field(&read(&path)?, "oom_kill").unwrap_or(0)),
             None => Ok(0),
@@ -269,12 +305,6 @@ impl Group {
     #[must_use]
     pub fn exists(&self) -> bool {
         self.v2.exists()
-    }
-
-    /// Whether a v1 tree of this host has the controller.
-    #[must_use]
-    pub fn has_v1(&self, controller: &str) -> bool {
-        self.dir_of(Version::V1, controller).is_some()
     }
 
     /// Removes the group and what its container has made of it.
@@ -307,12 +337,33 @@ impl Group {
     }
 
     fn dirs(&self) -> impl Iterator<Item = &Path> {
-        std::iter::once(self.v2.as_path()).chain(self.joined())
+        std::iter::once(self.v2.as_path()).chain(self.v1.iter().map(|(_, dir)| dir.as_path()))
     }
 }
 
 const EVENTS: &str = "cgroup.events";
-const SET: &str = "find the controller of";
+/// A kernel that cannot swap has no such file.
+const SWAPS: &str = "/proc/swaps";
+
+/// Whether this kernel has programs about device nodes. Where it has, nothing needs the v1 controller `devices`.
+#[must_use]
+pub fn has_device_programs() -> bool {
+    !sys::load_device_program(&devices::EMPTY).is_err_and(is_unknown)
+}
+
+/// What a kernel answers that lacks the call, or this kind of programs.
+fn is_unknown(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSYS | Errno::INVAL)
+}
+
+fn lacking(controller: &str, file: &str) -> SystemError {
+    cannot("find in this kernel", format!("the cgroup controller {controller} with {file}"))(Errno::NODEV)
+}
+
+/// Makes the groups that every container joins.
+fn make_joined(v1: &[(&'static str, PathBuf)]) -> Result<(), SystemError> {
+    v1.iter().filter(|(name, _)| JOINED.contains(name)).try_for_each(|(_, dir)| make(dir))
+}
 
 /// Waits until the file of events says something new, or a tenth of a second: an event may lie before the call.
 fn wait_for_change(events: BorrowedFd<'_>, left: Duration) -> Result<(), Errno> {

@@ -215,6 +215,46 @@ pub(crate) fn load_filter(filter: &[u8]) -> Result<(), Errno> {
     checked(done).map(|_| ())
 }
 
+const BPF_PROG_LOAD: c_int = 5;
+const BPF_PROG_ATTACH: c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+/// What is attached further down is asked as well, instead of being refused or taking its place.
+const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
+
+/// `union bpf_attr` for `BPF_PROG_LOAD`, up to what every kernel has.
+#[repr(C)]
+struct ProgramAttr {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+}
+
+/// Has the kernel check a program about device nodes. Programs go with their last descriptor or group.
+pub(crate) fn load_device_program(program: &[[u8; 8]]) -> Result<OwnedFd, Errno> {
+    let attr = ProgramAttr {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        count: u32::try_from(program.len()).map_err(|_| Errno::TOOBIG)?,
+        instructions: program.as_ptr() as u64,
+        // No function of the kernel is called, so none asks for it.
+        license: c"".as_ptr() as u64,
+    };
+    // SAFETY: `attr` points to `count` instructions and a string, all of which live until the call returns.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attr, size_of_val(&attr)) })?;
+    // SAFETY: the descriptor is new, close-on-exec, and nobody else's. Descriptors fit into an `i32`.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Has the kernel ask `program` for every process in `group` and below.
+pub(crate) fn attach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+    let attr: [u32; 4] =
+        [group.as_raw_fd().unsigned_abs(), program.as_raw_fd().unsigned_abs(), BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI];
+    // SAFETY: `attr` is what the kernel documents for this command, of the given size, and holds no pointer.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attr, size_of_val(&attr)) };
+    checked(done).map(|_| ())
+}
+
 /// `struct loop_config` (Linux 5.8) with its `struct loop_info64`.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -87,8 +87,9 @@ const MOUNTS: [Kernel; 7] = [
     },
 ];
 
-/// The v1 controllers that limit a container on a host where v2 does not have them. Device rules are files in v1 only.
-const LEGACY: [&str; 3] = ["memory", "pids", "devices"];
+/// The v1 controllers that limit a container on a host where v2 does not have them. Device rules are files in v1 only, and
+/// needed where the kernel has no programs for them.
+const LEGACY: [&str; 6] = ["memory", "pids", "cpu", "cpuset", "blkio", "devices"];
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -158,7 +159,12 @@ fn cgroups() -> Result<(), EarlyError> {
     }
     own_group(root)?;
     let has = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-    for controller in LEGACY.into_iter().filter(|name| !has.split_ascii_whitespace().any(|one| one == *name)) {
+    let has = |name: &str| match name {
+        "devices" => container::cgroup::has_device_programs(),
+        // The only one that has another name there.
+        name => has.split_ascii_whitespace().any(|one| one == if name == "blkio" { "io" } else { name }),
+    };
+    for controller in LEGACY.into_iter().filter(|name| !has(name)) {
         let dir = Path::new("/run/cgroup").join(controller);
         let options = std::ffi::CString::new(controller).map_err(cannot("name a controller"))?;
         std::fs::create_dir_all(&dir).map_err(cannot("make a place for a controller"))?;

@@ -23,8 +23,9 @@ mod mounts;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use container::cgroup::{Group, Instance, Version};
+use container::cgroup::{Access, DeviceRule, Group, Instance, NodeKind, Nodes};
 use container::{Spawned, halt, image, spawn};
+use formats::lxc;
 use formats::path::ContainerName;
 use formats::volume::Persistence;
 use rustix::fd::{AsFd, OwnedFd};
@@ -36,7 +37,7 @@ pub use error::EngineError;
 
 use memory::Frozen;
 
-use crate::assembly::{Assembled, DeviceAccess, Program, Setting, Volume, What};
+use crate::assembly::{Assembled, DeviceAccess, GroupSetting, Program, Setting, Volume, What};
 
 /// How long what was killed may take to be gone: longer than the kernel takes to end a process that does no I/O,
 /// shorter than a watchdog.
@@ -261,9 +262,10 @@ impl Engine {
         program: &Program,
         mounts: &Mounts,
     ) -> Result<Spawned, EngineError> {
+        let limits: Vec<_> = program.settings.iter().filter_map(GroupSetting::limit).cloned().collect();
         for one in &program.settings {
             let set = match &one.setting {
-                Setting::Limit(limit) => group.limit(*limit),
+                Setting::Limit(limit) => group.limit(limit, &limits),
                 Setting::File(version, file, value) => group.set(*version, file, value),
             };
             set.map_err(|why| EngineError::Setting { key: one.key.clone(), why })?;
@@ -322,18 +324,24 @@ impl Engine {
 /// there, by the stage: it may make those, which is not to say that anybody may open them.
 fn restrict(group: &Group, devices: &DeviceAccess, own_dev: bool) -> Result<(), EngineError> {
     let DeviceAccess::Rules(rules) = devices else { return Ok(()) };
-    if !group.has_v1("devices") {
-        return Err(EngineError::NoDeviceRules);
-    }
-    let set = |allow: bool, rule: &str| {
-        let file = if allow { "devices.allow" } else { "devices.deny" };
-        group
-            .set(Version::V1, file, rule)
-            .map_err(|why| EngineError::Setting { key: format!("lxc.cgroup.{file} = {rule}"), why })
+    let rules = rules.iter().map(|(allow, rule)| DeviceRule { allow: *allow, nodes: nodes(*rule) });
+    let own = container::launch::DEV_NODES.iter().filter(|_| own_dev).map(|(_, major, minor)| {
+        let (major, minor) = (Some(*major), Some(*minor));
+        let access = Access { read: false, write: false, mknod: true };
+        DeviceRule { allow: true, nodes: Nodes::Some { kind: NodeKind::Character, major, minor, access } }
+    });
+    group.restrict(&rules.chain(own).collect::<Vec<_>>()).map_err(EngineError::Devices)
+}
+
+/// The engine's word for what a line is about.
+fn nodes(rule: lxc::DeviceRule) -> Nodes {
+    let lxc::DeviceRule::Nodes { kind, major, minor, access } = rule else { return Nodes::All };
+    let kind = match kind {
+        lxc::DeviceKind::Block => NodeKind::Block,
+        lxc::DeviceKind::Character => NodeKind::Character,
     };
-    rules.iter().try_for_each(|(allow, rule)| set(*allow, &rule.to_string()))?;
-    let nodes = container::launch::DEV_NODES.iter().filter(|_| own_dev);
-    nodes.copied().try_for_each(|(_, major, minor)| set(true, &format!("c {major}:{minor} m")))
+    let access = Access { read: access.read, write: access.write, mknod: access.mknod };
+    Nodes::Some { kind, major, minor, access }
 }
 
 /// The directory name of the container as it is: the revision that changed it last. A slash stands behind `locals` only,

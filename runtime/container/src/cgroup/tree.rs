@@ -50,6 +50,12 @@ impl Trees {
         v2.map(|v2| Self { v2, v1 })
     }
 
+    /// Where the v2 tree is mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.v2
+    }
+
     /// The tree of a controller that only v1 has. Options like `rw` share the list and are never asked for.
     pub(super) fn v1(&self, controller: &str) -> Option<&Path> {
         self.v1.iter().find(|(name, _)| name == controller).map(|(_, dir)| dir.as_path())
@@ -71,6 +77,17 @@ pub(super) fn make(dir: &Path) -> Result<(), SystemError> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(cannot("make the cgroup", dir)(errno)),
     }
+}
+
+/// Gives a v1 group `cpuset` what the group above it has, where it has nothing yet: it takes no process before.
+pub(super) fn inherit_cpuset(dir: &Path) -> Result<(), SystemError> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let own = dir.join(file);
+        if let (true, Some(above)) = (read(&own)?.trim().is_empty(), dir.parent()) {
+            write(&own, read(&above.join(file))?.trim())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a group and all groups below it; their files are the kernel's and go with them. A group that is not there

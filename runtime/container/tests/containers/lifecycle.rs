@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use container::cgroup::{Limit, Version};
+use container::cgroup::Limit;
 use container::failure::{EXIT_CODE, Failure, Step};
 use container::launch::{Mount, Namespaces};
 use container::{Launch, reaper};
@@ -215,7 +215,7 @@ pub(crate) fn a_frozen_container_stands_still_and_goes_on(world: &World) -> Resu
 
 pub(crate) fn a_container_that_uses_up_its_memory_is_told_by_that_name(world: &World) -> Result {
     let group = world.ground.instance.create("one")?;
-    group.limit(Limit::Memory(32 << 20))?;
+    group.limit(&Limit::Memory(Some(32 << 20)), &[])?;
     let spawned = world.start_in(&world.launch("exec tail /dev/zero"), &group)?;
     let run = wait(spawned)?;
     assert!(group.memory_kills()? > 0);
@@ -228,20 +228,11 @@ pub(crate) fn a_container_that_uses_up_its_memory_is_told_by_that_name(world: &W
 
 pub(crate) fn a_container_cannot_have_more_tasks_than_its_limit(world: &World) -> Result {
     let group = world.ground.instance.create("one")?;
-    group.limit(Limit::Tasks(3))?;
+    group.limit(&Limit::Tasks(Some(3)), &[])?;
     let spawned = world.start_in(&world.launch("for i in 1 2 3 4 5 6; do sleep 1000 & done; echo all"), &group)?;
     let run = wait(spawned)?;
     assert!(run.outcome != Outcome::Code(0) && !run.log.contains("all"), "{}", run.log);
     group.end(Duration::from_secs(5))?;
-    Ok(())
-}
-
-pub(crate) fn a_limit_that_no_tree_has_is_an_error(world: &World) -> Result {
-    let group = world.ground.instance.create("one")?;
-    for (version, file) in [(Version::V2, "nosuch.max"), (Version::V1, "nosuch.max"), (Version::V2, "../one/x")] {
-        assert!(group.set(version, file, "1").is_err(), "{file}");
-    }
-    group.remove()?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod confinement;
 mod images;
 mod lifecycle;
 mod mounts;
+mod resources;
 mod world;
 
 use std::process::ExitCode;
@@ -24,7 +25,6 @@ const TESTS: &[Test<World>] = tests! {
         a_frozen_container_stands_still_and_goes_on,
         a_container_that_uses_up_its_memory_is_told_by_that_name,
         a_container_cannot_have_more_tasks_than_its_limit,
-        a_limit_that_no_tree_has_is_an_error,
         what_an_earlier_life_has_left_is_swept,
     }
     mounts::{
@@ -53,6 +53,16 @@ const TESTS: &[Test<World>] = tests! {
         keys_of_the_device_are_out_of_reach,
         a_filter_of_system_calls_is_in_force,
         limits_are_in_force,
+    }
+    resources::{
+        device_nodes_open_as_the_rules_say_and_no_further,
+        a_node_is_made_only_where_making_is_allowed,
+        a_group_below_cannot_loosen_what_is_left_of_devices,
+        device_rules_go_with_their_group,
+        limits_are_set_in_the_generation_that_this_machine_has,
+        a_throughput_of_a_disk_is_limited_where_it_is_named,
+        a_limit_that_no_tree_has_is_an_error_that_names_the_controller,
+        a_container_dies_whole_for_lack_of_memory,
     }
     images::{
         a_container_runs_from_an_image_of_each_kind,

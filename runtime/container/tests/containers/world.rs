@@ -12,7 +12,8 @@ use rustix::fd::AsFd;
 /// The programs of the image.
 const APPLETS: &[&str] = &[
     "cat", "chmod", "dd", "echo", "env", "grep", "head", "hostname", "id", "ip", "ls", "mkdir", "mknod", "mount",
-    "pwd", "readlink", "rm", "setsid", "sh", "sleep", "tail", "test", "touch", "true", "umount", "uname", "wc",
+    "nproc", "pwd", "readlink", "rm", "setsid", "sh", "sleep", "tail", "test", "touch", "true", "umount", "uname",
+    "wc",
 ];
 
 /// See the module.

@@ -78,8 +78,8 @@ pub enum Refusal {
     NoRoot,
     /// Two volumes of which one has, or lies within, the place of the other.
     Taken(String),
-    /// A number of bytes that is none.
-    Bytes(String),
+    /// A value of a line about the cgroup, and what it should be.
+    Value(String, &'static str),
     /// A setting of the kernel that is not of a namespace of the container's own.
     Sysctl(String),
     /// A mount that cannot be made.
@@ -183,7 +183,7 @@ impl fmt::Display for Refusal {
             Self::Upper(path) => write!(f, "{path} must lie within storage of this container"),
             Self::NoRoot => f.write_str("there is neither lxc.rootfs.path nor a root-volume"),
             Self::Taken(name) => write!(f, "{name} would cover another volume, or lie within one"),
-            Self::Bytes(value) => write!(f, "{value:?} is no number of bytes like 10485760, 10M or 1G"),
+            Self::Value(value, form) => write!(f, "{value:?} is not {form}"),
             Self::Sysctl(name) => write!(
                 f,
                 "{name} is a setting of the whole device here; a container can have those of net.* with a network of its own, \

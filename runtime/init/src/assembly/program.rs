@@ -20,7 +20,7 @@ use formats::run_json::Manifest;
 use super::Settings;
 use super::confine::{Confinement, Network};
 use super::error::{AssemblyError, Refusal, Where};
-use super::limits::{self, DeviceAccess, GroupSetting, setting};
+use super::limits::{self, DeviceAccess, GroupSetting, setting, settle};
 use super::volumes::{Volume, What};
 
 /// What is started in a container. Its paths are those of configurations.
@@ -144,8 +144,8 @@ pub(super) fn of(
     };
     // What only the stage would find out would be found out too late.
     launch.encode().map_err(|why| whole(Refusal::Launch(why)))?;
-    let program =
-        Program { launch, settings: draft.settings, devices: draft.devices, dirs: draft.dirs, halt: draft.halt };
+    let settings = settle(draft.settings).map_err(whole)?;
+    let program = Program { launch, settings, devices: draft.devices, dirs: draft.dirs, halt: draft.halt };
     Ok((program, draft.uses))
 }
 

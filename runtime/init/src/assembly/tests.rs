@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use container::cgroup::{Limit, Version};
+use container::cgroup::Limit;
 use container::launch::{CgroupMode, Namespaces, Output, ProcMode, Resource, Rlimit, Source, SysMode};
 use statemachine::transition::{Decision, decide};
 
@@ -284,9 +284,11 @@ fn limits_go_to_the_group_whatever_generation_they_are_written_for() {
     let lines = "lxc.cgroup.memory.limit_in_bytes = 10M\nlxc.cgroup2.pids.max = 64\nlxc.cgroup2.memory.max = max\n\
                  lxc.cgroup.cpu.shares = 512\n";
     let settings: Vec<_> = program("", lines).unwrap().settings.into_iter().map(|one| one.setting).collect();
-    let shares = Setting::File(Version::V1, "cpu.shares".into(), "512".into());
-    assert_eq!(settings, [Setting::Limit(Limit::Memory(10 << 20)), Setting::Limit(Limit::Tasks(64)), shares]);
-    assert!(refused("", "lxc.cgroup.pids.max = many\n").contains("line 10: lxc.cgroup.pids.max: \"many\""));
+    assert_eq!(settings, [Limit::Tasks(Some(64)), Limit::CpuShares(512)].map(Setting::Limit));
+    assert!(
+        refused("", "lxc.cgroup.pids.max = many\n")
+            .contains("line 10: lxc.cgroup.pids.max: \"many\" is not a number of")
+    );
 }
 
 #[test]

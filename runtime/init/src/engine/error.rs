@@ -31,8 +31,8 @@ pub enum EngineError {
         /// Why not.
         why: SystemError,
     },
-    /// This device cannot restrict device nodes.
-    NoDeviceRules,
+    /// This device cannot restrict device nodes as the revision says.
+    Devices(SystemError),
     /// The container cannot be described, or its process not be started.
     Spawn(SpawnError),
     /// There is nothing to start in this container.
@@ -67,9 +67,7 @@ impl fmt::Display for EngineError {
             Self::File { doing, path, why } => write!(f, "cannot {doing} {}: {why}", path.display()),
             Self::Upper(error) => write!(f, "the writable layer of the root: {error}"),
             Self::Setting { key, why } => write!(f, "{key} cannot be honoured on this device: {why}"),
-            Self::NoDeviceRules => f.write_str(
-                "device rules cannot be honoured: this device has no tree of cgroups with the controller `devices`",
-            ),
+            Self::Devices(why) => write!(f, "device rules cannot be honoured on this device: {why}"),
             Self::Spawn(error) => error.fmt(f),
             Self::NoProgram(name) => write!(f, "{name} has nothing to start; its goal is MOUNTED"),
             Self::Path(path) => {
