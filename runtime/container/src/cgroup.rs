@@ -19,6 +19,7 @@
 mod devices;
 mod limit;
 mod tree;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +31,7 @@ use rustix::io::Errno;
 pub use devices::{Access, DeviceRule, NodeKind, Nodes};
 pub use limit::{Flow, Limit};
 pub use tree::Trees;
+pub use usage::{Pressure, Usage};
 
 use crate::SystemError;
 use crate::error::cannot;

@@ -62,6 +62,7 @@ const TESTS: &[Test<World>] = tests! {
         limits_are_set_in_the_generation_that_this_machine_has,
         a_throughput_of_a_disk_is_limited_where_it_is_named,
         a_limit_that_no_tree_has_is_an_error_that_names_the_controller,
+        what_a_container_uses_is_told_while_it_runs,
         a_container_dies_whole_for_lack_of_memory,
     }
     images::{

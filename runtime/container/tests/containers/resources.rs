@@ -1,4 +1,4 @@
-//! What a container may use up, and which device nodes are left to it.
+//! What a container may use up, what it uses, and which device nodes are left to it.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use harness::{PATIENCE, Result, wait};
 use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use statemachine::container::Outcome;
 
-use crate::world::World;
+use crate::world::{World, read_until};
 
 const DENY_ALL: DeviceRule = DeviceRule { allow: false, nodes: Nodes::All };
 
@@ -246,6 +246,35 @@ pub(crate) fn a_limit_that_no_tree_has_is_an_error_that_names_the_controller(wor
     }
     assert!(group.set(Version::V2, "../one/x", "1").is_err());
     group.remove()?;
+    Ok(())
+}
+
+pub(crate) fn what_a_container_uses_is_told_while_it_runs(world: &World) -> Result {
+    let script = "head -c 8388608 /dev/zero > /dev/shm/x; echo up; while true; do :; done";
+    let mut launch = world.launch(script);
+    launch.dev = launch.dev.map(|dev| container::launch::Dev { shm: 16 << 20, ..dev });
+    let (spawned, group) = world.start(&launch)?;
+    read_until(&spawned, "up")?;
+    let limit = Instant::now() + PATIENCE;
+    let usage = loop {
+        let usage = group.usage();
+        if usage.cpu.is_none_or(|time| time > 50_000) {
+            break usage;
+        }
+        assert!(Instant::now() < limit, "it does not run: {usage:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    group.kill()?;
+    assert_eq!(wait(spawned)?.outcome, Outcome::Signal(9));
+    group.end(PATIENCE)?;
+    assert!(usage.cpu.is_some() && usage.memory_kills == Some(0), "{usage:?}");
+    assert!(usage.tasks.is_some_and(|tasks| (1..4).contains(&tasks)), "{usage:?}");
+    let plausible = |bytes: Option<u64>| bytes.is_some_and(|bytes| (8 << 20..64 << 20).contains(&bytes));
+    assert!(plausible(usage.memory) && plausible(usage.memory_peak), "{usage:?}");
+    let pressure = fs::exists("/proc/pressure/cpu")?;
+    assert_eq!(usage.cpu_pressure.is_some() && usage.memory_pressure.is_some(), pressure, "{usage:?}");
+    // Of a group that is gone nothing is told.
+    assert_eq!(group.usage(), cgroup::Usage::default());
     Ok(())
 }
 
