@@ -28,8 +28,8 @@ use crate::object::ObjectId;
 use crate::pairing::{Secret, TokenHash};
 
 pub use view::{
-    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, RecoveryView, StepView,
-    UpdateView,
+    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, PressureView, RecoveryView,
+    StepView, UpdateView, UsageView,
 };
 
 /// The largest frame in bytes.

@@ -71,6 +71,38 @@ pub struct ContainerView {
     pub next_retry_ms: Option<u64>,
     /// Why it went down last, in words.
     pub reason: Option<String>,
+    /// What it uses; `None` if it is not up.
+    pub usage: Option<UsageView>,
+}
+
+/// What a container uses. `None` is not known on this device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UsageView {
+    /// Bytes of memory, with what is cached for it.
+    pub memory: Option<u64>,
+    /// The most that it was.
+    pub memory_peak: Option<u64>,
+    /// How often the kernel has killed in it for lack of memory.
+    pub memory_kills: Option<u64>,
+    /// Processor time in microseconds.
+    pub cpu_us: Option<u64>,
+    /// Processes and threads.
+    pub tasks: Option<u64>,
+    /// Bytes read from disks.
+    pub read: Option<u64>,
+    /// Bytes written to disks.
+    pub written: Option<u64>,
+    /// Pressure of the processor, of memory and of disks.
+    pub pressure: [Option<PressureView>; 3],
+}
+
+/// Which part of the last ten seconds was waited, in hundredths of a percent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PressureView {
+    /// By at least one process.
+    pub some: u16,
+    /// By all of them.
+    pub full: u16,
 }
 
 /// `auto_recovery` of a container.

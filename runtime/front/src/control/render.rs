@@ -1,10 +1,10 @@
 //! What PID 1 shows, as the JSON that tools know. Members beyond those come last.
 
 use formats::control::{
-    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, RecoveryView, StepView,
-    UpdateView,
+    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, PressureView, RecoveryView,
+    StepView, UpdateView, UsageView,
 };
-use formats::json::Json;
+use formats::json::{Json, Number};
 use formats::pairing::Secret;
 use formats::progress::Status;
 
@@ -66,6 +66,37 @@ pub(super) fn container(view: &ContainerView) -> Json {
         .with("restarts", number(view.restarts))
         .with("next_retry_ms", optional(view.next_retry_ms, Json::from))
         .with("reason", optional(view.reason.as_deref(), Json::from))
+        .with("usage", optional(view.usage.as_ref(), usage))
+}
+
+/// What is not known on this device is left out.
+fn usage(view: &UsageView) -> Json {
+    let mut json = Json::object();
+    for (name, value) in [
+        ("memory", view.memory),
+        ("memory_peak", view.memory_peak),
+        ("memory_kills", view.memory_kills),
+        ("cpu_us", view.cpu_us),
+        ("tasks", view.tasks),
+        ("io_read", view.read),
+        ("io_written", view.written),
+    ] {
+        if let Some(value) = value {
+            json.set(name, value);
+        }
+    }
+    for (name, value) in ["cpu_pressure", "memory_pressure", "io_pressure"].into_iter().zip(view.pressure) {
+        if let Some(PressureView { some, full }) = value {
+            json.set(name, Json::object().with("some", percent(some)).with("full", percent(full)));
+        }
+    }
+    json
+}
+
+/// Hundredths as a number with two places.
+fn percent(hundredths: u16) -> Json {
+    let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    Number::parse(&text).map_or(Json::Null, Json::Number)
 }
 
 fn auto_recovery(view: &RecoveryView) -> Json {
@@ -171,6 +202,7 @@ mod tests {
             restarts: 0,
             next_retry_ms: None,
             reason: None,
+            usage: None,
         }
     }
 
@@ -183,7 +215,16 @@ mod tests {
         );
         let text = container(&web()).compact();
         assert!(text.starts_with(known), "{text}");
-        assert_eq!(&text[known.len()..], r#","pid":77,"restarts":0,"next_retry_ms":null,"reason":null}"#);
+        assert_eq!(&text[known.len()..], r#","pid":77,"restarts":0,"next_retry_ms":null,"reason":null,"usage":null}"#);
+    }
+
+    #[test]
+    fn what_a_container_uses_is_told_as_far_as_it_is_known() {
+        let pressure = [Some(PressureView { some: 6525, full: 7 }), None, None];
+        let known = UsageView { memory: Some(4096), cpu_us: Some(9), pressure, ..UsageView::default() };
+        let text = usage(&known).compact();
+        assert_eq!(text, r#"{"memory":4096,"cpu_us":9,"cpu_pressure":{"some":65.25,"full":0.07}}"#);
+        assert_eq!(usage(&UsageView::default()).compact(), "{}");
     }
 
     #[test]

@@ -250,6 +250,7 @@ fn container() -> ContainerView {
         restarts: 0,
         next_retry_ms: None,
         reason: None,
+        usage: None,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use container::cgroup::Group;
+use container::cgroup::{Group, Usage};
 use container::failure::Failure;
 use formats::control::Caller;
 use rustix::fd::OwnedFd;
@@ -26,6 +26,13 @@ pub(super) struct Process {
     pub(super) pid: Pid,
     pidfd: OwnedFd,
     group: Group,
+}
+
+impl Process {
+    /// What all of the container uses now.
+    pub(super) fn usage(&self) -> Usage {
+        self.group.usage()
+    }
 }
 
 /// A container of what runs.

@@ -1,6 +1,7 @@
 //! What tools see of PID 1.
 
-use formats::control::{ContainerView, DeviceView, GroupView, RecoveryView, UpdateView};
+use container::cgroup::{Pressure, Usage};
+use formats::control::{ContainerView, DeviceView, GroupView, PressureView, RecoveryView, UpdateView, UsageView};
 use formats::device_json::Device;
 use statemachine::container::{Backoff, RecoveryPolicy, RestartPolicy, Status};
 use statemachine::ids::RevisionId;
@@ -76,6 +77,7 @@ impl Core {
                     Some(Hold::ThisBoot) => Some("held back in this boot: boots keep ending early".to_owned()),
                     None => seat.reason.clone(),
                 },
+                usage: seat.process.as_ref().map(|process| usage(process.usage())),
             })
         });
         views.collect()
@@ -114,6 +116,13 @@ fn worse(status: Status) -> u8 {
         Status::Recovering => 8,
         Status::Failed => 9,
     }
+}
+
+fn usage(usage: Usage) -> UsageView {
+    let Usage { memory, memory_peak, memory_kills, cpu, tasks, read, written, .. } = usage;
+    let pressure = [usage.cpu_pressure, usage.memory_pressure, usage.io_pressure]
+        .map(|pressure| pressure.map(|Pressure { some, full }| PressureView { some, full }));
+    UsageView { memory, memory_peak, memory_kills, cpu_us: cpu, tasks, read, written, pressure }
 }
 
 fn goal(goal: statemachine::container::Goal) -> &'static str {
