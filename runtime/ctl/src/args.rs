@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Help(Option<String>),
     Device,
     Containers,
+    /// What containers use.
+    Top,
     /// `containers` or `daemons`, the name, the action.
     Act(&'static str, ContainerName, &'static str),
     Groups,
@@ -128,6 +130,7 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["help", topic] => Command::Help(Some((*topic).into())),
         ["ls" | "list"] | ["containers", "ls" | "list"] => Command::Containers,
         ["device"] => Command::Device,
+        ["top"] => Command::Top,
         ["containers", action, name] => Command::Act("containers", container(name)?, known_action(action)?),
         ["groups", "ls" | "list"] => Command::Groups,
         ["daemons", "ls" | "list"] => Command::Daemons,

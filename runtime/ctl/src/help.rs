@@ -5,6 +5,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("ls", "the device, and its containers"),
     ("device", "the device alone: revision, what it falls back to, the last update"),
     ("containers ls", "the containers of the running revision"),
+    ("top", "what containers use: processor, memory, processes, disks"),
     ("containers start|stop|restart NAME", "only containers whose restart policy is `container`"),
     ("groups ls", "groups of containers and their worst status"),
     ("signal ready", "say that this container is ready"),

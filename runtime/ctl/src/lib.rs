@@ -17,6 +17,7 @@ mod help;
 mod run;
 mod show;
 mod table;
+mod top;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::time::Instant;
 
 use formats::json::{Json, Limits};
 
 use crate::args::{Command, Form, Options, Source};
 use crate::client::{Body, Client, TEXT_MAX};
 use crate::failure::{About, Failure};
-use crate::{help, show};
+use crate::{help, show, top};
 
 /// From this size on a person is told how far it is.
 const LONG: u64 = 1024 * 1024;
@@ -46,6 +47,13 @@ pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_te
             print(out, &format!("{device}\n{}", show::containers(&list("/containers")?)?))
         }
         Command::Containers => print(out, &shown("/containers", show::containers)?),
+        Command::Top if tables => {
+            let (before, since) = (list("/containers")?, Instant::now());
+            std::thread::sleep(top::PAUSE);
+            let after = list("/containers")?;
+            print(out, &top::table_of(&before, &after, since.elapsed())?)
+        }
+        Command::Top => print(out, &(list("/containers")? + "\n")),
         Command::Groups => print(out, &shown("/groups", show::groups)?),
         Command::Daemons if tables => print(out, &show::processes(&list("/containers")?, &list("/daemons")?)?),
         Command::Daemons => print(out, &(list("/daemons")? + "\n")),

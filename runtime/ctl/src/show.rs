@@ -6,18 +6,18 @@ use crate::failure::Failure;
 use crate::table::table;
 
 /// Lists have one entry for each object of a pool.
-const LIMITS: Limits = Limits { bytes: crate::client::TEXT_MAX as usize, depth: 8, values: 1_000_000 };
+pub(crate) const LIMITS: Limits = Limits { bytes: crate::client::TEXT_MAX as usize, depth: 8, values: 1_000_000 };
 
-type Rows = Vec<Vec<String>>;
+pub(crate) type Rows = Vec<Vec<String>>;
 
-fn rows(text: &str, row: impl Fn(&Object<'_>) -> Vec<String>) -> Result<Rows, Failure> {
+pub(crate) fn rows(text: &str, row: impl Fn(&Object<'_>) -> Vec<String>) -> Result<Rows, Failure> {
     let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
     let entries = value.as_array().ok_or(Failure::Answer("something that is not a list"))?;
     Ok(entries.iter().filter_map(Value::as_object).map(row).collect())
 }
 
 /// A member as a cell: the characters of a string, or the JSON.
-fn cell(object: &Object<'_>, member: &str) -> String {
+pub(crate) fn cell(object: &Object<'_>, member: &str) -> String {
     match object.get(member) {
         None => String::new(),
         Some(value) if value.raw() == "null" => String::new(),
@@ -25,7 +25,7 @@ fn cell(object: &Object<'_>, member: &str) -> String {
     }
 }
 
-fn number(object: &Object<'_>, member: &str) -> Option<u64> {
+pub(crate) fn number(object: &Object<'_>, member: &str) -> Option<u64> {
     object.get(member).and_then(Value::as_u64)
 }
 

@@ -129,6 +129,19 @@ fn a_code_is_shown_to_a_person_as_it_is_typed_and_to_a_script_as_json() {
 }
 
 #[test]
+fn what_containers_use_takes_two_looks_as_a_table_and_one_as_json() {
+    let answer = |us: u64| format!(r#"[{{"name":"web","pid":7,"status":"READY","usage":{{"cpu_us":{us}}}}}]"#);
+    let device = Device::answering(vec![ok(&answer(0)), ok(&answer(900_000_000)), ok("[]")]);
+    let text = device.run_on("top", true).1;
+    assert!(
+        text.lines().nth(1).is_some_and(|line| line.starts_with("web   READY   ") && line.ends_with('%')),
+        "{text}"
+    );
+    assert_eq!(device.run("top").1, "[]\n");
+    assert_eq!(device.asked().len(), 3);
+}
+
+#[test]
 fn an_object_is_sent_whole_and_kept_in_a_file() {
     let bytes = "x".repeat(300_000);
     let id = ObjectId::of(bytes.as_bytes());
