@@ -404,4 +404,89 @@ mod tests {
         let text = "oom 3\noom_kill 2\noom_kill_disable 1\n";
         assert_eq!((field(text, "oom_kill"), field(text, "kill")), (Some(2), None));
     }
+
+    /// Directories with files, as the kernel would have them: of v2, and of the v1 controller `memory`.
+    struct Pretended(PathBuf);
+
+    impl Pretended {
+        fn new(name: &str, files: &[&str]) -> (Self, Group) {
+            let dir = std::env::temp_dir().join(format!("cairn-cgroup-{name}-{}", std::process::id()));
+            for file in files {
+                let path = dir.join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, "").unwrap();
+            }
+            let group = Group { v2: dir.join("v2/one"), v1: vec![("memory", dir.join("v1/one"))] };
+            (Self(dir), group)
+        }
+
+        fn said(&self, file: &str) -> String {
+            std::fs::read_to_string(self.0.join(file)).unwrap()
+        }
+    }
+
+    impl Drop for Pretended {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_limit_goes_to_v2_where_it_has_the_controller_and_else_to_v1() {
+        let v2 =
+            ["cpu.max", "cpu.weight", "io.bfq.weight", "io.max", "cpuset.cpus"].map(|file| format!("v2/one/{file}"));
+        let v1 = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"].map(|file| format!("v1/one/{file}"));
+        let files: Vec<&str> = v2.iter().chain(&v1).map(String::as_str).collect();
+        let (host, group) = Pretended::new("limits", &files);
+        let io = Limit::Io { device: (8, 0), flow: Flow::Reads, rate: Some(7) };
+        let limits = [
+            Limit::Memory(Some(100)),
+            Limit::Swap(Some(20)),
+            Limit::CpuQuota(Some(2000)),
+            Limit::CpuShares(2048),
+            Limit::IoWeight(5000),
+            Limit::Cpus("1".into()),
+            io,
+        ];
+        limits.iter().try_for_each(|limit| group.limit(limit, &limits)).unwrap();
+        let said: Vec<String> = files.iter().map(|file| host.said(file)).collect();
+        assert_eq!(said, ["2000 100000", "200", "1000", "8:0 riops=7", "1", "100", "120"]);
+        for (limit, controller) in [
+            (Limit::Tasks(Some(1)), "pids with pids.max"),
+            (Limit::MemoryHigh(Some(1)), "memory with memory.high"),
+            (Limit::Mems("0".into()), "cpuset with cpuset.mems"),
+        ] {
+            let error = group.limit(&limit, &[]).unwrap_err();
+            let said = format!("cannot find in this kernel the cgroup controller {controller}: ");
+            assert!(error.errno == Errno::NODEV && error.to_string().starts_with(&said), "{error}");
+        }
+    }
+
+    #[test]
+    fn usage_is_read_from_v2_where_it_tells_and_else_from_v1() {
+        let (host, group) = Pretended::new("usage", &["v2/one/memory.current", "v1/one/memory.usage_in_bytes"]);
+        for (file, text) in [
+            ("v2/one/memory.current", "10\n"),
+            ("v2/one/memory.events", "low 0\noom 1\noom_kill 2\n"),
+            ("v1/one/memory.usage_in_bytes", "20\n"),
+            ("v1/one/memory.max_usage_in_bytes", "30\n"),
+            ("v2/one/cpu.stat", "usage_usec 40\nuser_usec 1\n"),
+            ("v2/one/pids.current", "rubbish\n"),
+            ("v2/one/io.stat", "8:0 rbytes=50 wbytes=60 rios=1\n"),
+            ("v2/one/io.pressure", "some avg10=0.10 avg60=0.00\nfull avg10=0.05 avg60=0.00\n"),
+        ] {
+            std::fs::write(host.0.join(file), text).unwrap();
+        }
+        let expected = Usage {
+            memory: Some(10),
+            memory_peak: Some(30),
+            memory_kills: Some(2),
+            cpu: Some(40),
+            read: Some(50),
+            written: Some(60),
+            io_pressure: Some(Pressure { some: 10, full: 5 }),
+            ..Usage::default()
+        };
+        assert_eq!(group.usage(), expected);
+    }
 }
