@@ -31,6 +31,7 @@ pub mod path;
 pub mod progress;
 pub mod resolve;
 pub mod run_json;
+pub mod seccomp;
 pub mod signature;
 pub mod state;
 pub mod trust;
