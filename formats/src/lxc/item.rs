@@ -82,6 +82,8 @@ pub enum Item {
     CapKeep(Vec<Capability>),
     /// `lxc.no_new_privs`
     NoNewPrivs(bool),
+    /// `lxc.seccomp.profile`: a [compiled filter](crate::seccomp), a file of the same container.
+    SeccompProfile(String),
     /// `lxc.net.N.…`
     Net {
         /// N.
@@ -234,6 +236,7 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
             Item::CapKeep(list(value, Capability::parse, "a list of capabilities like net_admin, or none")?)
         }
         "lxc.no_new_privs" => Item::NoNewPrivs(flag(value)?),
+        "lxc.seccomp.profile" => Item::SeccompProfile(beside(value)?),
         "lxc.uts.name" => Item::UtsName(plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))?),
         "lxc.hook.mount" => Item::HookMount(absolute(value)?),
         "lxc.proc.oom_score_adj" => Item::OomScoreAdj(
@@ -353,6 +356,13 @@ fn file(value: &str) -> Result<String, LxcWrong> {
     }
 }
 
+/// A file of the same container. With LXC it is a path of the device, of a text that only a compiler understands.
+fn beside(value: &str) -> Result<String, LxcWrong> {
+    plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c)).ok().filter(|name| !name.starts_with('.')).ok_or_else(
+        || wrong(value, "a compiled filter beside this file, like seccomp.bpf (`pvr app seccomp` makes it of a text)"),
+    )
+}
+
 /// A list separated by blanks; never empty.
 fn list<T>(value: &str, parse: impl Fn(&str) -> Option<T>, wanted: &'static str) -> Result<Vec<T>, LxcWrong> {
     let items: Option<Vec<T>> = value.split_ascii_whitespace().map(parse).collect();
@@ -414,6 +424,7 @@ impl fmt::Display for Item {
             Self::CapKeep(list) if list.is_empty() => f.write_str("lxc.cap.keep = none"),
             Self::CapKeep(list) => write!(f, "lxc.cap.keep = {}", joined(list, Capability::as_str)),
             Self::NoNewPrivs(on) => write!(f, "lxc.no_new_privs = {}", u8::from(*on)),
+            Self::SeccompProfile(file) => write!(f, "lxc.seccomp.profile = {file}"),
             Self::Net { index, item } => write!(f, "lxc.net.{index}.{item}"),
             Self::UtsName(name) => write!(f, "lxc.uts.name = {name}"),
             Self::HookMount(path) => write!(f, "lxc.hook.mount = {}", quoted(path)),

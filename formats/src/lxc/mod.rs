@@ -270,6 +270,7 @@ lxc.init.groups = 4,27
 lxc.start.auto = 1
 lxc.hook.mount = /lib/hooks/mdev.sh
 lxc.tty.min = 1
+lxc.seccomp.profile = seccomp.bpf
 ";
 
     fn wrong_at(text: &str) -> LxcError {
@@ -392,6 +393,10 @@ lxc.tty.min = 1
             "lxc.cgroup.devices.allow = c 1 rwm",
             "lxc.cgroup.devices.allow = c 1:3 x",
             "lxc.hook.mount = hook",
+            "lxc.seccomp.profile =",
+            "lxc.seccomp.profile = /usr/share/lxc/config/common.seccomp",
+            "lxc.seccomp.profile = ../seccomp.bpf",
+            "lxc.seccomp.profile = ..",
             "lxc.mount.entry = a b",
             "lxc.mount.entry = /a ../b none bind 0 0",
         ] {
