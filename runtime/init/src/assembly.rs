@@ -5,6 +5,7 @@
 //!     │                                  └──▶ Row         for the transition: what stops, what starts
 //!     └── run.json ────▶ volumes ───────────▶ Volume      for the engine: what is mounted
 //!     └── lxc.container.conf ───────────────▶ Program     for the engine: what is started, and how confined
+//!         └── seccomp.bpf
 //! ```
 //!
 //! A pure function: the same revision gives the same assembly, and a revision without one cannot be started at all.
@@ -14,6 +15,7 @@
 
 mod confine;
 mod error;
+mod filter;
 mod limits;
 mod program;
 mod volumes;
@@ -24,7 +26,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use formats::document::Warning;
-use formats::lxc;
+use formats::lxc::{self, Item};
 use formats::object::sha256;
 use formats::path::ContainerName;
 use formats::resolve::{self, Resolved, resolve};
@@ -158,7 +160,14 @@ impl Assembly {
                         volumes: &volumes,
                         settings,
                     };
-                    Some(program::of(&lines, &sight, &mut warnings)?)
+                    let (mut program, uses) = program::of(&lines, &sight, &mut warnings)?;
+                    for line in &lines {
+                        if let Item::SeccompProfile(file) = &line.item {
+                            let filter = filter::of(name.as_str(), file, &mut read);
+                            program.launch.process.seccomp = Some(filter.map_err(|why| program::refused(line, why))?);
+                        }
+                    }
+                    Some((program, uses))
                 }
                 _ => None,
             };

@@ -6,6 +6,7 @@ use container::launch::{LaunchError, MountError};
 use formats::document::DocumentError;
 use formats::lxc::FilesError;
 use formats::run_json::Manifest;
+use formats::seccomp::FilterError;
 
 /// Why a revision cannot be run by this version.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,6 +67,10 @@ pub enum Refusal {
     Hook,
     /// Paths that another container exports.
     Exports,
+    /// A filter of system calls that is not in the revision.
+    NoFilter(String),
+    /// One that the kernel would not take, or that is for another machine.
+    Filter(FilterError),
     /// Two lines that exclude each other.
     Contradiction(&'static str),
     /// A path below `/volumes` that nothing of this revision is mounted at.
@@ -177,6 +182,8 @@ impl fmt::Display for Refusal {
             Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),
             Self::Hook => f.write_str("hooks are programs of another runtime; remove the line"),
             Self::Exports => f.write_str("this version exports no paths between containers"),
+            Self::NoFilter(key) => write!(f, "{key} is not in the revision; add the file, or remove the line"),
+            Self::Filter(why) => why.fmt(f),
             Self::Contradiction(what) => f.write_str(what),
             Self::NoVolume(path) => write!(f, "{path} is no volume of a container of this revision"),
             Self::Layer(path) => write!(f, "{path}: a layer is a volume or in one, below /volumes"),

@@ -97,7 +97,7 @@ pub(super) fn of(
     draft.set("container", &format!("pv-{}", sight.group));
     for line in lines {
         let sight = Sight { document: &line.document, ..*sight };
-        draft.take(&line.item, &sight, warnings).map_err(|why| sight.refused(line, why))?;
+        draft.take(&line.item, &sight, warnings).map_err(|why| refused(line, why))?;
     }
     for (name, value) in &sight.manifest.env {
         draft.set(name, value);
@@ -205,6 +205,8 @@ impl Draft {
             Item::CapDrop(list) => self.confinement.drop.extend(list),
             Item::CapKeep(list) => self.confinement.retain.get_or_insert_default().extend(list),
             Item::NoNewPrivs(on) => self.confinement.no_new_privs = *on,
+            // A file of its own, which is read where this is put together.
+            Item::SeccompProfile(_) => {}
             Item::Net { index: _, item } => self.net(item)?,
             Item::UtsName(name) => self.confinement.hostname = Some(name.clone()),
             Item::HookMount(_) => return Err(Refusal::Hook),
@@ -357,11 +359,6 @@ impl Draft {
 }
 
 impl Sight<'_> {
-    fn refused(&self, line: &Said, why: Refusal) -> AssemblyError {
-        let place = Where::Line { number: line.number, key: line.item.key() };
-        AssemblyError::refused(self.document, place, why)
-    }
-
     /// The container whose volume a layer is, if it is another one.
     fn layer(&self, path: &str) -> Result<Option<String>, Refusal> {
         let (owner, _, _) = self.find(path)?.ok_or_else(|| Refusal::Layer(path.to_owned()))?;
@@ -393,6 +390,12 @@ impl Sight<'_> {
         });
         found.map(Some).ok_or_else(|| Refusal::NoVolume(path.to_owned()))
     }
+}
+
+/// What cannot be followed of a line.
+pub(super) fn refused(line: &Said, why: Refusal) -> AssemblyError {
+    let place = Where::Line { number: line.number, key: line.item.key() };
+    AssemblyError::refused(&*line.document, place, why)
 }
 
 /// What is left of a path below a directory, without the slash; empty for the directory itself.
