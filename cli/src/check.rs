@@ -52,9 +52,14 @@ pub fn check_configurations(revision: &Revision, root: &Path) -> Result<()> {
         if let Some(error) = unread {
             return Err(error);
         }
-        lines.map_err(|error| {
+        let lines = lines.map_err(|error| {
             Error::user(error.to_string()).hint("devices refuse such a container; put the line right")
         })?;
+        for line in &lines {
+            if let lxc::Item::SeccompProfile(file) = &line.item {
+                check_filter(revision, root, &line.document, &format!("{name}/{file}"))?;
+            }
+        }
     }
     Ok(())
 }
@@ -65,4 +70,13 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let limit = lxc::BYTES_MAX as u64 + 1;
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).context("read", path)?;
     Ok(bytes)
+}
+
+/// Checks the filter of system calls that a configuration names. For which machine it is, a device knows.
+fn check_filter(revision: &Revision, root: &Path, config: &str, key: &str) -> Result<()> {
+    match revision.get(key).map(|entry| entry.class) {
+        Some(Class::Object(_)) => crate::seccomp::read(&root.join(key)).map(drop),
+        _ => Err(Error::user(format!("{config}: lxc.seccomp.profile: {key} is not in the state"))
+            .hint("add the file, or remove the line")),
+    }
 }

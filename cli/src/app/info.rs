@@ -1,10 +1,12 @@
 //! What containers of images there are, and what one of them is and may do.
 
 use std::fs;
+use std::path::Path;
 
 use formats::json::Json;
 use formats::lxc::{AutoMount, Config, DeviceRule, Item};
 use formats::path::ContainerName;
+use formats::seccomp::Arch;
 
 use super::{RUN, SRC, read_json};
 use crate::error::{Context as _, Error, Result};
@@ -55,7 +57,9 @@ pub fn info(repo: &Repo, name: &str) -> Result<Info> {
             let path = directory.join(&file);
             let bytes = fs::read(&path).context("read", &path)?;
             let config = Config::parse(&bytes).map_err(|error| Error::user(format!("{name}/{file}: {error}")))?;
-            privileges(&config)
+            let mut lines = privileges(&config);
+            lines.push(calls(&directory, &config)?);
+            lines
         }
     };
     Ok(Info { src, run, privileges })
@@ -71,6 +75,17 @@ pub(super) fn existing(repo: &Repo, name: &str) -> Result<std::path::PathBuf> {
     }
     let directory = repo.root().join(name);
     if directory.join(SRC).is_file() { Ok(directory) } else { Err(missing()) }
+}
+
+/// Which system calls its filter leaves, if it has one.
+fn calls(directory: &Path, config: &Config) -> Result<String> {
+    let file =
+        config.items().rev_find(|item| if let Item::SeccompProfile(file) = item { Some(file.clone()) } else { None });
+    let Some(file) = file else { return Ok("every system call".to_owned()) };
+    let filter = crate::seccomp::read(&directory.join(&file))?;
+    let serves: Vec<_> = Arch::ALL.into_iter().filter(|arch| filter.serves(*arch).is_ok()).map(Arch::as_str).collect();
+    let on = if serves.is_empty() { "nowhere".to_owned() } else { format!("on {}", serves.join(", ")) };
+    Ok(format!("system calls that {file} allows; it can start {on}"))
 }
 
 /// What the lines of a configuration allow.

@@ -4,6 +4,7 @@
 //!   image ──▶ NAME/root.squashfs                  its files
 //!     │       NAME/root.squashfs.docker-digest    which image they are of
 //!     ├─────▶ NAME/lxc.container.conf             how it is started and confined   (template)
+//!     │       NAME/seccomp.bpf                    which system calls it may make   (template)
 //!     ├─────▶ NAME/run.json                       what it asks of the device       (template)
 //!     └─────▶ NAME/src.json                       where it came from, with what arguments
 //! ```
@@ -26,7 +27,7 @@ use formats::path::ContainerName;
 
 pub use info::{Info, info, list};
 pub use rm::remove;
-pub use template::{GOALS, Template, Volume};
+pub use template::{GOALS, KEPT, Template, Volume};
 
 use crate::error::{Context as _, Error, Result};
 use crate::image::layout::{DockerArchive, Layout};
@@ -43,6 +44,7 @@ use build::Build;
 pub(crate) const SRC: &str = "src.json";
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const CONFIG: &str = "lxc.container.conf";
+const FILTER: &str = "seccomp.bpf";
 const ROOT: &str = "root.squashfs";
 const MARKER: &str = "root.squashfs.docker-digest";
 
@@ -124,6 +126,9 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
     build.write(name.as_str(), MARKER, digest.as_bytes())?;
     if let Some(config) = &rendered.config {
         build.write(name.as_str(), CONFIG, config.as_bytes())?;
+    }
+    if let Some(filter) = &rendered.filter {
+        build.write(name.as_str(), FILTER, filter)?;
     }
     build.write(name.as_str(), RUN, crate::diff::tabbed(&rendered.run).as_bytes())?;
     build.write(name.as_str(), SRC, src::indented(&src).as_bytes())?;

@@ -2,7 +2,7 @@
 //!
 //! | template | |
 //! |---|---|
-//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities (but no device nodes), the user that the image names, no new privileges, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's |
+//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities (but no device nodes), the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's |
 //! | `builtin-lxc-docker` | line for line what existing tools write: root with every capability, and the device's `/sys` |
 //!
 //! Both are read back as a device reads them before they are written, so no value of an image can add a line of its own
@@ -17,9 +17,10 @@ use formats::path::ContainerName;
 use formats::volume::Persistence;
 
 use super::user::{program, user};
-use super::{CONFIG, Options, ROOT, line};
+use super::{CONFIG, FILTER, Options, ROOT, line};
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::seccomp;
 
 /// What a container can have to reach.
 pub const GOALS: &[&str] = Goal::WORDS;
@@ -28,7 +29,7 @@ pub const GOALS: &[&str] = Goal::WORDS;
 const OVERLAY: &str = "lxc-overlay";
 
 /// What Docker keeps, but `mknod`: a node made in a container is the device's hardware.
-const KEPT: &[Capability] = &[
+pub const KEPT: &[Capability] = &[
     Capability::Chown,
     Capability::DacOverride,
     Capability::Fowner,
@@ -153,6 +154,8 @@ fn check_path(path: &str) -> std::result::Result<(), String> {
 pub(super) struct Rendered {
     /// `lxc.container.conf`; none for a container that only has volumes.
     pub(super) config: Option<String>,
+    /// The filter of system calls that it names.
+    pub(super) filter: Option<Vec<u8>>,
     /// `run.json`
     pub(super) run: Json,
     /// What a person should hear about.
@@ -174,10 +177,14 @@ pub(super) fn complete(image: &mut Image) -> Result<()> {
 pub(super) fn render(name: &ContainerName, options: &Options, image: &Image) -> Result<Rendered> {
     let volumes = volumes(options, image)?;
     let starts = options.status_goal.as_deref() != Some(Goal::Mounted.as_str());
-    let mut warnings = Vec::new();
+    let (mut warnings, mut filter) = (Vec::new(), None);
     let config = match (starts, options.template) {
         (false, _) => None,
-        (true, Template::Confined) => Some(confined(name, options, image, &volumes, &mut warnings)?),
+        (true, Template::Confined) => {
+            let kept = kept(image)?;
+            filter = calls(image, kept, &mut warnings)?;
+            Some(confined(name, options, image, &volumes, kept, filter.is_some(), &mut warnings)?)
+        }
         (true, Template::BuiltinLxcDocker) => Some(docker(name, options, image, &volumes, &mut warnings)?),
     };
     if let Some(text) = &config {
@@ -186,7 +193,7 @@ pub(super) fn render(name: &ContainerName, options: &Options, image: &Image) -> 
                 .hint("the value comes from the image (or from --env); build the image without it")
         })?;
     }
-    Ok(Rendered { config, run: run(name, options, &volumes, starts), warnings })
+    Ok(Rendered { config, filter, run: run(name, options, &volumes, starts), warnings })
 }
 
 /// The volumes of the image and those that were named, by path; the overlay is not among them unless it was named.
@@ -227,11 +234,31 @@ fn text(image: &Image, member: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// What the program of an image keeps. Whoever is not root has no capability in Docker either; what is kept for it here,
+/// it would have from the start.
+fn kept(image: &Image) -> Result<&'static [Capability]> {
+    Ok(if user(image)?.uid == 0 { KEPT } else { &[] })
+}
+
+/// The filter for what an image runs on.
+fn calls(image: &Image, kept: &[Capability], warnings: &mut Vec<String>) -> Result<Option<Vec<u8>>> {
+    let architecture = &image.config.platform.architecture;
+    let Some(arch) = seccomp::arch(architecture) else {
+        let why = "pvr has no table of its system calls, and the container may make all of them";
+        warnings.push(format!("the image is for {architecture:?}: {why}"));
+        return Ok(None);
+    };
+    let filter = seccomp::confined(arch, kept).map_err(|why| Error::internal(why.to_string()))?;
+    Ok(Some(filter.to_bytes()))
+}
+
 fn confined(
     name: &ContainerName,
     options: &Options,
     image: &Image,
     volumes: &[Volume],
+    kept: &[Capability],
+    filtered: bool,
     warnings: &mut Vec<String>,
 ) -> Result<String> {
     let user = user(image)?;
@@ -291,9 +318,9 @@ fn confined(
             "{path} is empty and root's on a new device, and the image runs as user {uid}: can it start?"
         ));
     }
-    // Whoever is not root has no capability in Docker either; what is kept for it here, it would have from the start.
-    items.push(Item::CapKeep(if user.uid == 0 { KEPT.to_vec() } else { Vec::new() }));
+    items.push(Item::CapKeep(kept.to_vec()));
     items.push(Item::NoNewPrivs(true));
+    items.extend(filtered.then(|| Item::SeccompProfile(FILTER.to_owned())));
     let signal = text(image, "StopSignal")?;
     // A device finds out by itself who waits for one of the last two.
     let known = ["", "SIGTERM", "TERM", "15", "SIGRTMIN+3", "RTMIN+3", "37", "SIGPWR", "PWR", "30"];

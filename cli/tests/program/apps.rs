@@ -98,6 +98,7 @@ lxc.mount.entry = tmpfs run tmpfs rw,nosuid,nodev,relatime,mode=755,create=dir 0
 lxc.mount.entry = /volumes/web/docker--var-lib-web var/lib/web none bind,rw,create=dir 0 0
 lxc.cap.keep = none
 lxc.no_new_privs = 1
+lxc.seccomp.profile = seccomp.bpf
 
 "#]]
     );
@@ -119,6 +120,7 @@ lxc.no_new_privs = 1
         "goal        STARTED",
         "user 101, group 102",
         "capabilities none",
+        "system calls that seccomp.bpf allows; it can start on x86_64, i386",
     ] {
         assert!(info.contains(part), "{part}: {info}");
     }
@@ -435,4 +437,74 @@ fn a_missing_tool_is_named_with_its_package() {
     bench.nothing(1, &[], &["web", "--from", "oci:../image", "-o", "-comp none"], &["sqfstar ends with"]);
     bench.app(&["add", "web", "--from", "oci:../image", "-o", "-comp gzip"]);
     assert!(bench.read("web/src.json").contains("\"format_options\": \"-comp gzip\""));
+}
+
+#[test]
+fn a_container_carries_the_filter_of_its_architecture_and_the_same_each_time() {
+    let bench = Bench::new();
+    let of = |architecture, variant| {
+        Image::new("{}").on(architecture, variant).layer(Layer::new().file("sbin/init", ""), Packed::Plain)
+    };
+    let (all, places) = ([of("amd64", ""), of("arm64", ""), of("arm", "v7"), of("mips", "")], "oci:../all");
+    bench.layout("all", &all);
+    for (name, platform, golden) in
+        [("pc", "amd64", "x86_64"), ("big", "arm64", "aarch64"), ("small", "arm/v7", "aarch64")]
+    {
+        let platform = format!("linux/{platform}");
+        let said = bench.app(&["add", name, "--from", places, "--platform", &platform]).stderr;
+        assert!(!said.contains("warning"), "{said}");
+        let golden = format!("{}/../tests/formats/golden/seccomp-{golden}.bpf", env!("CARGO_MANIFEST_DIR"));
+        let written = || fs::read(bench.path(&format!("{name}/seccomp.bpf"))).unwrap();
+        assert!(written() == fs::read(&golden).unwrap(), "{platform}");
+        bench.app(&["add", name, "--from", places, "--platform", &platform, "--force"]);
+        assert!(written() == fs::read(&golden).unwrap(), "{platform}, again");
+    }
+    let said = bench.app(&["add", "other", "--from", places, "--platform", "linux/mips"]).stderr;
+    assert!(said.contains("no table of its system calls"), "{said}");
+    assert!(!bench.path("other/seccomp.bpf").exists());
+    assert!(!bench.read("other/lxc.container.conf").contains("seccomp"));
+    assert!(bench.ok(&["app", "info", "other"]).stdout.contains("every system call"));
+    bench.app(&["add", "old", "--from", places, "--platform", "linux/amd64", "--template", "builtin-lxc-docker"]);
+    assert!(!bench.path("old/seccomp.bpf").exists());
+}
+
+#[test]
+fn a_filter_that_a_device_would_refuse_is_not_committed() {
+    let bench = Bench::new();
+    bench.layout("image", &[Image::new("{}").layer(Layer::new().file("sbin/init", ""), Packed::Plain)]);
+    bench.app(&["add", "web", "--from", "oci:../image"]);
+    let filter = fs::read(bench.path("web/seccomp.bpf")).unwrap();
+    fs::remove_file(bench.path("web/seccomp.bpf")).unwrap();
+    bench.ok(&["add"]);
+    bench.refused(&["commit"], &["lxc.seccomp.profile", "web/seccomp.bpf is not in the state"]);
+    bench.write("web/seccomp.bpf", "2\nallowlist\n");
+    bench.ok(&["add"]);
+    bench.refused(&["commit"], &["web/seccomp.bpf", "12 bytes are no compiled filter"]);
+    fs::write(bench.path("web/seccomp.bpf"), filter).unwrap();
+    bench.ok(&["add"]);
+    bench.ok(&["commit"]);
+}
+
+#[test]
+fn a_filter_is_compiled_for_other_capabilities() {
+    let bench = Bench::new();
+    bench.ok(&["app", "seccomp", "--platform", "linux/arm64", "-o", "plain.bpf"]);
+    bench.ok(&[
+        "app",
+        "seccomp",
+        "--platform",
+        "linux/arm64",
+        "--keep",
+        "sys_time",
+        "--keep",
+        "chown",
+        "-o",
+        "time.bpf",
+    ]);
+    assert_ne!(fs::read(bench.path("plain.bpf")).unwrap(), fs::read(bench.path("time.bpf")).unwrap());
+    bench.refused(&["app", "seccomp", "--platform", "mips", "-o", "x.bpf"], &["no table", "riscv64"]);
+    bench.refused(
+        &["app", "seccomp", "--platform", "arm", "--keep", "time", "-o", "x.bpf"],
+        &["\"time\" is no capability"],
+    );
 }

@@ -1,7 +1,7 @@
 //! `pvr app`
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cli::app::{self, GOALS, Options, Template, Volume};
@@ -13,6 +13,7 @@ use cli::image::squashfs::Times;
 use cli::{Error, Result};
 use formats::group::RestartPolicy;
 use formats::json::Json;
+use formats::lxc::Capability;
 
 use crate::commands::{Keys, here};
 use crate::progress::Bar;
@@ -28,6 +29,7 @@ const MIRRORS: &str = "mirrors.json";
   pvr app add --from registry.example.com/team/web@sha256:…     called web
   pvr app add web --from oci:build/layout:latest --group app --status-goal STARTED
   pvr app info web
+  pvr app seccomp --platform linux/arm64 --output web/seccomp.bpf
   pvr app rm web")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -61,6 +63,21 @@ enum Command {
         #[arg(long)]
         keep_config: bool,
     },
+    /// Compile a filter of system calls
+    ///
+    /// It is the one that `pvr app add` writes, for a container that keeps other capabilities: the calls that need one of
+    /// them are allowed too. A container has it with the line `lxc.seccomp.profile = FILE`, a file beside that line.
+    Seccomp {
+        /// What the device runs: ARCH or OS/ARCH[/VARIANT]
+        #[arg(long, value_name = "PLATFORM")]
+        platform: String,
+        /// A capability of lxc.cap.keep, like sys_time; once for each [default: those of root under `confined`]
+        #[arg(long, value_name = "CAPABILITY")]
+        keep: Vec<String>,
+        /// Where it goes
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// Make a container of an image
@@ -77,8 +94,8 @@ directory name other places: PVR_MIRRORS='docker.io=http://127.0.0.1:5000'. Name
 `docker login`, or PVR_REGISTRY_USERNAME and PVR_REGISTRY_PASSWORD.
 
 Templates:
-  confined            Docker's capabilities but mknod, the image's user, no new privileges, /proc and /sys without what
-                      changes the device; the network is the device's
+  confined            Docker's capabilities but mknod, and its system calls; the image's user, no new privileges, /proc and
+                      /sys without what changes the device; the network is the device's
   builtin-lxc-docker  what existing tools write: root with all capabilities")]
 struct Add {
     /// What to call it [default: as the image]
@@ -156,7 +173,31 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
             note("`pvr commit` takes it out of the state; `pvr reset` brings back what was committed");
             Ok(())
         }
+        Command::Seccomp { platform, keep, output } => seccomp(platform, keep, output),
     }
+}
+
+fn seccomp(platform: &str, keep: &[String], output: &Path) -> Done {
+    let platform = platform_of(platform)?;
+    let arch = cli::seccomp::arch(&platform.architecture).ok_or_else(|| {
+        Error::user(format!("no table of the system calls of {platform} is here"))
+            .hint("there are those of amd64, 386, arm64, arm and riscv64")
+    })?;
+    let capability = |word: &String| {
+        Capability::parse(word).ok_or_else(|| Error::user(format!("{word:?} is no capability like sys_time")))
+    };
+    let keeps = keep.iter().map(capability).collect::<Result<Vec<_>>>()?;
+    let keeps = if keep.is_empty() { app::KEPT } else { &keeps };
+    let filter = cli::seccomp::confined(arch, keeps).map_err(|why| Error::internal(why.to_string()))?;
+    cli::seccomp::write(&filter, output)?;
+    note(format_args!("{}: {} instructions", output.display(), filter.steps().len()));
+    Ok(())
+}
+
+fn platform_of(text: &str) -> Result<Platform> {
+    Platform::parse(text).ok_or_else(|| {
+        Error::user(format!("{text:?} is no platform")).hint("write ARCH or OS/ARCH[/VARIANT], like linux/arm64")
+    })
 }
 
 fn add(args: &Add, keys: &Keys) -> Done {
@@ -174,11 +215,6 @@ fn add(args: &Add, keys: &Keys) -> Done {
 }
 
 fn options(args: &Add, keys: &Keys) -> Result<Options> {
-    let platform = args.platform.as_deref().map(|text| {
-        Platform::parse(text).ok_or_else(|| {
-            Error::user(format!("{text:?} is no platform")).hint("write ARCH or OS/ARCH[/VARIANT], like linux/arm64")
-        })
-    });
     let variable = |text: &String| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(Error::user(format!("--env {text:?} is not NAME=VALUE"))),
@@ -186,7 +222,7 @@ fn options(args: &Add, keys: &Keys) -> Result<Options> {
     Ok(Options {
         name: args.name.clone(),
         from: Reference::parse(&args.from)?,
-        platform: platform.transpose()?,
+        platform: args.platform.as_deref().map(platform_of).transpose()?,
         template: Template::parse(&args.template).ok_or_else(|| Error::internal("a template that is not known"))?,
         group: args.group.clone(),
         status_goal: args.status_goal.clone(),
