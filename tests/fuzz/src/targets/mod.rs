@@ -9,6 +9,7 @@ pub(crate) mod layers;
 pub(crate) mod left;
 pub(crate) mod requests;
 pub(crate) mod revision;
+pub(crate) mod seccomp;
 mod sparse;
 
 /// CRC-32/ISO-HDLC by its definition, bit by bit: a second opinion beside the table of the code under test.
