@@ -2,6 +2,7 @@
 //! as PID 1 is on a device; therefore it has a main of its own, that of [`harness`], which also looks after each test
 //! for what it has left behind.
 
+mod calls;
 mod confinement;
 mod images;
 mod lifecycle;
@@ -65,6 +66,11 @@ const TESTS: &[Test<World>] = tests! {
         what_a_container_uses_is_told_while_it_runs,
         a_container_dies_whole_for_lack_of_memory,
     }
+    calls::{
+        programs_work_under_the_default_filter_and_do_not_break_out,
+        a_shell_lists_and_does_not_mount_under_the_default_filter,
+        the_kernel_takes_what_is_checked_and_refuses_the_rest,
+    }
     images::{
         a_container_runs_from_an_image_of_each_kind,
         a_loop_device_is_gone_after_the_unmount,
@@ -77,6 +83,13 @@ const TESTS: &[Test<World>] = tests! {
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some(mounts::COVERED) => covered(),
+        Some(calls::PROBE) => match calls::probe() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                println!("{error}");
+                ExitCode::FAILURE
+            }
+        },
         _ => harness::main("containers", TESTS),
     }
 }
