@@ -115,7 +115,7 @@ impl Filter {
     /// As it is stored.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(Step::to_bytes).collect()
+        self.0.iter().copied().flat_map(Step::to_bytes).collect()
     }
 
     /// What becomes of a call.

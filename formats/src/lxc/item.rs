@@ -358,9 +358,12 @@ fn file(value: &str) -> Result<String, LxcWrong> {
 
 /// A file of the same container. With LXC it is a path of the device, of a text that only a compiler understands.
 fn beside(value: &str) -> Result<String, LxcWrong> {
-    plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c)).ok().filter(|name| !name.starts_with('.')).ok_or_else(
-        || wrong(value, "a compiled filter beside this file, like seccomp.bpf (`pvr app seccomp` makes it of a text)"),
-    )
+    plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        .ok()
+        .filter(|name| !name.starts_with('.'))
+        .ok_or_else(|| {
+            wrong(value, "a compiled filter beside this file, like seccomp.bpf (`pvr app seccomp` makes it of a text)")
+        })
 }
 
 /// A list separated by blanks; never empty.

@@ -2,7 +2,7 @@
 
 use super::{STEP_BYTES, Wrong};
 
-/// The codes of the instructions that a filter is made of; for all of them see [`Op`].
+/// The codes of the instructions that compiled filters are made of. A filter may have all that the kernel knows.
 pub mod code {
     /// Load a word of the call.
     pub const LOAD: u16 = 0x20;
@@ -114,7 +114,7 @@ impl Step {
         Self { code: u16::from_le_bytes([a, b]), jt, jf, k: u32::from_le_bytes(k) }
     }
 
-    pub(super) fn to_bytes(self: &Self) -> [u8; STEP_BYTES] {
+    pub(super) fn to_bytes(self) -> [u8; STEP_BYTES] {
         let [a, b] = self.code.to_le_bytes();
         let [c, d, e, f] = self.k.to_le_bytes();
         [a, b, self.jt, self.jf, c, d, e, f]
