@@ -70,6 +70,8 @@ steps! {
     Target = "find or make the target",
     /// A mount in the container.
     Mount = "mount at",
+    /// A path that others may mount.
+    Export = "export",
     /// A node or link in `/dev`.
     Dev = "make",
     /// Leaving the device's root.

@@ -8,6 +8,7 @@
 //! version. It is checked on both sides: [`Launch::encode`] refuses what [`Launch::decode`] would. What a launch allows is
 //! what its maker took from a verified revision; the stage adds nothing and asks nobody.
 
+mod exports;
 mod mounts;
 mod process;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use exports::Export;
 pub use mounts::{
     Attributes, CgroupMode, Create, DEV_NODES, Dev, Mount, MountError, ProcMode, Propagation, Source, SysMode,
     TARGETS_MASKED, TARGETS_READ_ONLY,
@@ -62,6 +64,10 @@ pub struct Launch {
     pub cgroup: Option<CgroupMode>,
     /// In order, after all of the above.
     pub mounts: Vec<Mount>,
+    /// The showcase of this device, where there is anything to export or to import: see [`Export`].
+    pub showcase: Option<String>,
+    /// What others may mount, as it is after all mounts.
+    pub exports: Vec<Export>,
     /// Paths that appear empty. One that does not exist needs no mask.
     pub masked: Vec<String>,
     /// Paths that appear read-only. One that does not exist needs no protection.
@@ -133,6 +139,8 @@ pub enum LaunchError {
     Ambient,
     /// A seccomp filter that is not a row of instructions.
     Filter,
+    /// Exports or imports, and no showcase for them.
+    Showcase,
     /// A host name without a UTS namespace would rename the device.
     Hostname,
     /// A writable cgroup tree without a cgroup namespace would be the device's.
@@ -184,6 +192,13 @@ impl Launch {
         self.cgroups.iter().try_for_each(|dir| absolute(dir))?;
         count("mounts", &self.mounts)?;
         self.mounts.iter().try_for_each(Mount::check)?;
+        self.showcase.iter().try_for_each(|showcase| absolute(showcase))?;
+        count("exports", &self.exports)?;
+        self.exports.iter().try_for_each(Export::check)?;
+        let imports = self.mounts.iter().any(|mount| matches!(mount.source, Source::Import { .. }));
+        if self.showcase.is_none() && (imports || !self.exports.is_empty()) {
+            return Err(LaunchError::Showcase);
+        }
         count("masked paths", &self.masked)?;
         count("read-only paths", &self.read_only)?;
         self.masked.iter().chain(&self.read_only).try_for_each(|path| absolute(path))?;
@@ -240,6 +255,7 @@ impl fmt::Display for LaunchError {
             Self::Variable(name) => write!(f, "{name:?} is no name for a variable"),
             Self::Ambient => f.write_str("ambient capabilities must be within the bounding set"),
             Self::Filter => write!(f, "a seccomp filter has 1 to {FILTER_MAX} instructions of 8 bytes"),
+            Self::Showcase => f.write_str("exports and imports need the showcase of the device"),
             Self::Hostname => f.write_str("a host name needs a UTS namespace, or it renames the device"),
             Self::Cgroup => f.write_str("a writable cgroup tree needs a cgroup namespace, or it is the device's"),
         }

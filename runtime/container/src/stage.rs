@@ -3,18 +3,19 @@
 //! ```text
 //!   launch ─▶ cgroups ─▶ own namespaces ─▶ sources opened ─▶ root assembled ─▶ /dev /proc /sys, mounts, masks
 //!                                        └ while only the device is in sight ┘
-//!        ─▶ pivot ─▶ limits ─▶ user, groups, capabilities, seccomp ─▶ exec
+//!        ─▶ exports ─▶ pivot ─▶ limits ─▶ user, groups, capabilities, seccomp ─▶ exec
 //! ```
 //!
 //! Promises:
 //! * No path of the device is looked up once the root of the container is in place, and no path of the container is
 //!   looked up but beneath that root (`target.rs`): a symbolic link in an image leads nowhere else.
-//! * Nothing it mounts is seen by the device.
+//! * Nothing it mounts is seen by the device but what the launch exports (`exports.rs`).
 //! * The first step that fails is the last: it is reported as a [`Failure`] and the process exits with
 //!   [`EXIT_CODE`]. No step is passed over but the optional mounts of the launch.
 //!
 //! One thread, started by [`spawn`](mod@crate::spawn) in a cgroup and all namespaces but that of cgroups.
 
+mod exports;
 mod kernel;
 mod mounts;
 mod process;
@@ -48,13 +49,17 @@ pub fn main() -> ExitCode {
 
 fn run(launch: OwnedFd) -> Result<Infallible, Failure> {
     let launch = read(launch)?;
+    let showcase = exports::Showcase::find(&launch)?;
     join(&launch)?;
     separate(&launch)?;
-    let sources = mounts::open_sources(&launch.mounts)?;
+    let showcase = showcase.map(exports::Showcase::settle).transpose()?;
+    let sources = mounts::open_sources(&launch.mounts, showcase.as_ref())?;
     let root = root::assemble(&launch.root)?;
     kernel::mount(&launch, &root)?;
-    mounts::attach(&launch.mounts, sources, &root)?;
+    mounts::attach(&launch.mounts, sources, &root, showcase.as_ref())?;
     kernel::hide(&launch, &root)?;
+    exports::show(&launch.exports, &root, showcase.as_ref())?;
+    drop(showcase);
     pivot(&root)?;
     drop(root);
     process::become_it(&launch.process)

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LaunchError, absolute, count, relative, text};
+use super::{LaunchError, absolute, count, exports, relative, text};
 
 /// One mount.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -47,6 +47,18 @@ pub enum Source {
         recursive: bool,
         /// Whether to make it first, as a directory (`origin=mkdir`).
         create: bool,
+    },
+    /// What another container exports.
+    Import {
+        /// See [`Export`](super::Export).
+        spot: String,
+        /// Relative to what is exported, or empty for all of it. A symbolic link in there ends at what is exported.
+        path: String,
+        /// With all that is mounted below it.
+        recursive: bool,
+        /// Whether it comes and goes with what the other container has there; then it is always all of it. Else what is
+        /// there at the start is kept.
+        live: bool,
     },
     /// A file or directory of the container itself (`relative`).
     Inside {
@@ -224,6 +236,14 @@ impl Mount {
             Source::Within { dir, path, .. } => {
                 absolute(dir)?;
                 if path.is_empty() { Ok(()) } else { relative(path) }
+            }
+            Source::Import { spot, path, live, .. } => {
+                exports::spot(spot)?;
+                match path.as_str() {
+                    "" => Ok(()),
+                    _ if *live => Err(LaunchError::Path(path.clone())),
+                    path => relative(path),
+                }
             }
             Source::Inside { path, .. } => relative(path),
             Source::Filesystem { fstype, source, options } => {

@@ -5,6 +5,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
+use super::exports::Showcase;
 use super::target;
 use crate::failure::{Failure, Step, at};
 use crate::launch::{Attributes, Create, Mount, Propagation, Source};
@@ -15,11 +16,11 @@ type Tree = Option<OwnedFd>;
 
 /// Opens the sources of the device and makes the new file systems, in the order of `mounts`: an overlay names
 /// directories of the device too. An optional mount without a source has none and is left out later.
-pub(super) fn open_sources(mounts: &[Mount]) -> Result<Vec<Tree>, Failure> {
-    mounts.iter().map(open_source).collect()
+pub(super) fn open_sources(mounts: &[Mount], showcase: Option<&Showcase>) -> Result<Vec<Tree>, Failure> {
+    mounts.iter().map(|mount| open_source(mount, showcase)).collect()
 }
 
-fn open_source(mount: &Mount) -> Result<Tree, Failure> {
+fn open_source(mount: &Mount, showcase: Option<&Showcase>) -> Result<Tree, Failure> {
     let tree = match &mount.source {
         Source::Device { path, recursive, create } => {
             if *create {
@@ -30,7 +31,10 @@ fn open_source(mount: &Mount) -> Result<Tree, Failure> {
         Source::Within { dir, path, recursive, create } => within(dir, path, *create)
             .and_then(|place| clone_tree(place, "", *recursive))
             .map_err(at(Step::Source, &format!("{dir}/{path}"))),
-        Source::Inside { .. } => return Ok(None),
+        Source::Import { live: false, spot, path, recursive } => imported(showcase, spot, path)
+            .and_then(|place| clone_tree(place, "", *recursive))
+            .map_err(at(Step::Source, &format!("{spot}/{path}"))),
+        Source::Inside { .. } | Source::Import { live: true, .. } => return Ok(None),
         Source::Filesystem { fstype, source, options } => {
             let options = options.iter().map(String::as_str);
             filesystem(fstype, source, options, flags(&mount.attributes)).map_err(at(Step::Mount, &mount.target))
@@ -49,10 +53,21 @@ fn within(dir: &str, path: &str, create: bool) -> Result<OwnedFd, Errno> {
     if path.is_empty() { Ok(base) } else { target::find_or_make(&base, path, create.then_some(Create::Dir)) }
 }
 
+/// What another container exports, or a place in it.
+fn imported(showcase: Option<&Showcase>, spot: &str, path: &str) -> Result<OwnedFd, Errno> {
+    let all = showcase.ok_or(Errno::INVAL)?.shown(spot)?;
+    if path.is_empty() { Ok(all) } else { target::find(all, path) }
+}
+
 /// Attaches every entry in order.
-pub(super) fn attach(mounts: &[Mount], sources: Vec<Tree>, root: &OwnedFd) -> Result<(), Failure> {
+pub(super) fn attach(
+    mounts: &[Mount],
+    sources: Vec<Tree>,
+    root: &OwnedFd,
+    showcase: Option<&Showcase>,
+) -> Result<(), Failure> {
     for (mount, source) in mounts.iter().zip(sources) {
-        match attach_one(mount, source, root) {
+        match attach_one(mount, source, root, showcase) {
             Err(_) if mount.optional => {}
             done => done?,
         }
@@ -60,15 +75,21 @@ pub(super) fn attach(mounts: &[Mount], sources: Vec<Tree>, root: &OwnedFd) -> Re
     Ok(())
 }
 
-fn attach_one(mount: &Mount, source: Tree, root: &OwnedFd) -> Result<(), Failure> {
+fn attach_one(mount: &Mount, source: Tree, root: &OwnedFd, showcase: Option<&Showcase>) -> Result<(), Failure> {
     let Mount { target, attributes, create, .. } = mount;
+    let place = || target::find_or_make(root, target, *create).map_err(at(Step::Target, target));
     let tree = match (&mount.source, source) {
-        (Source::Device { recursive, .. } | Source::Within { recursive, .. }, Some(tree)) => {
-            bound(tree, *recursive, attributes, target)?
+        (
+            Source::Device { recursive, .. } | Source::Within { recursive, .. } | Source::Import { recursive, .. },
+            Some(tree),
+        ) => bound(tree, *recursive, attributes, target)?,
+        (Source::Import { live: true, spot, .. }, None) => {
+            let showcase = showcase.ok_or_else(|| Failure::new(Step::Source, spot, Errno::INVAL))?;
+            return showcase.import(spot, attributes.read_only, place()?).map_err(at(Step::Source, spot));
         }
         (Source::Filesystem { .. }, Some(tree)) => tree,
         // Missing, and optional, or it would have been an error.
-        (Source::Device { path, .. } | Source::Within { path, .. }, None) => {
+        (Source::Device { path, .. } | Source::Within { path, .. } | Source::Import { spot: path, .. }, None) => {
             return Err(Failure::new(Step::Source, path, Errno::NOENT));
         }
         (Source::Filesystem { fstype, .. }, None) => return Err(Failure::new(Step::Source, fstype, Errno::NODEV)),
@@ -78,8 +99,7 @@ fn attach_one(mount: &Mount, source: Tree, root: &OwnedFd) -> Result<(), Failure
             bound(tree, *recursive, attributes, target)?
         }
     };
-    let place = target::find_or_make(root, target, *create).map_err(at(Step::Target, target))?;
-    put(&tree, place).map_err(at(Step::Mount, target))
+    put(&tree, place()?).map_err(at(Step::Mount, target))
 }
 
 /// A clone of what is mounted at a path (or, with an empty path, at `dir`), attached to nothing.

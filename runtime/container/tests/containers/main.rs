@@ -4,6 +4,7 @@
 
 mod calls;
 mod confinement;
+mod exports;
 mod images;
 mod lifecycle;
 mod mounts;
@@ -70,6 +71,17 @@ const TESTS: &[Test<World>] = tests! {
         programs_work_under_the_default_filter_and_do_not_break_out,
         a_shell_lists_and_does_not_mount_under_the_default_filter,
         the_kernel_takes_what_is_checked_and_refuses_the_rest,
+    }
+    exports::{
+        what_one_container_exports_another_sees_and_writes,
+        a_file_is_exported_like_a_directory,
+        what_an_exporter_mounts_later_is_seen_and_nothing_of_an_importer,
+        an_import_follows_an_exporter_that_comes_anew,
+        a_read_only_import_stays_so_whoever_comes_anew,
+        a_link_in_what_is_exported_does_not_lead_out,
+        a_place_in_what_is_exported_is_kept_as_it_was_at_the_start,
+        what_nobody_exports_is_missed_unless_it_is_optional,
+        a_slot_of_the_other_kind_is_made_anew,
     }
     images::{
         a_container_runs_from_an_image_of_each_kind,

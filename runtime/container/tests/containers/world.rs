@@ -59,6 +59,8 @@ impl World {
             sys: None,
             cgroup: None,
             mounts: vec![],
+            showcase: None,
+            exports: vec![],
             masked: vec![],
             read_only: vec![],
             sysctls: vec![],
