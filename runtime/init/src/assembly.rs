@@ -15,8 +15,10 @@
 
 mod confine;
 mod error;
+mod exports;
 mod filter;
 mod limits;
+mod order;
 mod program;
 mod volumes;
 
@@ -102,7 +104,7 @@ pub struct Assembled {
     pub overlay: bool,
     /// What is started; `None` where only its volumes are wanted.
     pub program: Option<Program>,
-    /// Other containers whose volumes it uses.
+    /// Other containers whose volumes it uses, or a part of what they export as it is at its start.
     pub uses: BTreeSet<String>,
 }
 
@@ -139,7 +141,9 @@ impl Assembly {
             return Err(AssemblyError::refused("device.json", Where::Member("remount".into()), Refusal::Remount));
         }
         let mut volumes = BTreeMap::new();
+        let mut exports = exports::Exports::new();
         for container in &containers {
+            exports.insert(container.manifest.name.clone(), exports::offered(&container.manifest));
             volumes.insert(container.manifest.name.clone(), volumes::of(&container.manifest, &device)?);
         }
         let mut assembled = Vec::new();
@@ -158,6 +162,7 @@ impl Assembly {
                         manifest: &container.manifest,
                         group: &group.name,
                         volumes: &volumes,
+                        exports: &exports,
                         settings,
                     };
                     let (mut program, uses) = program::of(&lines, &sight, &mut warnings)?;
@@ -173,9 +178,10 @@ impl Assembly {
             };
             let overlay = formats::config::overlay(revision, &name).next().is_some();
             let (program, uses) = found.map_or((None, BTreeSet::new()), |(program, uses)| (Some(program), uses));
+            let after = program.iter().flat_map(|program| program.after.iter().cloned()).collect();
             assembled.push(Assembled {
                 group: group.name.clone(),
-                member: Member { name: name.to_string(), group: container.group, policy },
+                member: Member { name: name.to_string(), group: container.group, policy, after },
                 manager: container.manifest.is_manager(settings.absent_roles),
                 volumes: volumes.get(&name).cloned().unwrap_or_default(),
                 overlay,
@@ -186,6 +192,7 @@ impl Assembly {
             });
         }
         assembled.sort_by_key(|container: &Assembled| container.member.group);
+        order::check(&assembled)?;
         let files = files(revision, &assembled);
         let groups = device.groups.into_iter().map(|group| group.name).collect();
         Ok(Self { groups, containers: assembled, warnings, files })
@@ -220,7 +227,7 @@ impl File {
 
 /// What the supervisor does for a change in place. A container whose files stay is started anew all the same if what is
 /// assembled for it is another (a new container can take its place in a default group), or if it uses volumes of one that
-/// goes or comes: what it has mounted is no longer what its configuration names.
+/// goes or comes: what it has mounted is no longer what its configuration names. An import follows by itself.
 #[must_use]
 pub fn switch(change: InPlace<'_>, old: &Assembly, new: &Assembly) -> Switch {
     let (mut stop, mut start) = (BTreeSet::new(), BTreeSet::new());

@@ -3,6 +3,7 @@
 //! ```text
 //!   RUN/volumes/web/root.squashfs     the image, through a loop device      RUN/control/web   ──▶ /pantavisor, read-only
 //!                  /lxc-overlay       a directory of:
+//!   RUN/exports/web/PATH.rw           what `web` exports, see `exports.rs`
 //!   RUN/boot/web/KEY/VOLUME           a tmpfs, until the next boot or the next change of the container
 //!   STORAGE/disks/perm/web/VOLUME     permanent
 //!           disks/rev/KEY/web/VOLUME  of the last revision that changed the container
@@ -16,6 +17,7 @@
 //! `memory` says.
 
 mod error;
+mod exports;
 mod launch;
 mod memory;
 mod mounts;
@@ -75,6 +77,12 @@ impl Paths {
     #[must_use]
     pub fn volumes(&self, container: &str) -> PathBuf {
         self.run.join("volumes").join(container)
+    }
+
+    /// Where stages show what their containers export.
+    #[must_use]
+    pub fn exports(&self) -> PathBuf {
+        self.run.join("exports")
     }
 
     /// The directory of a revision.
@@ -164,7 +172,7 @@ impl Engine {
     pub fn sweep(&self) -> Result<(), EngineError> {
         let groups = self.instance.sweep(PATIENCE).map_err(EngineError::from);
         let cleared = ["volumes", "boot"].map(|dir| mounts::clear(&self.paths.run.join(dir)));
-        cleared.into_iter().fold(groups, Result::and)
+        cleared.into_iter().fold(groups.and(exports::sweep(&self.paths)), Result::and)
     }
 
     /// Mounts all volumes of a container of the revision `id`. What was mounted for it before is unmounted first.
@@ -276,6 +284,7 @@ impl Engine {
         }
         mounts::make_dir(&self.paths.control(assembled.name.as_str()))?;
         let launch = launch::complete(program, &self.paths, assembled.name.as_str(), mounts, group)?;
+        exports::prepare(&launch, assembled.name.as_str())?;
         if let Some(writable) = &launch.root.writable {
             image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
         }
@@ -302,20 +311,22 @@ impl Engine {
         }
     }
 
-    /// Unmounts all volumes of a container, after ending and removing its group. What is busy is detached.
+    /// Unmounts all volumes of a container and withdraws what it exports, after ending and removing its group. What is busy is detached.
     ///
     /// # Errors
     /// A process or a mount stays.
     pub fn unmount(&self, name: &str) -> Result<(), EngineError> {
         self.instance.group(name)?.end(PATIENCE)?;
+        exports::withdraw(&self.paths, name)?;
         mounts::clear(&self.paths.volumes(name))
     }
 
-    /// Gives up what a container has kept in memory since the boot: it is no longer part of what runs.
+    /// Gives up what a container has kept in memory since the boot, and the places of what it exports: it is no longer part of what runs.
     ///
     /// # Errors
     /// A mount cannot be taken away.
     pub fn forget(&self, name: &str) -> Result<(), EngineError> {
+        exports::forget(&self.paths, name)?;
         mounts::clear(&self.paths.boot(name))
     }
 }

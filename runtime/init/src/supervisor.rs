@@ -60,6 +60,8 @@ pub struct Member {
     pub group: usize,
     /// What its machine has to know.
     pub policy: Policy,
+    /// Names of others that have to be up before it starts; as an earlier group, in an order within the group.
+    pub after: Vec<String>,
 }
 
 /// How long apps are held back, because boots keep ending early.
@@ -289,7 +291,12 @@ impl Supervisor {
         for index in 0..self.rows.len() {
             let Some(row) = self.rows.get(index).filter(|row| row.container.waits()) else { continue };
             let held = row.leaves || self.holds_back(&row.member).is_some();
-            let opens = goals::may_start(row.member.group, self.occasion, standings.iter().copied());
+            let needed = row.member.after.iter().filter_map(|name| {
+                let at = self.rows.iter().position(|other| other.member.name == *name)?;
+                standings.get(at).map(|(_, standing)| (0, *standing))
+            });
+            let opens = goals::may_start(row.member.group, self.occasion, standings.iter().copied())
+                && goals::may_start(1, self.occasion, needed);
             self.step(index, now, if opens && !held { Event::Allowed } else { Event::Held }, out);
         }
     }

@@ -65,8 +65,17 @@ pub enum Refusal {
     Network(String),
     /// A hook.
     Hook,
-    /// Paths that another container exports.
-    Exports,
+    /// A path below `/exports` that no other container exports.
+    Exports(String),
+    /// It needs what a container of a later group exports.
+    Later {
+        /// The container.
+        name: String,
+        /// Its group.
+        group: String,
+    },
+    /// Containers that wait for each other, the first one again at the end.
+    Circle(Vec<String>),
     /// A filter of system calls that is not in the revision.
     NoFilter(String),
     /// One that the kernel would not take, or that is for another machine.
@@ -127,7 +136,7 @@ pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Re
         ("drivers.optional", !manifest.drivers.optional.is_empty(), "this version loads no drivers"),
         ("drivers.manual", !manifest.drivers.manual.is_empty(), "this version loads no drivers"),
         ("services.optional", !manifest.services.optional.is_empty(), "this version links no services"),
-        ("exports", !manifest.exports.is_empty(), "this version exports no paths"),
+        ("exports", !manifest.exports.is_empty() && manifest.config.is_none(), "nothing of it is started"),
         ("logs", !manifest.logs.is_empty(), "only the console is logged"),
         ("dev-log", manifest.dev_log == Some(true), "there is no /dev/log to show"),
     ];
@@ -181,7 +190,15 @@ impl fmt::Display for Refusal {
             Self::Services => f.write_str("this version links no services between containers"),
             Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),
             Self::Hook => f.write_str("hooks are programs of another runtime; remove the line"),
-            Self::Exports => f.write_str("this version exports no paths between containers"),
+            Self::Exports(path) => {
+                write!(f, "{path}: no other container exports it; add it to `exports` of its run.json")
+            }
+            Self::Later { name, group } => {
+                write!(f, "needs what {name} exports, which starts later, in group {group}; make the entry optional")
+            }
+            Self::Circle(names) => {
+                write!(f, "waits for itself: {}; make one of the imports optional", names.join(" → "))
+            }
             Self::NoFilter(key) => write!(f, "{key} is not in the revision; add the file, or remove the line"),
             Self::Filter(why) => why.fmt(f),
             Self::Contradiction(what) => f.write_str(what),

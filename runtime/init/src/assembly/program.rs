@@ -20,6 +20,7 @@ use formats::run_json::Manifest;
 use super::Settings;
 use super::confine::{Confinement, Network};
 use super::error::{AssemblyError, Refusal, Where};
+use super::exports::{self, Exports};
 use super::limits::{self, DeviceAccess, GroupSetting, setting, settle};
 use super::volumes::{Volume, What};
 
@@ -36,6 +37,8 @@ pub struct Program {
     pub dirs: Vec<String>,
     /// The signal that asks it to end, if it names one.
     pub halt: Option<u8>,
+    /// Containers whose exports it needs: they have to be up first.
+    pub after: BTreeSet<String>,
 }
 
 /// All that a configuration is read with.
@@ -47,6 +50,8 @@ pub(super) struct Sight<'a> {
     pub(super) group: &'a str,
     /// The volumes of every container of the revision.
     pub(super) volumes: &'a BTreeMap<ContainerName, Vec<Volume>>,
+    /// What every container of the revision exports.
+    pub(super) exports: &'a Exports,
     pub(super) settings: &'a Settings,
 }
 
@@ -72,6 +77,7 @@ struct Draft {
     devices: DeviceAccess,
     dirs: Vec<String>,
     uses: BTreeSet<String>,
+    after: BTreeSet<String>,
     confinement: Confinement,
 }
 
@@ -114,6 +120,8 @@ pub(super) fn of(
         *name = name.replace('.', "/");
     }
     warnings.extend(confined.warnings.iter().map(|warning| format!("{}: {warning}", sight.document)));
+    let exports = exports::of(sight.manifest);
+    let imports = draft.mounts.iter().any(|mount| matches!(mount.source, Source::Import { .. }));
     let launch = Launch {
         hostname: confined.hostname,
         namespaces: confined.namespaces,
@@ -124,6 +132,8 @@ pub(super) fn of(
         sys: confined.sys,
         cgroup: confined.cgroup,
         mounts: draft.mounts,
+        showcase: (imports || !exports.is_empty()).then(|| "/exports".to_owned()),
+        exports,
         masked: confined.masked,
         read_only: confined.read_only,
         sysctls: draft.sysctls,
@@ -144,9 +154,10 @@ pub(super) fn of(
     };
     // What only the stage would find out would be found out too late.
     launch.encode().map_err(|why| whole(Refusal::Launch(why)))?;
-    let settings = settle(draft.settings).map_err(whole)?;
-    let program = Program { launch, settings, devices: draft.devices, dirs: draft.dirs, halt: draft.halt };
-    Ok((program, draft.uses))
+    let Draft { settings, devices, dirs, halt, uses, after, .. } = draft;
+    let settings = settle(settings).map_err(whole)?;
+    let program = Program { launch, settings, devices, dirs, halt, after };
+    Ok((program, uses))
 }
 
 impl Draft {
@@ -172,6 +183,7 @@ impl Draft {
             devices: DeviceAccess::All,
             dirs: vec![],
             uses: BTreeSet::new(),
+            after: BTreeSet::new(),
             confinement: Confinement::default(),
         }
     }
@@ -271,11 +283,20 @@ impl Draft {
             Mount::from_fstab(&entry.source, &entry.target, &entry.fstype, options).map_err(Refusal::Mount)?;
         match &mut mount.source {
             Source::Device { path, .. } if below(path, "/exports").is_some() => {
-                if !mount.optional {
-                    return Err(Refusal::Exports);
-                }
-                warnings.push(format!("{}: {path}: is left out: this version exports no paths", sight.document));
-                return Ok(());
+                let path = path.clone();
+                let Some((source, owner)) = exports::import(&path, &mount, entry, &sight.manifest.name, sight.exports)
+                else {
+                    if !mount.optional {
+                        return Err(Refusal::Exports(path));
+                    }
+                    let document = sight.document;
+                    warnings.push(format!("{document}: {path}: is left out: no other container exports it"));
+                    return Ok(());
+                };
+                // What is live comes and goes by itself.
+                self.uses.extend((!matches!(source, Source::Import { live: true, .. })).then(|| owner.to_string()));
+                self.after.extend((!mount.optional).then(|| owner.to_string()));
+                mount.source = source;
             }
             Source::Device { path, recursive, create } => match sight.find(path) {
                 // Who writes to a volume shall not choose what of the device is mounted.
@@ -288,7 +309,7 @@ impl Draft {
                 found => found.map(drop)?,
             },
             Source::Filesystem { options, .. } => self.overlay(options, sight)?,
-            Source::Within { .. } | Source::Inside { .. } => {}
+            Source::Within { .. } | Source::Inside { .. } | Source::Import { .. } => {}
         }
         self.mounts.push(mount);
         Ok(())

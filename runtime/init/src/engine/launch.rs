@@ -49,12 +49,13 @@ pub(super) fn complete(
         // Nothing can be made in there any more.
         None => launch.root.layers.push(places(paths)?),
     }
+    launch.showcase = launch.showcase.as_ref().map(|_| text(&paths.exports())).transpose()?;
     for mount in &mut launch.mounts {
         match &mut mount.source {
             Source::Device { path, .. } if path == RESOLV_CONF => *path = resolv_conf(paths)?,
             Source::Device { path, .. } => real(path)?,
             Source::Within { dir, .. } => real(dir)?,
-            Source::Inside { .. } => {}
+            Source::Inside { .. } | Source::Import { .. } => {}
             Source::Filesystem { options, .. } => {
                 options.iter_mut().try_for_each(|option| layers(option, paths))?;
                 thaw_options(options, mounted)?;

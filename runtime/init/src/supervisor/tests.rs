@@ -10,7 +10,7 @@ fn member(name: &str, group: usize, goal: Goal) -> Member {
     let restart = if group == 0 { RestartPolicy::System } else { RestartPolicy::Container };
     let policy =
         Policy { goal, timeout: Span::seconds(30), restart, recovery: Recovery::default(), grace: Span::seconds(5) };
-    Member { name: name.into(), group, policy }
+    Member { name: name.into(), group, policy, after: Vec::new() }
 }
 
 struct Bench {
@@ -101,6 +101,23 @@ fn groups_start_in_order_and_each_waits_for_the_goals_of_the_one_before() {
     assert_eq!(bench.status("app"), Status::Blocked);
     bench.tell("os", Event::Signalled);
     assert_eq!(bench.started(), ["os", "app"]);
+}
+
+#[test]
+fn a_container_starts_after_those_that_it_needs_and_in_spite_of_one_that_is_broken() {
+    let needs = |name: &str, other: &str| Member { after: vec![other.into()], ..member(name, 1, Goal::Started) };
+    let members = || vec![needs("a", "bus"), needs("b", "nobody"), member("bus", 1, Goal::Ready)];
+    let mut bench = Bench::boot(members(), update::Care::All);
+    assert_eq!(bench.started(), ["b", "bus"]);
+    assert_eq!(bench.status("a"), Status::Blocked);
+    bench.tell("bus", Event::Signalled);
+    assert_eq!(bench.started(), ["b", "bus", "a"]);
+    // One that goes down takes nobody along.
+    bench.tell("bus", Event::Exited(Outcome::Code(1)));
+    assert_eq!(bench.status("a"), Status::Started);
+    let mut bench = Bench::boot(members(), update::Care::All);
+    bench.pass(Span::seconds(31));
+    assert_eq!(bench.started(), ["b", "bus", "a"], "the goal of `bus` is missed, and the device goes on");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! program is also the stage that it starts, as PID 1 is on a device; therefore it has a main of its own, that of
 //! [`harness`], which also looks after each test for what it has left behind.
 
+mod exports;
 mod life;
 mod volumes;
 mod world;
@@ -22,6 +23,12 @@ const TESTS: &[Test<World>] = tests! {
         a_limit_that_this_device_lacks_starts_nothing,
         device_nodes_are_those_that_the_rules_leave,
         what_an_earlier_life_has_left_is_swept,
+    }
+    exports::{
+        a_container_has_what_another_exports_for_as_long_as_that_is_up,
+        an_import_may_be_there_before_its_exporter,
+        an_exporter_is_mounted_anew_while_its_importers_run,
+        what_an_earlier_life_has_exported_is_swept,
     }
     volumes::{
         each_storage_lives_as_long_as_it_says,

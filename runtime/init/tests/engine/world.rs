@@ -66,33 +66,34 @@ impl World {
 
     /// Assembles the container `web`: further members of its manifest, a script, further lines of its configuration.
     pub(crate) fn assemble(&self, members: &str, script: &str, lines: &str) -> Result<Assembled> {
-        self.assemble_whole(
-            members,
-            &format!(
-                "lxc.tty.max = 8\n\
-             lxc.pty.max = 1024\n\
-             lxc.cgroup.devices.allow = a\n\
-             lxc.rootfs.path = overlayfs:/volumes/web/root.squashfs:/volumes/web/lxc-overlay/upper\n\
-             lxc.init.cmd = /bin/sh -c \"{script}\"\n\
-             lxc.namespace.keep = user  net  ipc\n\
-             lxc.mount.auto = proc  sys:rw  cgroup\n\
-             lxc.mount.entry = /etc/resolv.conf etc/resolv.conf none bind,rw,create=file 0 0\n\
-             lxc.mount.entry = tmpfs run tmpfs rw,nodev,relatime,create=dir,mode=755 0 0\n{lines}"
-            ),
-        )
+        self.assemble_whole(members, &config("web", script, lines))
     }
 
     /// Assembles the container `web`: further members of its manifest, and its configuration.
     pub(crate) fn assemble_whole(&self, members: &str, config: &str) -> Result<Assembled> {
-        self.file("web/lxc.container.conf", config)?;
-        let manifest = MANIFEST.replace("MORE", members);
+        let assembly = self.assemble_all(&[("web", members, config)])?;
+        assembly.get("web").cloned().ok_or_else(|| "not assembled".into())
+    }
+
+    /// Assembles containers of one image: name, further members of the manifest, configuration.
+    pub(crate) fn assemble_all(&self, containers: &[(&str, &str, &str)]) -> Result<Assembly> {
+        let trail = self.engine.paths().trail(&id());
+        let mut manifests = String::new();
+        for (name, members, config) in containers {
+            self.file(&format!("{name}/lxc.container.conf"), config)?;
+            let image = trail.join(name).join("root.squashfs");
+            if !image.exists() {
+                self.file(&format!("{name}/root.squashfs"), "")?;
+                fs::copy(trail.join("web/root.squashfs"), image)?;
+            }
+            let manifest = MANIFEST.replace("MORE", members).replace("\"web\"", &format!("{name:?}"));
+            manifests += &format!(",\"{name}/run.json\":{manifest}");
+        }
         let entries = self.entries.borrow();
         let files: String = entries.iter().map(|(key, value)| format!(",{key:?}:{value}")).collect();
-        let state = format!(r##"{{"#spec":"pantavisor-service-system@1","web/run.json":{manifest}{files}}}"##);
+        let state = format!(r##"{{"#spec":"pantavisor-service-system@1"{manifests}{files}}}"##);
         let revision = Revision::parse(state.as_bytes())?;
-        let trail = self.engine.paths().trail(&id());
-        let assembly = Assembly::of(&revision, &Settings::default(), |key| fs::read(trail.join(key)).ok())?;
-        assembly.get("web").cloned().ok_or_else(|| "not assembled".into())
+        Ok(Assembly::of(&revision, &Settings::default(), |key| fs::read(trail.join(key)).ok())?)
     }
 
     pub(crate) fn mount(&self, assembled: &Assembled) -> Result<Mounts> {
@@ -122,6 +123,21 @@ impl World {
         let places = table.lines().filter_map(|line| line.split(' ').nth(1));
         Ok(places.filter(|place| place.contains(&self.ground.name)).map(str::to_owned).collect())
     }
+}
+
+/// What a template writes for a container that runs a script, and further lines.
+pub(crate) fn config(name: &str, script: &str, lines: &str) -> String {
+    format!(
+        "lxc.tty.max = 8\n\
+         lxc.pty.max = 1024\n\
+         lxc.cgroup.devices.allow = a\n\
+         lxc.rootfs.path = overlayfs:/volumes/{name}/root.squashfs:/volumes/{name}/lxc-overlay/upper\n\
+         lxc.init.cmd = /bin/sh -c \"{script}\"\n\
+         lxc.namespace.keep = user  net  ipc\n\
+         lxc.mount.auto = proc  sys:rw  cgroup\n\
+         lxc.mount.entry = /etc/resolv.conf etc/resolv.conf none bind,rw,create=file 0 0\n\
+         lxc.mount.entry = tmpfs run tmpfs rw,nodev,relatime,create=dir,mode=755 0 0\n{lines}"
+    )
 }
 
 impl Drop for World {
