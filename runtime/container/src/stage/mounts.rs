@@ -36,7 +36,9 @@ fn open_source(mount: &Mount, showcase: Option<&Showcase>) -> Result<Tree, Failu
             .map_err(at(Step::Source, &format!("{spot}/{path}"))),
         Source::Inside { .. } | Source::Import { live: true, .. } => return Ok(None),
         Source::Filesystem { fstype, source, options } => {
-            let options = options.iter().map(String::as_str);
+            // A device that cannot be written is mounted only by a file system that does not want to.
+            let ro = (mount.attributes.read_only && source.starts_with('/')).then_some("ro");
+            let options = options.iter().map(String::as_str).chain(ro);
             filesystem(fstype, source, options, flags(&mount.attributes)).map_err(at(Step::Mount, &mount.target))
         }
     };

@@ -35,6 +35,7 @@ const TESTS: &[Test<World>] = tests! {
         a_root_without_a_writable_layer_refuses_writes,
         a_symbolic_link_of_an_image_does_not_lead_out,
         entries_are_mounted_in_order_and_as_they_say,
+        a_block_device_is_mounted_by_the_container_that_names_it,
         a_source_within_a_directory_does_not_lead_out_of_it,
         an_optional_mount_may_be_missing_and_no_other,
         nothing_that_is_mounted_inside_is_seen_outside,
@@ -88,6 +89,8 @@ const TESTS: &[Test<World>] = tests! {
         a_loop_device_is_gone_after_the_unmount,
         a_busy_image_is_detached_and_gone_with_its_last_user,
         no_two_images_share_a_loop_device,
+        a_loop_device_is_gone_with_the_process_that_mounted_it,
+        an_image_is_read_past_the_page_cache_of_its_file_where_that_can_be,
         a_file_that_is_no_image_leaves_nothing_attached,
     }
 };
@@ -102,6 +105,11 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(images::HOLDER) => {
+            let done = images::hold(std::env::args().skip(2));
+            println!("{done:?}");
+            ExitCode::FAILURE
+        }
         _ => harness::main("containers", TESTS),
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use container::failure::Step;
 use container::image::{self, Kind, Unmounted};
 use container::launch::{Attributes, Mount, Source};
+use container::loopdev::Loop;
 use harness::{Result, host, wait};
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
@@ -110,6 +111,17 @@ pub(crate) fn entries_are_mounted_in_order_and_as_they_say(world: &World) -> Res
     assert!(log.contains(" /run tmpfs rw,nosuid,nodev,noexec,relatime,size=1024k,mode=755"), "{log}");
     assert_eq!(fs::read_to_string(world.ground.dir.join("data/new"))?, "x\n");
     assert!(world.ground.dir.join("made/by/us").is_dir());
+    Ok(())
+}
+
+pub(crate) fn a_block_device_is_mounted_by_the_container_that_names_it(world: &World) -> Result {
+    world.file("image/etc/conf", "on the device\n")?;
+    let device = Loop::attach(&images::squashfs(world)?)?;
+    let device = (device.path().display().to_string(), device);
+    let mut launch = world.launch("cat /srv/etc/conf; touch /srv/x");
+    launch.mounts.push(Mount::from_fstab(&device.0, "srv", "squashfs", ["ro", "nodev"])?);
+    let log = world.run(&launch)?.log;
+    assert!(log.starts_with("on the device\n") && log.contains("Read-only file system"), "{log}");
     Ok(())
 }
 
