@@ -3,6 +3,7 @@
 //! [`harness`], which also looks after each test for what it has left behind.
 
 mod exports;
+mod leaks;
 mod life;
 mod volumes;
 mod world;
@@ -29,6 +30,9 @@ const TESTS: &[Test<World>] = tests! {
         an_import_may_be_there_before_its_exporter,
         an_exporter_is_mounted_anew_while_its_importers_run,
         what_an_earlier_life_has_exported_is_swept,
+    }
+    leaks::{
+        a_container_leaves_as_much_the_last_time_as_the_first,
     }
     volumes::{
         each_storage_lives_as_long_as_it_says,
