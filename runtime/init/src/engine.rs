@@ -7,7 +7,7 @@
 //!   RUN/boot/web/KEY/VOLUME           a tmpfs, until the next boot or the next change of the container
 //!   STORAGE/disks/perm/web/VOLUME     permanent
 //!           disks/rev/KEY/web/VOLUME  of the last revision that changed the container
-//!           pv/volume-disk/DISK/perm/web/VOLUME
+//!           pv/volume-disk/DISK/{perm/web,rev/KEY/web,boot/web}/VOLUME
 //!           trails/REVISION/_config/web    the top layer of the root
 //! ```
 //!
@@ -224,6 +224,7 @@ impl Engine {
                 };
                 let kept = || self.paths.boot(owner.as_str()).join(generation(owner, id, keys)).join(name);
                 let dir = match persistence {
+                    Persistence::Boot if disk.is_some() && !self.read_only => base.join("boot"),
                     Persistence::Boot => {
                         mounts::tmpfs(&kept())?;
                         mounts::bind(&kept(), &place, false)?;
@@ -238,6 +239,11 @@ impl Engine {
                     let frozen = Frozen::new(place, dir, kept());
                     frozen.mount()?;
                     return Ok(Some(frozen));
+                }
+                if *persistence == Persistence::Boot && !kept().is_dir() {
+                    // What is there is of an earlier boot, or of another generation of the container.
+                    mounts::discard(&self.paths.storage, &dir)?;
+                    mounts::make_dir(&kept())?;
                 }
                 mounts::make_dir(&dir)?;
                 mounts::bind(&dir, &place, false)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   roots ──▶ trails/<kept>/.pvr/json ──▶ objects that stay
-//!       ├───▶ trails/<kept>/.pv/volumes ─▶ disks/rev/<key> that stay
+//!       ├───▶ trails/<kept>/.pv/volumes ─▶ disks/rev/<key> that stay, and pv/volume-disk/*/rev/<key>
 //!       └───▶ logs/<kept>
 //! ```
 //!
@@ -15,15 +15,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use formats::object::ObjectId;
 use formats::state::Revision;
 use statemachine::ids::RevisionId;
 
-use crate::dir::DirError;
+use crate::dir::{Dir, DirError, is_dir};
 use crate::objects::{ObjectError, Objects};
 use crate::shelf::{Leftover, Shelf};
 use crate::trails::{TrailError, Trails};
+use crate::tree;
+
+/// The disks that are directories of the storage.
+const VOLUME_DISKS: &str = "pv/volume-disk";
 
 /// Why a revision stays, the most pressing reason first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,7 +63,7 @@ pub struct Roots {
 pub struct Swept {
     /// Trails.
     pub revisions: u64,
-    /// Directories of `disks/rev`.
+    /// Directories of `disks/rev`, also on disks of their own.
     pub volumes: u64,
     /// Directories of `logs`.
     pub logs: u64,
@@ -161,9 +166,15 @@ impl Roots {
 pub fn sweep(trails: &Trails, objects: &Objects, roots: &Roots) -> Result<Swept, SweepError> {
     let kept = Kept::by(trails, roots)?;
     let doomed_trails = doomed(trails.shelf(), |id| roots.revisions.contains_key(id))?;
-    let shelf = |path| Ok::<_, DirError>(trails.storage().sub_if_any(path)?.map(Shelf::new));
-    let (disks, logs) = (shelf("disks/rev")?, shelf("logs")?);
-    let doomed_disks = disks.as_ref().map(|disks| doomed(disks, |key| kept.keys.contains(key))).transpose()?;
+    let shelf = |path: &str| Ok::<_, DirError>(trails.storage().sub_if_any(path)?.map(Shelf::new));
+    let mut disks = Vec::new();
+    for path in revision_volumes(trails.storage())? {
+        if let Some(shelf) = shelf(&path)? {
+            let doomed = doomed(&shelf, |key| kept.keys.contains(key))?;
+            disks.push((shelf, doomed));
+        }
+    }
+    let logs = shelf("logs")?;
     let doomed_logs = logs.as_ref().map(|logs| doomed(logs, |id| roots.revisions.contains_key(id))).transpose()?;
     let mut doomed_objects = Vec::new();
     objects.each(|id| {
@@ -174,8 +185,8 @@ pub fn sweep(trails: &Trails, objects: &Objects, roots: &Roots) -> Result<Swept,
 
     let mut swept = Swept::default();
     swept.revisions = swept.retire(trails.shelf(), &doomed_trails);
-    if let (Some(disks), Some(doomed)) = (&disks, &doomed_disks) {
-        swept.volumes = swept.retire(disks, doomed);
+    for (shelf, doomed) in &disks {
+        swept.volumes += swept.retire(shelf, doomed);
     }
     if let (Some(logs), Some(doomed)) = (&logs, &doomed_logs) {
         swept.logs = swept.retire(logs, doomed);
@@ -189,6 +200,36 @@ pub fn sweep(trails: &Trails, objects: &Objects, roots: &Roots) -> Result<Swept,
         swept.left.push(error.into());
     }
     Ok(swept)
+}
+
+/// Every directory of `revision` volumes: that of the storage, and one on each disk that is a directory of it.
+fn revision_volumes(storage: &Dir) -> Result<Vec<String>, DirError> {
+    let mut found = vec!["disks/rev".to_owned()];
+    if let Some(disks) = storage.sub_if_any(VOLUME_DISKS)? {
+        disks.each_name(|name| {
+            if let Ok(name) = name.to_str()
+                && disks.stat(name)?.is_some_and(|stat| is_dir(&stat))
+            {
+                found.push(format!("{VOLUME_DISKS}/{name}/rev"));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+/// Removes a directory of the storage with all that is in it, if it is there: what a volume that ends with a boot has from
+/// an earlier one.
+///
+/// # Errors
+/// It cannot be removed, or not all of it.
+pub fn discard(storage: &Path, path: &str) -> Result<(), DirError> {
+    let storage = Dir::open(storage)?;
+    if storage.stat(path)?.is_none() {
+        return Ok(());
+    }
+    let (parent, leaf) = storage.parent(path)?;
+    tree::remove(&parent, leaf).map(drop)
 }
 
 /// Takes back the trail of a revision that was staged and has never run: nothing but that trail goes. It tells how many

@@ -51,8 +51,6 @@ pub enum Refusal {
     FileSystem(String),
     /// A disk of this type.
     Disk(String),
-    /// Storage of this persistence on a disk of its own.
-    DiskPersistence(&'static str),
     /// Mount options by policy.
     Remount,
     /// A pool of addresses.
@@ -183,7 +181,6 @@ impl fmt::Display for Refusal {
             }
             Self::FileSystem(kind) => write!(f, "images of type {kind:?} are not mounted; use squashfs, erofs or ext4"),
             Self::Disk(kind) => write!(f, "disks of type {kind} are not supported by this version"),
-            Self::DiskPersistence(word) => write!(f, "persistence {word:?} is only supported without a disk"),
             Self::Remount => f.write_str("mount options by policy are not supported by this version"),
             Self::Pool => f.write_str("network pools are not supported by this version; use the network of the device"),
             Self::Drivers => f.write_str("this version loads no drivers"),

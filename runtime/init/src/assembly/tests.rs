@@ -397,16 +397,19 @@ fn a_volume_that_cannot_be_mounted_is_refused_with_its_place() {
         (r#""storage":{"s":{"persistence":"permanent"}}"#, crypt, "storage.s: disks of type dm-crypt-versatile"),
         (
             r#""storage":{"s":{"persistence":"revision","disk":"d"}}"#,
-            r#"[{"name":"d","type":"volume-disk"}]"#,
-            "persistence \"revision\" is only",
+            r#"[{"name":"d","type":"volume-disk","provision":"zram"}]"#,
+            "storage.s: disks of type volume-disk",
         ),
     ] {
         let error = volumes(members, disks).unwrap_err();
         assert!(error.contains(why), "{members}: {error}");
     }
     let volume = r#"[{"name":"d","aliases":["e"],"type":"volume-disk"}]"#;
-    let found = volumes(r#""storage":{"s":{"persistence":"permanent","disk":"e"}}"#, volume).unwrap();
-    assert!(matches!(&found[0].what, What::Storage { disk: Some(disk), .. } if disk == "d"), "{found:?}");
+    for persistence in ["permanent", "revision", "boot"] {
+        let storage = format!(r#""storage":{{"s":{{"persistence":"{persistence}","disk":"e"}}}}"#);
+        let found = volumes(&storage, volume).unwrap();
+        assert!(matches!(&found[0].what, What::Storage { disk: Some(disk), .. } if disk == "d"), "{found:?}");
+    }
     // What lives in memory does not go to a disk that nobody named.
     assert!(volumes(r#""storage":{"s":{"persistence":"boot"}}"#, crypt).is_ok());
 }

@@ -90,9 +90,5 @@ fn disk(storage: &Storage, device: &Device) -> Result<Option<String>, Refusal> {
     if disk.kind != DiskKind::Volume || disk.provision.is_some() {
         return Err(Refusal::Disk(disk.kind.as_str().to_owned()));
     }
-    match storage.persistence {
-        Persistence::Permanent => Ok(Some(disk.name.clone())),
-        // Nothing sweeps them there.
-        other => Err(Refusal::DiskPersistence(other.as_str())),
-    }
+    Ok(Some(disk.name.clone()))
 }

@@ -89,6 +89,13 @@ pub(super) fn clear_others(dir: &Path, but: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Removes a directory of the storage, however much is in it.
+pub(super) fn discard(storage: &Path, dir: &Path) -> Result<(), EngineError> {
+    let path =
+        dir.strip_prefix(storage).ok().and_then(Path::to_str).ok_or_else(|| EngineError::Path(dir.to_owned()))?;
+    store::sweep::discard(storage, path).map_err(|why| EngineError::file("empty", dir)(std::io::Error::other(why)))
+}
+
 /// Copies a file: who writes to it does not write to the store's.
 pub(super) fn copy(from: &Path, place: &Path) -> Result<(), EngineError> {
     if let Some(parent) = place.parent() {

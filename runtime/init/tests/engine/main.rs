@@ -36,6 +36,7 @@ const TESTS: &[Test<World>] = tests! {
     }
     volumes::{
         each_storage_lives_as_long_as_it_says,
+        storage_on_a_disk_of_its_own_lives_as_long_as_it_says,
         a_changed_container_begins_with_empty_memory,
         a_mount_that_fails_leaves_nothing_of_the_others,
         objects_of_the_store_are_never_written,

@@ -28,6 +28,26 @@ pub(crate) fn each_storage_lives_as_long_as_it_says(world: &World) -> Result {
     Ok(())
 }
 
+pub(crate) fn storage_on_a_disk_of_its_own_lives_as_long_as_it_says(world: &World) -> Result {
+    world.inline("disks.json", r#"[{"name":"big","type":"volume-disk"}]"#);
+    let members = r#","storage":{"lxc-overlay":{"persistence":"boot","disk":"big"},
+        "p":{"persistence":"permanent","disk":"big"},"r":{"persistence":"revision","disk":"big"}}"#;
+    let entry = |name: &str| format!("lxc.mount.entry = /volumes/web/{name} mnt/{name} none bind,rw,create=dir 0 0\n");
+    let lines = entry("p") + &entry("r");
+    let script = "cd /mnt; ls p r /tmp; mkdir -p /tmp/x; touch p/x r/x";
+    let before = world.mounted()?.len();
+    assert_eq!(world.output(members, script, &lines)?, "/tmp:\n\np:\n\nr:\n");
+    assert_eq!(world.mounted()?.len(), before, "no memory is taken");
+    assert_eq!(world.output(members, script, &lines)?, "/tmp:\nx\n\np:\nx\n\nr:\nx\n", "in the same boot");
+    world.engine.forget("web")?;
+    assert_eq!(world.output(members, script, &lines)?, "/tmp:\n\np:\nx\n\nr:\nx\n", "as after a boot");
+    let disk = world.engine.paths().storage.join("pv/volume-disk/big");
+    assert!(disk.join("perm/web/p/x").exists());
+    assert!(disk.join("rev").join(id().as_str()).join("web/r/x").exists());
+    assert!(disk.join("boot/web/lxc-overlay/upper/tmp/x").exists());
+    Ok(())
+}
+
 pub(crate) fn a_mount_that_fails_leaves_nothing_of_the_others(world: &World) -> Result {
     world.file("web/bad.squashfs", &"x".repeat(8192))?;
     let assembled = world.assemble(&(BOOT.to_owned() + r#","volumes":["bad.squashfs"]"#), "true", "")?;

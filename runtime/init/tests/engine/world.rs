@@ -64,6 +64,11 @@ impl World {
         Ok(path)
     }
 
+    /// A value of the state.
+    pub(crate) fn inline(&self, key: &str, value: &str) {
+        self.entries.borrow_mut().insert(key.to_owned(), value.to_owned());
+    }
+
     /// Assembles the container `web`: further members of its manifest, a script, further lines of its configuration.
     pub(crate) fn assemble(&self, members: &str, script: &str, lines: &str) -> Result<Assembled> {
         self.assemble_whole(members, &config("web", script, lines))

@@ -62,6 +62,36 @@ fn the_volumes_of_a_later_revision_keep_the_key_of_an_earlier_one() {
 }
 
 #[test]
+fn volumes_on_a_disk_of_their_own_go_with_the_others() {
+    let scratch = device();
+    for path in ["big/rev/0/web/data", "big/rev/locals/x/web/data", "big/perm/web/data", "small/perm/web"] {
+        std::fs::create_dir_all(scratch.path().join("pv/volume-disk").join(path)).unwrap();
+    }
+    symlink("big", scratch.path().join("pv/volume-disk/link")).unwrap();
+    let swept = sweep_to(&scratch, &["7"]).unwrap();
+    assert_eq!((swept.volumes, &swept.left[..]), (2, &[][..]));
+    assert_eq!(scratch.names("pv/volume-disk/big/rev"), ["0", "locals"]);
+    assert_eq!(scratch.names("pv/volume-disk/big/rev/locals"), [""; 0]);
+    assert!(scratch.has("pv/volume-disk/big/perm/web/data") && scratch.has("pv/volume-disk/small/perm/web"));
+}
+
+#[test]
+fn what_is_discarded_is_gone_with_all_below_and_nothing_beside() {
+    let scratch = device();
+    let outside = scratch.path().join("outside");
+    for path in ["a/gone/b/c", "a/stays", "outside"] {
+        std::fs::create_dir_all(scratch.path().join(path)).unwrap();
+    }
+    std::fs::write(outside.join("x"), "x").unwrap();
+    symlink(&outside, scratch.path().join("a/gone/b/link")).unwrap();
+    discard(scratch.path(), "a/gone").unwrap();
+    assert_eq!(scratch.names("a"), ["stays"]);
+    assert!(scratch.has("outside/x"));
+    discard(scratch.path(), "a/gone").unwrap();
+    discard(scratch.path(), "no/such").unwrap();
+}
+
+#[test]
 fn nothing_goes_while_it_is_not_known_what_runs_or_boots() {
     let scratch = device();
     assert_eq!(sweep(&scratch.trails(), &scratch.objects(), &Roots::new()), Err(SweepError::NoRoots));
