@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use container::Spawned;
 use container::cgroup::Group;
@@ -181,6 +182,31 @@ pub(crate) fn an_import_follows_an_exporter_that_comes_anew(world: &World) -> Re
     assert!(empty.starts_with(".\n..\n") && empty.ends_with("read-only\nempty\n"), "{empty}");
     assert_eq!((run.outcome, run.log.as_str()), (Outcome::Code(0), "back\n"));
     showcase.withdraw()
+}
+
+pub(crate) fn an_import_that_begins_while_its_exporter_changes_has_what_is_there_in_the_end(world: &World) -> Result {
+    let showcase = Showcase::new(world)?;
+    let launch = |word: &str| {
+        exporter(world, &showcase, "data", &format!("mount -t tmpfs x /data; touch /data/{word}; echo up; {WAIT}"))
+    };
+    let script = "until test -e /in/second; do sleep 0.01; done; ls /in";
+    let other = importer(world, &showcase, import("data"), script)?;
+    for round in 0..16 {
+        let one = begin(world, "one", &launch("first"))?;
+        let group = world.ground.instance.create("other")?;
+        let spawned = world.start_in(&other, &group)?;
+        // Somewhere on the way of its stage.
+        std::thread::sleep(Duration::from_micros(round * 400));
+        showcase.withdraw()?;
+        end(one)?;
+        let one = begin(world, "one", &launch("second"))?;
+        let run = wait(spawned);
+        group.end(PATIENCE)?;
+        end(one)?;
+        showcase.withdraw()?;
+        assert_eq!(run?.output()?, "second\n", "{round}");
+    }
+    Ok(())
 }
 
 pub(crate) fn a_read_only_import_stays_so_whoever_comes_anew(world: &World) -> Result {

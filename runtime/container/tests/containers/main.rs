@@ -78,6 +78,7 @@ const TESTS: &[Test<World>] = tests! {
         a_file_is_exported_like_a_directory,
         what_an_exporter_mounts_later_is_seen_and_nothing_of_an_importer,
         an_import_follows_an_exporter_that_comes_anew,
+        an_import_that_begins_while_its_exporter_changes_has_what_is_there_in_the_end,
         a_read_only_import_stays_so_whoever_comes_anew,
         a_link_in_what_is_exported_does_not_lead_out,
         a_place_in_what_is_exported_is_kept_as_it_was_at_the_start,
