@@ -20,7 +20,9 @@ pub mod run;
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
 mod targets;
 
-use targets::{bootenv, dhcp, fat, gpt, journal, layers, left, requests, revision, seccomp};
+use targets::{assembly, bootenv, dhcp, fat, gpt, journal, layers, left, requests, revision, seccomp};
+
+pub use targets::assembly::is_assembled;
 
 /// One reader and its law.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("lxc", revision::lxc, "a container configuration that is read can be written with the same lines"),
     Target::new("lxc-files", revision::lxc_files, "files that include each other end, and leave lines that a container is built from"),
     Target::new("seccomp", seccomp::filter, "a filter that is read decides about every call, and is written as the same bytes"),
+    Target::new("assembly", assembly::assembly, "a container that is assembled can be launched, and each of its limits is said once"),
     Target::new("progress", revision::progress, "a progress report that is read can be written and read again"),
     Target::new("signature", revision::signature, "what a signature signs begins with its header as it was encoded"),
     Target::new("pattern", revision::pattern, "a pattern without anything special selects itself and nothing else"),

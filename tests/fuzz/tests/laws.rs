@@ -38,12 +38,13 @@ fn a_broken_law_is_found_and_its_input_is_kept() {
 #[test]
 fn every_target_gets_past_the_checksums() {
     // Seeds that the readers accept exist: without them the mutations would only ever test the first comparison.
-    let accepts: [(&str, Accepts); 3] = [
+    let accepts: [(&str, Accepts); 4] = [
         ("journal", |bytes| formats::journal::decode(bytes).is_ok()),
         ("raw-wanted", |bytes| {
             formats::bootenv::raw::decode_wanted(bytes, formats::bootenv::uboot::Head::Plain).is_ok()
         }),
         ("grub-spent", |bytes| formats::bootenv::grub::decode_spent(bytes).is_ok()),
+        ("assembly", |bytes| bytes.windows(6).any(|word| word == b"io.max") && fuzz::is_assembled(bytes)),
     ];
     for (name, accepts) in accepts {
         assert!(corpus::seeds(name).unwrap().iter().any(|seed| accepts(seed)), "{name}");

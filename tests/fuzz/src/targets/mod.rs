@@ -1,5 +1,6 @@
 //! The laws, a file for each room of readers.
 
+pub(crate) mod assembly;
 pub(crate) mod bootenv;
 pub(crate) mod dhcp;
 pub(crate) mod fat;
