@@ -35,6 +35,8 @@ pub(super) struct Policy {
 pub(super) struct Rule {
     /// Its name; an architecture without it has no such rule.
     pub(super) name: String,
+    /// The only architecture on which it is a rule, over one that all have.
+    pub(super) on: Option<Arch>,
     /// What becomes of it; the last rule of a name counts.
     pub(super) verdict: Verdict,
 }
@@ -57,6 +59,48 @@ pub(super) enum Verdict {
         then: Action,
         /// If not.
         otherwise: Action,
+    },
+    /// The action of the first branch whose conditions hold, else the other one.
+    First {
+        /// In order.
+        branches: Vec<Branch>,
+        /// If none holds.
+        otherwise: Action,
+    },
+}
+
+/// What becomes of a call under conditions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Branch {
+    /// All of them.
+    pub(super) conditions: Vec<Condition>,
+    /// What becomes of it then.
+    pub(super) action: Action,
+}
+
+/// A whole argument, compared with a value without a sign.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Condition {
+    /// Which argument, from 0.
+    pub(super) argument: u8,
+    /// How.
+    pub(super) compare: Compare,
+    /// With what.
+    pub(super) value: u64,
+}
+
+/// How an argument is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Compare {
+    Equal,
+    NotEqual,
+    Less,
+    AtMost,
+    AtLeast,
+    Greater,
+    /// Only these bits of it.
+    Masked {
+        mask: u64,
     },
 }
 
@@ -82,6 +126,8 @@ enum Node {
         mask: u32,
         cases: Vec<(u32, Node)>,
     },
+    /// Branches in order, and what is decided after them.
+    First(Vec<Branch>, Action),
 }
 
 /// Offsets in `struct seccomp_data`.
@@ -91,6 +137,10 @@ const ARGUMENTS: u32 = 16;
 
 /// The first call that belongs to an architecture alone; 32-bit ARM has some.
 const PRIVATE: u32 = 0x000f_0000;
+
+/// The bit of numbers that 64-bit PCs have for calls with pointers of 32 bits.
+const X32: u32 = 0x4000_0000;
+const ENOSYS: u16 = 38;
 
 /// Compiles a policy for these architectures.
 pub(super) fn compile(policy: &Policy, arches: &[Arch]) -> Result<Filter, CompileError> {
@@ -105,7 +155,8 @@ pub(super) fn compile(policy: &Policy, arches: &[Arch]) -> Result<Filter, Compil
 
 /// What becomes of each number.
 fn numbers(policy: &Policy, arch: Arch) -> Node {
-    let rule = |name: &str| policy.rules.iter().rfind(|rule| rule.name == name);
+    let find = |name: &str, on| policy.rules.iter().rfind(|rule| rule.name == name && rule.on == on);
+    let rule = |name: &str| find(name, Some(arch)).or_else(|| find(name, None));
     let newest = table::calls(arch).filter(|(number, name)| *number < PRIVATE && rule(name).is_some()).last();
     let newest = newest.map_or(0, |(number, _)| number);
     let runs = table::calls(arch).filter_map(|(number, name)| {
@@ -116,7 +167,9 @@ fn numbers(policy: &Policy, arch: Arch) -> Node {
         };
         Some((number, number, node))
     });
-    split(NUMBER, u32::MAX, runs, &Node::Decide(policy.unknown))
+    // Nothing of them is in the table, and whatever a policy thinks of unknown calls, it does not mean these.
+    let x32 = (arch == Arch::X86_64).then_some((X32, u32::MAX, Node::Decide(Action::Errno(ENOSYS))));
+    split(NUMBER, u32::MAX, runs.chain(x32), &Node::Decide(policy.unknown))
 }
 
 impl Verdict {
@@ -127,6 +180,7 @@ impl Verdict {
                 let runs = ranges.iter().map(|(from, to)| (*from, *to, Node::Decide(*then)));
                 split(ARGUMENTS + 8 * u32::from(*argument), *mask, runs, &Node::Decide(*otherwise))
             }
+            Self::First { branches, otherwise } => Node::First(branches.clone(), *otherwise),
         }
     }
 }
@@ -165,6 +219,82 @@ impl Node {
                 }
                 search(cases, steps);
             }
+            Self::First(branches, otherwise) => {
+                branches.iter().for_each(|branch| branch.emit(steps));
+                steps.push(step(code::RETURN, otherwise.word()));
+            }
+        }
+    }
+}
+
+/// Where a comparison of a condition goes on.
+#[derive(Clone, Copy)]
+enum To {
+    Next,
+    /// Behind the condition, which holds.
+    Holds,
+    /// Behind the branch.
+    Fails,
+}
+
+impl Branch {
+    fn emit(&self, steps: &mut Vec<Step>) {
+        let blocks: Vec<_> = self.conditions.iter().map(Condition::block).collect();
+        let end = blocks.iter().map(Vec::len).sum::<usize>();
+        let mut at = 0;
+        for block in blocks {
+            let holds = at + block.len();
+            for (code, k, yes, no) in block {
+                at += 1;
+                // At most six conditions of six instructions: every distance is one that a comparison can jump.
+                let distance = |to| match to {
+                    To::Next => 0,
+                    To::Holds => u8::try_from(holds - at).unwrap_or(u8::MAX),
+                    To::Fails => u8::try_from(end + 1 - at).unwrap_or(u8::MAX),
+                };
+                steps.push(Step { code, jt: distance(yes), jf: distance(no), k });
+            }
+        }
+        steps.push(step(code::RETURN, self.action.word()));
+    }
+}
+
+impl Condition {
+    /// The upper half decides, and where it is equal, the lower.
+    fn block(&self) -> Vec<(u16, u32, To, To)> {
+        use To::{Fails, Holds, Next};
+        let offset = ARGUMENTS + 8 * u32::from(self.argument);
+        let (high, low) = ((self.value >> 32) as u32, self.value as u32);
+        let load = |offset| (code::LOAD, offset, Next, Next);
+        match self.compare {
+            Compare::Equal => {
+                vec![load(offset + 4), (code::EQUAL, high, Next, Fails), load(offset), (code::EQUAL, low, Holds, Fails)]
+            }
+            Compare::NotEqual => {
+                vec![load(offset + 4), (code::EQUAL, high, Next, Holds), load(offset), (code::EQUAL, low, Fails, Holds)]
+            }
+            Compare::Greater | Compare::AtLeast => vec![
+                load(offset + 4),
+                (code::GREATER, high, Holds, Next),
+                (code::EQUAL, high, Next, Fails),
+                load(offset),
+                (if self.compare == Compare::Greater { code::GREATER } else { code::AT_LEAST }, low, Holds, Fails),
+            ],
+            Compare::Less | Compare::AtMost => vec![
+                load(offset + 4),
+                (code::GREATER, high, Fails, Next),
+                (code::EQUAL, high, Next, Holds),
+                load(offset),
+                (if self.compare == Compare::Less { code::AT_LEAST } else { code::GREATER }, low, Fails, Holds),
+            ],
+            Compare::Masked { mask } => vec![
+                load(offset + 4),
+                (code::AND, (mask >> 32) as u32, Next, Next),
+                (code::EQUAL, high, Next, Fails),
+                load(offset),
+                (code::AND, mask as u32, Next, Next),
+                (code::EQUAL, low, Holds, Fails),
+            ],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Filters of system calls, compiled on the workstation so that a device has nothing to do but to check and load them.
 //!
 //! ```text
-//!   policy: names, arguments ─┐
+//!   policy: names, arguments ─┐        (our default, or a profile in LXC's language)
 //!                             ├─▶ what becomes of each number ──▶ a tree of comparisons ──▶ formats::seccomp::Filter
 //!   table: name = number  ────┘      (one table per architecture)
 //! ```
@@ -11,6 +11,7 @@
 
 mod compile;
 mod policy;
+mod profile;
 mod table;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use formats::lxc::Capability;
 use formats::seccomp::{Arch, Filter, STEP_BYTES, STEPS_MAX};
 
 pub use compile::CompileError;
+pub use profile::{ProfileError, Wrong};
 
 use crate::error::{Context as _, Error, Result};
 
@@ -56,6 +58,27 @@ pub fn arch(name: &str) -> Option<Arch> {
 /// It does not fit into a filter.
 pub fn confined(arch: Arch, keeps: &[Capability]) -> std::result::Result<Filter, CompileError> {
     compile::compile(&policy::confined(arch, keeps), family(arch))
+}
+
+/// The filter that a text in LXC's language says, version 2.
+///
+/// # Errors
+/// The text is not in it, with the line; or it says more than a filter can.
+pub fn of_profile(text: &[u8], arch: Arch) -> Result<Filter> {
+    let policy = profile::parse(text).map_err(|why| Error::user(why.to_string()))?;
+    compile::compile(&policy, family(arch)).map_err(|why| Error::user(why.to_string()))
+}
+
+/// The same of a file.
+///
+/// # Errors
+/// As [`of_profile`], with the file's name; or it cannot be read.
+pub fn of_file(path: &Path, arch: Arch) -> Result<Filter> {
+    let mut text = Vec::new();
+    let limit = profile::BYTES_MAX as u64 + 1;
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text)).context("read", path)?;
+    of_profile(&text, arch)
+        .map_err(|error| Error { message: format!("{}: {}", path.display(), error.message), ..error })
 }
 
 /// Reads a compiled filter, as a device does.

@@ -136,7 +136,11 @@ const PERSONALITIES: &[(u32, u32)] =
 pub(super) fn confined(arch: Arch, keeps: &[Capability]) -> Policy {
     let mut rules = Vec::new();
     let mut add = |names: &str, verdict: &Verdict| {
-        rules.extend(names.split_whitespace().map(|name| Rule { name: name.to_owned(), verdict: verdict.clone() }));
+        rules.extend(names.split_whitespace().map(|name| Rule {
+            name: name.to_owned(),
+            on: None,
+            verdict: verdict.clone(),
+        }));
     };
     let allow = Verdict::Always(Action::Allow);
     let only = |mask, ranges: &[(u32, u32)]| Verdict::If {

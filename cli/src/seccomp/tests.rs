@@ -101,7 +101,7 @@ fn plainly(policy: &Policy, table: &BTreeMap<u32, &str>, newest: u32, number: u3
             let holds = ranges.iter().any(|(from, to)| (*from..=*to).contains(&(first & mask)));
             if holds { *then } else { *otherwise }
         }
-        Some(Verdict::If { .. }) => panic!("{name}"),
+        Some(_) => panic!("{name}"),
         None if number > newest && number < 0xf_0000 => policy.unknown,
         None => policy.otherwise,
     }

@@ -486,7 +486,7 @@ fn a_filter_that_a_device_would_refuse_is_not_committed() {
 }
 
 #[test]
-fn a_filter_is_compiled_for_other_capabilities() {
+fn a_filter_is_compiled_for_other_capabilities_and_of_a_profile() {
     let bench = Bench::new();
     bench.ok(&["app", "seccomp", "--platform", "linux/arm64", "-o", "plain.bpf"]);
     bench.ok(&[
@@ -502,6 +502,14 @@ fn a_filter_is_compiled_for_other_capabilities() {
         "time.bpf",
     ]);
     assert_ne!(fs::read(bench.path("plain.bpf")).unwrap(), fs::read(bench.path("time.bpf")).unwrap());
+    bench.write("profile", "2\ndenylist\nmount errno 1\n");
+    bench.ok(&["app", "seccomp", "profile", "--platform", "arm", "-o", "text.bpf"]);
+    assert_ne!(fs::read(bench.path("plain.bpf")).unwrap(), fs::read(bench.path("text.bpf")).unwrap());
+    bench.write("profile", "2\nallowlist\nmount\n");
+    let compile = ["app", "seccomp", "profile", "--platform", "arm", "-o", "x.bpf"];
+    bench.refused(&compile, &["lets no program start anywhere; compile one for arm"]);
+    bench.write("profile", "2\nallowlist\nmuont\n");
+    bench.refused(&compile, &["profile: line 3: no architecture has a call \"muont\""]);
     bench.refused(&["app", "seccomp", "--platform", "mips", "-o", "x.bpf"], &["no table", "riscv64"]);
     bench.refused(
         &["app", "seccomp", "--platform", "arm", "--keep", "time", "-o", "x.bpf"],

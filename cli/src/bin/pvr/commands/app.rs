@@ -65,9 +65,13 @@ enum Command {
     },
     /// Compile a filter of system calls
     ///
-    /// It is the one that `pvr app add` writes, for a container that keeps other capabilities: the calls that need one of
-    /// them are allowed too. A container has it with the line `lxc.seccomp.profile = FILE`, a file beside that line.
+    /// Without a PROFILE it is the one that `pvr app add` writes, for a container that keeps other capabilities: the calls
+    /// that need one of them are allowed too. A container has it with the line `lxc.seccomp.profile = FILE`, a file beside
+    /// that line.
     Seccomp {
+        /// A text in LXC's language, version 2, as lxc.seccomp.profile names it elsewhere
+        #[arg(conflicts_with = "keep")]
+        profile: Option<PathBuf>,
         /// What the device runs: ARCH or OS/ARCH[/VARIANT]
         #[arg(long, value_name = "PLATFORM")]
         platform: String,
@@ -173,11 +177,11 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
             note("`pvr commit` takes it out of the state; `pvr reset` brings back what was committed");
             Ok(())
         }
-        Command::Seccomp { platform, keep, output } => seccomp(platform, keep, output),
+        Command::Seccomp { profile, platform, keep, output } => seccomp(profile.as_deref(), platform, keep, output),
     }
 }
 
-fn seccomp(platform: &str, keep: &[String], output: &Path) -> Done {
+fn seccomp(profile: Option<&Path>, platform: &str, keep: &[String], output: &Path) -> Done {
     let platform = platform_of(platform)?;
     let arch = cli::seccomp::arch(&platform.architecture).ok_or_else(|| {
         Error::user(format!("no table of the system calls of {platform} is here"))
@@ -188,7 +192,11 @@ fn seccomp(platform: &str, keep: &[String], output: &Path) -> Done {
     };
     let keeps = keep.iter().map(capability).collect::<Result<Vec<_>>>()?;
     let keeps = if keep.is_empty() { app::KEPT } else { &keeps };
-    let filter = cli::seccomp::confined(arch, keeps).map_err(|why| Error::internal(why.to_string()))?;
+    let filter = match profile {
+        Some(profile) => cli::seccomp::of_file(profile, arch)?,
+        None => cli::seccomp::confined(arch, keeps).map_err(|why| Error::internal(why.to_string()))?,
+    };
+    filter.serves(arch).map_err(|why| Error::user(why.to_string()))?;
     cli::seccomp::write(&filter, output)?;
     note(format_args!("{}: {} instructions", output.display(), filter.steps().len()));
     Ok(())
