@@ -63,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("lxc-files", revision::lxc_files, "files that include each other end, and leave lines that a container is built from"),
     Target::new("seccomp", seccomp::filter, "a filter that is read decides about every call, and is written as the same bytes"),
     Target::new("assembly", assembly::assembly, "a container that is assembled can be launched, and each of its limits is said once"),
+    Target::new("profile", seccomp::profile, "a profile of LXC that is read becomes filters that are read as the same"),
     Target::new("progress", revision::progress, "a progress report that is read can be written and read again"),
     Target::new("signature", revision::signature, "what a signature signs begins with its header as it was encoded"),
     Target::new("pattern", revision::pattern, "a pattern without anything special selects itself and nothing else"),

@@ -1,6 +1,6 @@
 //! Filters of system calls.
 
-use formats::seccomp::{Arch, Call, Filter};
+use formats::seccomp::{Action, Arch, Call, Filter};
 
 /// The input is a program. What it is asked about comes from its own bytes: there stand the numbers that it looks for.
 pub(crate) fn filter(bytes: &[u8]) {
@@ -19,6 +19,18 @@ pub(crate) fn filter(bytes: &[u8]) {
     }
     for arch in Arch::ALL {
         let _ = filter.serves(arch);
+    }
+}
+
+/// The input is a text in LXC's language.
+pub(crate) fn profile(bytes: &[u8]) {
+    for arch in [Arch::I386, Arch::Arm, Arch::Riscv64] {
+        let Ok(compiled) = cli::seccomp::of_profile(bytes, arch) else { return };
+        assert_eq!(Filter::parse(&compiled.to_bytes()).as_ref(), Ok(&compiled), "a device reads what is written");
+        // Whatever a profile says, calls under another convention are no way around it.
+        let foreign = Call { arch: 0, ..Call::default() };
+        let x32 = Call { arch: Arch::X86_64.audit(), number: 0x4000_0000, ..Call::default() };
+        assert!(![foreign, x32].iter().any(|call| compiled.decide(call) == Action::Allow));
     }
 }
 
