@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+mod bench;
 mod boards;
 mod brick;
 mod bsp;
@@ -96,6 +97,8 @@ enum Command {
     /// Count the lines of each board against its budget
     #[command(after_help = boards::COUNTED)]
     Boards(boards::Options),
+    /// Measure containers beside those of crun, runc and lxc-start
+    Bench(bench::Options),
     /// Write the parts of docs/ that come from the code
     Docs(docs::Options),
     /// Install what the other commands need, or say what is missing
@@ -169,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Qemu(options) => qemu::run(options),
         Command::NewBoard(options) => new_board::run(&options),
         Command::Boards(options) => boards::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Docs(options) => docs::run(options),
         Command::Setup(options) => setup::run(options),
     };

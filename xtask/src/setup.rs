@@ -145,13 +145,25 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What `bench` measures beside us, and nothing else needs.
+const PEERS: &[Need] = &[
+    Need { package: "crun", proof: Proof::Program("crun"), why: "starts containers, written in C (`bench`)" },
+    Need { package: "runc", proof: Proof::Program("runc"), why: "starts containers, written in Go (`bench`)" },
+    Need {
+        package: "lxc",
+        proof: Proof::Program("lxc-start"),
+        why: "starts containers as existing devices do (`bench`)",
+    },
+    Need { package: "util-linux", proof: Proof::Program("unshare"), why: "a mount namespace to measure in (`bench`)" },
+];
+
 /// Where administration programs live that the `PATH` of a user may lack.
 const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
 pub(crate) fn run(options: Json) -> Result<ExitCode> {
     let result = ensure(options.out());
     if options.json {
-        let missing: Vec<_> = missing().iter().map(|need| need.package).collect();
+        let missing: Vec<_> = missing(NEEDS).iter().map(|need| need.package).collect();
         println!("{}", json!({ "command": "setup", "passed": result.is_ok(), "missing": missing }));
     }
     result.map(|()| ExitCode::SUCCESS)
@@ -159,9 +171,18 @@ pub(crate) fn run(options: Json) -> Result<ExitCode> {
 
 /// Sees to it that everything is there. An error lists what is not.
 pub(crate) fn ensure(out: Out) -> Result<()> {
-    let wanted = missing();
+    ensure_all(NEEDS, out)
+}
+
+/// The same of what `bench` measures beside us.
+pub(crate) fn ensure_peers(out: Out) -> Result<()> {
+    ensure_all(PEERS, out)
+}
+
+fn ensure_all(needs: &'static [Need], out: Out) -> Result<()> {
+    let wanted = missing(needs);
     if wanted.is_empty() {
-        out.line(format!("setup: {} of {} packages present", NEEDS.len(), NEEDS.len()));
+        out.line(format!("setup: {} of {} packages present", needs.len(), needs.len()));
         return Ok(());
     }
     let names: Vec<_> = wanted.iter().map(|need| need.package).collect();
@@ -188,7 +209,7 @@ pub(crate) fn ensure(out: Out) -> Result<()> {
         apt(&[&["install", "--yes", "--no-install-recommends"], packages(&installed).as_slice()].concat())?;
     }
     packages::unpack(&packages(&unpacked), out)?;
-    let still: Vec<_> = missing().iter().map(|need| need.package).collect();
+    let still: Vec<_> = missing(needs).iter().map(|need| need.package).collect();
     if !still.is_empty() {
         bail!("apt-get succeeded, but what these packages should bring is not there: {}", still.join(" "));
     }
@@ -196,14 +217,14 @@ pub(crate) fn ensure(out: Out) -> Result<()> {
     Ok(())
 }
 
-fn missing() -> Vec<&'static Need> {
+fn missing(needs: &'static [Need]) -> Vec<&'static Need> {
     let there = |need: &&Need| match need.proof {
         Proof::Program(name) => found(name),
         Proof::File(names) => names.iter().any(|name| Path::new(name).exists()),
         Proof::Unpacked(path) => packages::program(need.package, path).is_some(),
         Proof::Foreign(arch, path) => packages::program(&format!("{arch}/{}", need.package), path).is_some(),
     };
-    NEEDS.iter().filter(|need| !there(need)).collect()
+    needs.iter().filter(|need| !there(need)).collect()
 }
 
 /// Whether a program of this name is installed.
@@ -231,6 +252,6 @@ mod tests {
 
     #[test]
     fn every_need_has_a_reason() {
-        assert!(NEEDS.iter().all(|need| !need.package.is_empty() && !need.why.is_empty()));
+        assert!(NEEDS.iter().chain(PEERS).all(|need| !need.package.is_empty() && !need.why.is_empty()));
     }
 }
