@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use formats::group::Goal;
 use formats::json::Json;
-use formats::lxc::{AutoMount, Capability, Command, Config, Create, Item, MountEntry, MountOption, Namespace, Rootfs};
+use formats::lxc::{
+    AutoMount, Capability, Command, Config, Create, Item, MountEntry, MountOption, Namespace, Rootfs, Signal,
+};
 use formats::path::ContainerName;
 use formats::volume::Persistence;
 
@@ -322,10 +324,13 @@ fn confined(
     items.push(Item::NoNewPrivs(true));
     items.extend(filtered.then(|| Item::SeccompProfile(FILTER.to_owned())));
     let signal = text(image, "StopSignal")?;
-    // A device finds out by itself who waits for one of the last two.
-    let known = ["", "SIGTERM", "TERM", "15", "SIGRTMIN+3", "RTMIN+3", "37", "SIGPWR", "PWR", "30"];
-    if !known.contains(&signal.as_str()) {
-        warnings.push(format!("the image wants {signal} to stop; a configuration cannot say so, and it gets SIGTERM"));
+    match Signal::parse(&signal) {
+        Some(signal) => items.push(Item::SignalHalt(signal)),
+        // A device finds out by itself what it waits for.
+        None if signal.is_empty() => {}
+        None => {
+            warnings.push(format!("the image wants to be stopped by {signal:?}, which is no signal; it gets SIGTERM"))
+        }
     }
     items.into_iter().collect::<Config>().to_text().map_err(|error| {
         Error::user(format!("the image cannot be a container: {CONFIG}: {error}"))

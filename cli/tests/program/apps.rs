@@ -469,6 +469,23 @@ fn a_container_carries_the_filter_of_its_architecture_and_the_same_each_time() {
 }
 
 #[test]
+fn a_container_is_stopped_by_the_signal_that_its_image_names() {
+    let bench = Bench::new();
+    for (name, config, line) in [
+        ("quits", r#"{"StopSignal":"SIGQUIT"}"#, "lxc.signal.halt = SIGQUIT\n"),
+        ("waits", r#"{"StopSignal":"37"}"#, "lxc.signal.halt = SIGRTMIN+3\n"),
+        ("silent", "{}", ""),
+        ("odd", r#"{"StopSignal":"SIGNAL"}"#, ""),
+    ] {
+        bench.layout(name, &[Image::new(config).layer(Layer::new().file("sbin/init", ""), Packed::Plain)]);
+        let said = bench.app(&["add", name, "--from", &format!("oci:../{name}")]).stderr;
+        let written = bench.read(&format!("{name}/lxc.container.conf"));
+        assert!(written.contains(line) && (!line.is_empty() || !written.contains("lxc.signal")), "{written}");
+        assert_eq!(said.contains("which is no signal"), name == "odd", "{said}");
+    }
+}
+
+#[test]
 fn a_filter_that_a_device_would_refuse_is_not_committed() {
     let bench = Bench::new();
     bench.layout("image", &[Image::new("{}").layer(Layer::new().file("sbin/init", ""), Packed::Plain)]);
