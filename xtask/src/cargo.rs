@@ -10,6 +10,9 @@ use serde::Deserialize;
 use crate::term::Out;
 use crate::vendor;
 
+/// This program, even if cargo has put another in its place since it was started.
+pub(crate) const THIS: &str = "/proc/self/exe";
+
 /// The directory of the workspace.
 pub(crate) fn root() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -44,17 +44,16 @@ pub(crate) struct Told {
 impl Lane {
     /// Begins with the first of them, and tells so many at a time.
     pub(crate) fn start(stories: impl IntoIterator<Item = Teller>, at_a_time: usize) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find the program that runs")?;
         let logs = cargo::target_directory()?.join("test-logs");
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let (tell, told) = channel();
         let stories = Arc::new(Mutex::new(stories.into_iter().collect::<VecDeque<_>>()));
         for _ in 0..at_a_time {
-            let (stories, tell, program, logs) = (Arc::clone(&stories), tell.clone(), program.clone(), logs.clone());
+            let (stories, tell, logs) = (Arc::clone(&stories), tell.clone(), logs.clone());
             let next = move || stories.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             thread::spawn(move || {
                 while let Some(teller) = next() {
-                    if tell.send(tell_one(&program, teller, &logs)).is_err() {
+                    if tell.send(tell_one(Path::new(cargo::THIS), teller, &logs)).is_err() {
                         return;
                     }
                 }

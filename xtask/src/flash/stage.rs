@@ -73,7 +73,7 @@ impl Bench {
 
     /// `cargo xtask flash` of the image to this disk.
     fn flash(&self, device: &Path, more: &[&str]) -> Result<Ended> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(cargo::THIS);
         command.args(["flash", "--json", "--image"]).arg(&self.image).arg("--device").arg(device).args(more);
         let Output { status, stdout, stderr } = command.stdin(std::process::Stdio::null()).output()?;
         let said = String::from_utf8_lossy(&stderr).trim().to_owned();
