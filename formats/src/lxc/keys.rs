@@ -77,7 +77,11 @@ pub const HONOURED: &[Honoured] = &[
     row("lxc.seccomp.profile", "seccomp.bpf", "a compiled filter of system calls: another file of the same container"),
     row("lxc.namespace.keep", "user net", "what it shares with the device; mounts are always its own"),
     row("lxc.namespace.clone", "pid mnt uts ipc cgroup", "what is its own; everything else is shared"),
-    row("lxc.net.*.type", "none", "`none`: the device's network; `empty`: loopback and nothing else; any other is refused by this version"),
+    row(
+        "lxc.net.*.type",
+        "none",
+        "`none`: the device's network; `empty`: loopback and nothing else; any other is refused by this version",
+    ),
     row("lxc.net.*.flags", "up", "nothing more: what `empty` has is up"),
     row("lxc.prlimit.*", "1024:4096", "a limit of each process: soft, hard, or both in one; `unlimited`"),
     row("lxc.sysctl.*", "1", "a setting of the kernel that belongs to a namespace of its own"),

@@ -45,11 +45,13 @@ pub(super) fn make(board: &str, made: &Made, dir: &Path, out: Out) -> Result<()>
         let names = ["kernel.img", bsp::FIT].map(|name| dir.join("kernel/bsp").join(name));
         names.iter().filter(|file| file.is_file()).try_for_each(|file| lengthen(file))?;
     }
-    make("initramfs", &made.conf.clone().set("attempts", "2").set("watchdog", "30"), &program)?;
+    let has_watchdog = Kind::of_board(board).is_some_and(Kind::has_watchdog);
+    let shorter = made.conf.clone().set("attempts", "2");
+    make("initramfs", &if has_watchdog { shorter.set("watchdog", "30") } else { shorter }, &program)?;
     let arch = bsp::arch(board)?;
     let cc = if arch == Arch::host()? { PathBuf::from("cc") } else { toolchain::cc(arch, out)? };
     make("exits", &made.conf, &compile(&cc, "exits", EXITS, dir)?)?;
-    let hangs = if Kind::of_board(board).is_some_and(Kind::has_watchdog) { "hangs" } else { "hangs-for-ever" };
+    let hangs = if has_watchdog { "hangs" } else { "hangs-for-ever" };
     make(hangs, &made.conf, &compile(&cc, "hangs", HANGS, dir)?)
 }
 
