@@ -170,6 +170,9 @@ impl Assembly {
                         if let Item::SeccompProfile(file) = &line.item {
                             let filter = filter::of(name.as_str(), file, &mut read);
                             program.launch.process.seccomp = Some(filter.map_err(|why| program::refused(line, why))?);
+                            // It may be what is too much.
+                            let whole = program.launch.encode().map_err(Refusal::Launch);
+                            whole.map_err(|why| program::refused(line, why))?;
                         }
                     }
                     Some((program, uses))

@@ -642,6 +642,33 @@ fn a_filter_is_a_file_of_the_container_and_without_the_line_there_is_none() {
 }
 
 #[test]
+fn a_filter_that_makes_a_launch_too_large_is_refused_when_it_is_staged() {
+    let variables = |from: u32, bytes: usize| {
+        (from..from + 14).map(|at| format!("lxc.environment = V{at}={}\n", "x".repeat(bytes))).collect::<String>()
+    };
+    // 56 variables, in files that are each short enough.
+    let assembled = |bytes: usize| {
+        let lines: String = ["a", "b", "c", "d"].map(|file| format!("lxc.include = {file}\n")).concat();
+        let config = template("web") + &lines + "lxc.seccomp.profile = seccomp.bpf\n";
+        let mut state = State::new().container("web", "", &config).object("web/seccomp.bpf");
+        for (at, file) in (0..).zip(["a", "b", "c", "d"]) {
+            state.files.insert(format!("web/{file}"), variables(at * 14, bytes));
+        }
+        // `ld nr` as often as a filter has room, then `ret allow`.
+        let load: [u8; 8] = [0x20, 0, 0, 0, 0, 0, 0, 0];
+        let filter = [load.repeat(4095), vec![0x06, 0, 0, 0, 0, 0, 0xff, 0x7f]].concat();
+        let read = |key: &str| match key {
+            "web/seccomp.bpf" => Some(filter.clone()),
+            key => state.files.get(key).map(|text| text.clone().into_bytes()),
+        };
+        Assembly::of(&state.revision(), &Settings::default(), read).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(assembled(3900), Ok(()));
+    let said = assembled(4094).unwrap_err();
+    assert!(said.contains("lxc.seccomp.profile: the launch has") && said.contains("at most 262144 fit"), "{said}");
+}
+
+#[test]
 fn a_filter_that_would_not_do_here_is_refused_with_its_line_and_the_reason() {
     let line = template("web").lines().count() + 1;
     let place = format!("web/lxc.container.conf: line {line}: lxc.seccomp.profile: ");
