@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use container::cgroup::Limit;
 use container::launch::{CgroupMode, Namespaces, Output, ProcMode, Resource, Rlimit, Source, SysMode};
-use formats::seccomp::Arch;
 use statemachine::transition::{Decision, decide};
 
 use super::*;
+
+mod exports;
+mod filters;
 
 const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -482,39 +484,6 @@ fn only_what_another_container_exports_is_imported() {
 }
 
 #[test]
-fn a_container_tells_its_stage_what_it_exports() {
-    let launch = program(r#","exports":["/run/a/","srv","/srv"]"#, "").unwrap().launch;
-    let paths: Vec<_> = launch.exports.iter().map(|one| (one.path.as_str(), one.spot.as_str())).collect();
-    assert_eq!(paths, [("run/a", "web/run%2fa"), ("srv", "web/srv")]);
-    let long = format!(r#","exports":["/{}"]"#, "a".repeat(253));
-    assert!(refused(&long, "").contains("spot: empty, too long"));
-}
-
-#[test]
-fn containers_that_would_wait_for_ever_are_refused_with_the_way_they_wait() {
-    let imports = |name: &str, from: &str, more: &str| {
-        template(name) + &format!("lxc.mount.entry = /exports/{from}/srv in none bind,create=dir{more} 0 0\n")
-    };
-    let members = r#","group":"app","exports":["/srv"]"#;
-    let state = |more: &str| {
-        State::new()
-            .container("a", members, &imports("a", "b", ""))
-            .container("b", members, &imports("b", "c", ""))
-            .container("c", members, &imports("c", "b", more))
-    };
-    let error = state("").assemble_with(&Settings::default()).unwrap_err().to_string();
-    assert!(error.contains("b/run.json: waits for itself: b → c → b"), "{error}");
-    assert_eq!(state(",optional").assemble().get("b").unwrap().member.after, ["c"]);
-    let later = State::new().container("a", r#","group":"platform""#, &imports("a", "b", "")).container(
-        "b",
-        r#","group":"app","exports":["/srv"]"#,
-        &template("b"),
-    );
-    let error = later.assemble_with(&Settings::default()).unwrap_err().to_string();
-    assert!(error.contains("a/run.json: needs what b exports, which starts later, in group app"), "{error}");
-}
-
-#[test]
 fn firmware_and_modules_appear_unless_declined() {
     let targets = |members: &str| -> Vec<String> {
         let state = State::new().container("web", members, &template("web"));
@@ -610,76 +579,4 @@ fn a_container_that_changes_its_default_group_is_started_anew() {
     let Decision::InPlace(change) = decide(&before, &after) else { panic!("a reboot") };
     assert_eq!(switch(change, &old, &old), Switch::default());
     assert_eq!(switch(change, &old, &new).stop, ["b"]);
-}
-
-/// A filter that lets programs of one architecture start: load the architecture; if it is that one, allow, else kill.
-fn filter_for(arch: Arch) -> Vec<u8> {
-    let steps = [(0x20_u16, 0, 4), (0x15, 1, arch.audit()), (0x06, 0, 0x8000_0000), (0x06, 0, 0x7fff_0000)];
-    let bytes = steps.into_iter().flat_map(|(code, jt, k): (u16, u8, u32)| {
-        let ([a, b], [c, d, e, f]) = (code.to_le_bytes(), k.to_le_bytes());
-        [a, b, jt, 0, c, d, e, f]
-    });
-    bytes.collect()
-}
-
-/// What is assembled of a container with a line about its filter, and with these bytes in that file.
-fn filtered(filter: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, String> {
-    let lines = template("web") + "lxc.seccomp.profile = seccomp.bpf\n";
-    let state = State::new().container("web", "", &lines).object("web/seccomp.bpf");
-    let assembly = Assembly::of(&state.revision(), &Settings::default(), |key| match key {
-        "web/seccomp.bpf" => filter.clone(),
-        key => state.files.get(key).map(|text| text.clone().into_bytes()),
-    });
-    let assembly = assembly.map_err(|error| error.to_string())?;
-    Ok(assembly.get("web").unwrap().program.as_ref().unwrap().launch.process.seccomp.clone())
-}
-
-#[test]
-fn a_filter_is_a_file_of_the_container_and_without_the_line_there_is_none() {
-    let filter = filter_for(Arch::NATIVE);
-    assert_eq!(filtered(Some(filter.clone())), Ok(Some(filter)));
-    assert_eq!(program("", "").unwrap().launch.process.seccomp, None);
-}
-
-#[test]
-fn a_filter_that_makes_a_launch_too_large_is_refused_when_it_is_staged() {
-    let variables = |from: u32, bytes: usize| {
-        (from..from + 14).map(|at| format!("lxc.environment = V{at}={}\n", "x".repeat(bytes))).collect::<String>()
-    };
-    // 56 variables, in files that are each short enough.
-    let assembled = |bytes: usize| {
-        let lines: String = ["a", "b", "c", "d"].map(|file| format!("lxc.include = {file}\n")).concat();
-        let config = template("web") + &lines + "lxc.seccomp.profile = seccomp.bpf\n";
-        let mut state = State::new().container("web", "", &config).object("web/seccomp.bpf");
-        for (at, file) in (0..).zip(["a", "b", "c", "d"]) {
-            state.files.insert(format!("web/{file}"), variables(at * 14, bytes));
-        }
-        // `ld nr` as often as a filter has room, then `ret allow`.
-        let load: [u8; 8] = [0x20, 0, 0, 0, 0, 0, 0, 0];
-        let filter = [load.repeat(4095), vec![0x06, 0, 0, 0, 0, 0, 0xff, 0x7f]].concat();
-        let read = |key: &str| match key {
-            "web/seccomp.bpf" => Some(filter.clone()),
-            key => state.files.get(key).map(|text| text.clone().into_bytes()),
-        };
-        Assembly::of(&state.revision(), &Settings::default(), read).map(drop).map_err(|error| error.to_string())
-    };
-    assert_eq!(assembled(3900), Ok(()));
-    let said = assembled(4094).unwrap_err();
-    assert!(said.contains("lxc.seccomp.profile: the launch has") && said.contains("at most 262144 fit"), "{said}");
-}
-
-#[test]
-fn a_filter_that_would_not_do_here_is_refused_with_its_line_and_the_reason() {
-    let line = template("web").lines().count() + 1;
-    let place = format!("web/lxc.container.conf: line {line}: lxc.seccomp.profile: ");
-    let other = if Arch::NATIVE == Arch::Riscv64 { Arch::Arm } else { Arch::Riscv64 };
-    for (filter, why) in [
-        (None, "web/seccomp.bpf is not in the revision; add the file, or remove the line".to_owned()),
-        (Some(b"2\nallowlist\n".to_vec()), "12 bytes are no compiled filter".to_owned()),
-        (Some(vec![0; 8]), "instruction 0 is the last and decides nothing".to_owned()),
-        (Some(filter_for(other)), format!("for another machine ({other}); compile one for {}", Arch::NATIVE)),
-    ] {
-        let said = filtered(filter).unwrap_err();
-        assert!(said.starts_with(&place) && said.contains(&why), "{said}");
-    }
 }
