@@ -46,6 +46,21 @@ impl Arch {
         }
     }
 
+    /// As images call it: the architecture and its variant.
+    pub(crate) fn oci(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::X86_64 => ("amd64", None),
+            Self::Aarch64 => ("arm64", None),
+            Self::Armv7 => ("arm", Some("v7")),
+        }
+    }
+
+    /// The platform that `pvr app add` is told.
+    pub(crate) fn platform(self) -> String {
+        let (architecture, variant) = self.oci();
+        format!("linux/{architecture}{}", variant.map(|variant| format!("/{variant}")).unwrap_or_default())
+    }
+
     /// The compiler's target with musl as its C library.
     pub(crate) fn musl(self) -> &'static str {
         match self {

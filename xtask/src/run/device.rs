@@ -45,7 +45,7 @@ const HELPER: &str = r"sed -n 's/^helper *front *\([0-9][0-9]*\) .*/\1/p' | grep
 
 pub(super) const APP: &str = r#"set -e
 name=$1; shift
-pvr app add "$name" --from "oci:$IMAGES/library-shell-latest" --group app "$@"
+pvr app add "$name" --from "oci:$IMAGES/library-shell-latest" --platform "$PLATFORM" --group app "$@"
 mkdir -p "_config/$name"
 cat > "_config/$name/app"
 "#;

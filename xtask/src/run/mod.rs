@@ -39,6 +39,7 @@ use self::story::event::Event;
 use self::story::play::{self, World as _};
 use self::story::show::Show;
 use self::tools::Tools;
+use crate::arch::Arch;
 use crate::explore::Explorer;
 use crate::term::{Out, bold, green};
 use crate::{cargo, setup};
@@ -216,6 +217,7 @@ fn prepare(
         ("ROOT".to_owned(), cargo::root().display().to_string()),
         ("DEVICE".to_owned(), "127.0.0.1".to_owned()),
         ("IMAGES".to_owned(), scene.path("images").display().to_string()),
+        ("PLATFORM".to_owned(), Arch::host()?.platform()),
         ("ENDPOINT".to_owned(), device.endpoint.clone()),
         ("WEB".to_owned(), device.web.clone()),
         ("IMAGE".to_owned(), image.unwrap_or(IMAGE).to_owned()),

@@ -92,7 +92,7 @@ mod tests {
         let mut scene = Scene::open("test-registry").unwrap();
         let registry = Registry::start(&mut scene).unwrap();
         let layer = Layer::new(&Tree::default().file("etc/motd", 0o644, "hello")).unwrap();
-        let image = Image::new(&[layer], &json!({ "Cmd": ["/bin/sh"] }));
+        let image = Image::new(&[layer], &json!({ "Cmd": ["/bin/sh"] }), crate::arch::Arch::X86_64);
         registry.push("library/motd:latest", &image).unwrap();
         let get = |path: &str, accept: &str| {
             let url = format!("{}/v2/library/motd/{path}", registry.url);

@@ -35,7 +35,8 @@ use super::story::Story;
 use super::story::event::Event;
 use super::story::play::{self, World as _};
 use super::story::show::Show;
-use crate::bsp::Conf;
+use crate::arch::Arch;
+use crate::bsp::{self, Conf};
 use crate::image::{self, Made};
 use crate::lane::{Lane, Teller, Told};
 use crate::term::{Out, bold};
@@ -186,7 +187,7 @@ pub(crate) fn prepare(
     let plan = if kind.has_watchdog() { plan.watchdog() } else { plan };
     let machine = plan.build()?;
     let endpoint = format!("127.0.0.1:{}", machine.port(ENDPOINT)?);
-    let variables = variables(scene, &made, &endpoint, files, (&image, storage))?;
+    let variables = variables(scene, (&made, bsp::arch(board)?), &endpoint, files, (&image, storage))?;
     let rig = Board::new(machine, cells, files, u64::try_from(start.elapsed().as_millis())?)?;
     Ok(Prepared { rig, variables, factory: made.storage.join("trails/0") })
 }
@@ -204,7 +205,7 @@ fn alone() -> Result<File> {
 /// Programs and variables for scripts.
 fn variables(
     scene: &Scene,
-    made: &Made,
+    (made, arch): (&Made, Arch),
     endpoint: &str,
     files: &Files,
     (disk, storage): (&Path, u64),
@@ -212,7 +213,7 @@ fn variables(
     let (bin, images, keys) = (scene.place("bin")?, scene.place("images")?, scene.path("keys"));
     // A pairing is kept beside the keys, and is one of this run.
     copy(&made.keys, &keys)?;
-    contents::shell(&made.busybox)?.write_layout(&images.join("library-shell-latest"), "library/shell:latest")?;
+    contents::shell(&made.busybox, arch)?.write_layout(&images.join("library-shell-latest"), "library/shell:latest")?;
     let mut programs: Vec<(&str, String)> = desk::PROGRAMS.map(|(name, text)| (name, text.to_owned())).to_vec();
     programs.extend([
         ("pvr", format!("exec {} \"$@\"\n", device::quoted(&made.pvr))),
@@ -232,6 +233,7 @@ fn variables(
         ("PVR_CONFIG_DIR".to_owned(), keys.display().to_string()),
         ("ROOT".to_owned(), cargo::root().display().to_string()),
         ("IMAGES".to_owned(), images.display().to_string()),
+        ("PLATFORM".to_owned(), arch.platform()),
         ("BUNDLES".to_owned(), scene.path("bundles").display().to_string()),
         ("ENDPOINT".to_owned(), endpoint.to_owned()),
         ("DESK".to_owned(), files.desk.display().to_string()),

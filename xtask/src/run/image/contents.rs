@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::oci::{Image, Layer};
 use super::tree::Tree;
+use crate::arch::Arch;
 use crate::packages;
 
 /// Programs inside busybox that our scripts call.
@@ -72,14 +73,15 @@ pub(crate) fn base(busybox: &Path) -> Result<Tree> {
     Ok(APPLETS.iter().fold(tree, |tree, applet| tree.link(&format!("bin/{applet}"), "busybox")))
 }
 
-/// The image of an app that is a script, with this busybox.
-pub(crate) fn shell(busybox: &Path) -> Result<Image> {
+/// The image of an app that is a script, with this busybox, which is for `arch`.
+pub(crate) fn shell(busybox: &Path, arch: Arch) -> Result<Image> {
     let layer = Layer::new(&base(busybox)?)?;
-    Ok(Image::new(&[layer], &json!({ "Cmd": ["/bin/sh", "-c", ". /app"], "Env": [PATH] })))
+    Ok(Image::new(&[layer], &json!({ "Cmd": ["/bin/sh", "-c", ". /app"], "Env": [PATH] }), arch))
 }
 
 /// The images that the story and the mission name, by `repository:tag`.
 pub(crate) fn images() -> Result<BTreeMap<&'static str, Image>> {
+    let arch = Arch::host()?;
     let shell = Layer::new(&base(&busybox()?)?)?;
     let (program, version) = nginx()?;
     let server = Layer::new(&program)?;
@@ -88,15 +90,15 @@ pub(crate) fn images() -> Result<BTreeMap<&'static str, Image>> {
             "Entrypoint": ["/docker-entrypoint.sh"], "Cmd": command, "ExposedPorts": { "80/tcp": {} }, "StopSignal": "SIGQUIT",
             "Env": [PATH, format!("NGINX_VERSION={version}")],
         });
-        Image::new(&[shell.clone(), server.clone()], &config)
+        Image::new(&[shell.clone(), server.clone()], &config, arch)
     };
     let shell_image = |script: &str| -> Value { json!({ "Cmd": ["/bin/sh", "-c", script], "Env": [PATH] }) };
     Ok(BTreeMap::from([
         ("library/nginx:stable-alpine", nginx(&["nginx", "-g", "daemon off;"])),
         ("library/nginx:latest", nginx(&["nginx", "-g", "daemon off;"])),
         ("library/nginx:exits", nginx(&["nginx", "-g", "daemon off; no_such_directive on;"])),
-        ("library/shell:latest", self::shell(&busybox()?)?),
-        ("library/never-ready:latest", Image::new(std::slice::from_ref(&shell), &shell_image(NEVER_READY))),
+        ("library/shell:latest", self::shell(&busybox()?, arch)?),
+        ("library/never-ready:latest", Image::new(std::slice::from_ref(&shell), &shell_image(NEVER_READY), arch)),
     ]))
 }
 
