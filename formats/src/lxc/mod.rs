@@ -28,7 +28,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use command::Command;
-pub use files::{DEPTH_MAX, FilesError, Said, lines};
+pub use files::{ALL_BYTES_MAX, DEPTH_MAX, FilesError, Said, lines};
 pub use item::{AutoMount, Item, Namespace, Rootfs};
 pub use limit::{Limits, Resource, Signal};
 pub use mount::{Create, MountEntry, MountOption};
