@@ -40,8 +40,7 @@ pub fn check_configurations(revision: &Revision, root: &Path) -> Result<()> {
             continue;
         }
         let mut unread = None;
-        let mut read = |key: &str| match read(&root.join(key)) {
-            _ if !is_object(key) => None,
+        let mut read = |key: &str| match is_object(key).then(|| read(&root.join(key)))? {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 unread = Some(error);
@@ -65,7 +64,7 @@ pub fn check_configurations(revision: &Revision, root: &Path) -> Result<()> {
 }
 
 /// A file of a configuration. One byte more than it may have is enough for its reader to refuse it.
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = lxc::BYTES_MAX as u64 + 1;
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).context("read", path)?;

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use formats::json::Json;
-use formats::lxc::{AutoMount, Config, DeviceRule, Item};
+use formats::lxc::{self, AutoMount, Config, DeviceRule, Item, MountEntry, MountOption, Namespace};
 use formats::path::ContainerName;
 use formats::seccomp::Arch;
 
 use super::{RUN, SRC, read_json};
+use crate::check;
 use crate::error::{Context as _, Error, Result};
 use crate::repo::Repo;
 
@@ -54,9 +55,14 @@ pub fn info(repo: &Repo, name: &str) -> Result<Info> {
         None => vec!["it starts no program".to_owned()],
         Some(file) => {
             formats::path::relative(&file).map_err(|why| Error::user(format!("{name}/{RUN}: config: {why}")))?;
-            let path = directory.join(&file);
-            let bytes = fs::read(&path).context("read", &path)?;
-            let config = Config::parse(&bytes).map_err(|error| Error::user(format!("{name}/{file}: {error}")))?;
+            let mut unread = None;
+            let mut read = |key: &str| check::read(&repo.root().join(key)).map_err(|error| unread = Some(error)).ok();
+            let lines = lxc::lines(name, &file, &mut read);
+            if let Some(error) = unread {
+                return Err(error);
+            }
+            let lines = lines.map_err(|error| Error::user(error.to_string()))?;
+            let config = lines.into_iter().map(|line| line.item).collect();
             let mut lines = privileges(&config);
             lines.push(calls(&directory, &config)?);
             lines
@@ -104,7 +110,11 @@ fn privileges(config: &Config) -> Vec<String> {
         .flat_map(|item| if let Item::CapDrop(list) = item { list.as_slice() } else { &[] })
         .map(|it| it.as_str())
         .collect();
-    let shared = items().rev_find(|item| if let Item::NamespaceKeep(list) = item { Some(list.clone()) } else { None });
+    let shared = items().rev_find(|item| match item {
+        Item::NamespaceKeep(list) => Some(list.clone()),
+        Item::NamespaceClone(own) => Some(SHARED.iter().copied().filter(|one| !own.contains(one)).collect()),
+        _ => None,
+    });
     let no_new = items().rev_find(|item| if let Item::NoNewPrivs(on) = item { Some(*on) } else { None });
     let everything = items().any(|item| matches!(item, Item::Devices { allow: true, rule: DeviceRule::All, .. }));
     let mut lines = vec![
@@ -128,15 +138,27 @@ fn privileges(config: &Config) -> Vec<String> {
                 AutoMount::SysRw => Some("writes to all of /sys".to_owned()),
                 _ => None,
             })),
-            Item::Mount(entry) if entry.source.starts_with('/') && !entry.source.starts_with("/volumes/") => {
+            Item::Mount(entry) if entry.source.starts_with('/') && !is_its_own(entry) => {
                 let writes = if entry.kernel_options().any(|option| option == "ro") { "sees" } else { "writes to" };
-                lines.push(format!("{writes} {} of the device", entry.source));
+                let whose = if entry.source.starts_with("/exports/") { "" } else { " of the device" };
+                lines.push(format!("{writes} {}{whose}", entry.source));
             }
+            Item::Sysctl { name, value } => lines.push(format!("sets {name} to {value} for itself")),
+            Item::OomScoreAdj(score @ ..0) => lines.push(format!("is spared when memory runs out ({score})")),
             Item::HookMount(path) => lines.push(format!("runs {path} of the device")),
             _ => {}
         }
     }
     lines
+}
+
+/// All that can be shared.
+const SHARED: [Namespace; 6] =
+    [Namespace::User, Namespace::Net, Namespace::Ipc, Namespace::Pid, Namespace::Uts, Namespace::Cgroup];
+
+/// Whether a mount shows a container nothing but volumes of the revision, or itself.
+fn is_its_own(entry: &MountEntry) -> bool {
+    entry.source.starts_with("/volumes/") || entry.options.contains(&MountOption::Relative)
 }
 
 /// The last line of a kind counts.

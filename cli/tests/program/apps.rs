@@ -486,6 +486,25 @@ fn a_container_is_stopped_by_the_signal_that_its_image_names() {
 }
 
 #[test]
+fn what_an_included_file_grants_is_told_too() {
+    let bench = Bench::new();
+    bench.layout("image", &[Image::new("{}").layer(Layer::new().file("sbin/init", ""), Packed::Plain)]);
+    bench.app(&["add", "web", "--from", "oci:../image"]);
+    let config = bench.read("web/lxc.container.conf");
+    assert!(config.contains("lxc.namespace.keep"), "{config}");
+    fs::write(bench.path("web/lxc.container.conf"), config + "lxc.include = more\nlxc.namespace.keep =\n").unwrap();
+    let more = "lxc.mount.auto = sys:rw\nlxc.namespace.clone = pid mnt uts\nlxc.mount.entry = /exports/db/run db none bind,ro 0 0\n";
+    fs::write(bench.path("web/more"), more).unwrap();
+    let said = bench.ok(&["app", "info", "web"]).stdout;
+    for part in ["writes to all of /sys", "shares with the device user net ipc cgroup", "sees /exports/db/run\n"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    fs::remove_file(bench.path("web/more")).unwrap();
+    let ran = bench.with(&[], &["app", "info", "web"]);
+    assert!(ran.code != 0 && ran.stderr.contains("web/more"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_filter_that_a_device_would_refuse_is_not_committed() {
     let bench = Bench::new();
     bench.layout("image", &[Image::new("{}").layer(Layer::new().file("sbin/init", ""), Packed::Plain)]);

@@ -228,15 +228,15 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
         "lxc.autodev" => Item::Autodev(flag(value)?),
         "lxc.autodev.tmpfs.size" => Item::AutodevSize(number(value)?.into()),
         "lxc.mount.entry" => Item::Mount(MountEntry::parse(value)?),
-        "lxc.mount.fstab" => Item::Fstab(file(value)?),
-        "lxc.include" => Item::Include(file(value)?),
+        "lxc.mount.fstab" => Item::Fstab(beside(value, FILE)?),
+        "lxc.include" => Item::Include(beside(value, FILE)?),
         "lxc.cap.drop" => Item::CapDrop(list(value, Capability::parse, "a list of capabilities like net_admin")?),
         "lxc.cap.keep" if value == "none" => Item::CapKeep(Vec::new()),
         "lxc.cap.keep" => {
             Item::CapKeep(list(value, Capability::parse, "a list of capabilities like net_admin, or none")?)
         }
         "lxc.no_new_privs" => Item::NoNewPrivs(flag(value)?),
-        "lxc.seccomp.profile" => Item::SeccompProfile(beside(value)?),
+        "lxc.seccomp.profile" => Item::SeccompProfile(beside(value, FILTER)?),
         "lxc.uts.name" => Item::UtsName(plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))?),
         "lxc.hook.mount" => Item::HookMount(absolute(value)?),
         "lxc.proc.oom_score_adj" => Item::OomScoreAdj(
@@ -348,22 +348,16 @@ fn absolute(value: &str) -> Result<String, LxcWrong> {
     }
 }
 
+const FILE: &str = "the name of a file that lies beside this one in the revision";
+/// With LXC it is a path of the device, of a text that only a compiler understands.
+const FILTER: &str = "a compiled filter beside this file, like seccomp.bpf (`pvr app seccomp` makes it of a text)";
+
 /// A file of the same container in its revision.
-fn file(value: &str) -> Result<String, LxcWrong> {
+fn beside(value: &str, wanted: &'static str) -> Result<String, LxcWrong> {
     match crate::path::component(value) {
         Ok(()) => Ok(value.into()),
-        Err(_) => Err(wrong(value, "the name of a file that lies beside this one in the revision")),
+        Err(_) => Err(wrong(value, wanted)),
     }
-}
-
-/// A file of the same container. With LXC it is a path of the device, of a text that only a compiler understands.
-fn beside(value: &str) -> Result<String, LxcWrong> {
-    plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        .ok()
-        .filter(|name| !name.starts_with('.'))
-        .ok_or_else(|| {
-            wrong(value, "a compiled filter beside this file, like seccomp.bpf (`pvr app seccomp` makes it of a text)")
-        })
 }
 
 /// A list separated by blanks; never empty.
