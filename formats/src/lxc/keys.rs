@@ -3,7 +3,7 @@
 //! | | a line with it |
 //! |---|---|
 //! | [`HONOURED`] | does what LXC says it does |
-//! | [`IGNORED`] | is accepted and has no effect, of which a person is told |
+//! | [`IGNORED`] | is accepted and has no effect; a person is told, but of the terminals that every template asks for |
 //! | [`REFUSED`] | makes the container impossible: passing over it would confine less than its maker has signed, or run less |
 //!
 //! Any other key is an error with its line. Keys of LXC before 3.0 are among the refused, since LXC itself reads none.

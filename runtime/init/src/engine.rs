@@ -317,7 +317,8 @@ impl Engine {
         }
     }
 
-    /// Unmounts all volumes of a container and withdraws what it exports, after ending and removing its group. What is busy is detached.
+    /// Unmounts all volumes of a container and withdraws what it exports, after ending and removing its group. What is
+    /// busy is detached.
     ///
     /// # Errors
     /// A process or a mount stays.
@@ -327,7 +328,8 @@ impl Engine {
         mounts::clear(&self.paths.volumes(name))
     }
 
-    /// Gives up what a container has kept in memory since the boot, and the places of what it exports: it is no longer part of what runs.
+    /// Gives up what a container has kept in memory since the boot, and the places of what it exports: it is no longer
+    /// part of what runs.
     ///
     /// # Errors
     /// A mount cannot be taken away.

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 
-use super::mounts::{clone_tree, put};
+use super::mounts::{clone_tree, propagation, put};
 use super::target;
 use crate::failure::{Failure, Step, at};
 use crate::launch::{Create, Export, Launch};
@@ -109,7 +109,6 @@ pub(super) fn show(exports: &[Export], root: &OwnedFd, showcase: Option<&Showcas
     let Some((showcase, peer)) = showcase.and_then(|showcase| Some((showcase, showcase.peer.as_ref()?))) else {
         return Ok(());
     };
-
     put(peer, &showcase.view).map_err(at(Step::Export, "(showcase)"))?;
     for export in exports {
         show_one(export, root, peer).map_err(at(Step::Export, &export.path))?;
@@ -158,10 +157,4 @@ fn look(showcase: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
 
 fn mount_id(place: impl AsFd) -> Result<u64, Errno> {
     Ok(rustix::fs::statx(place, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
-}
-
-fn propagation(flag: libc::c_ulong) -> MountAttr {
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "c_ulong is not u64 on every target")]
-    let propagation = u64::from(flag);
-    MountAttr { propagation, ..MountAttr::default() }
 }

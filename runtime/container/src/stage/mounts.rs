@@ -116,17 +116,22 @@ pub(super) fn clone_tree(dir: impl AsFd, path: &str, recursive: bool) -> Result<
 /// A bind mount with what is forbidden on it added to what is forbidden on its source.
 fn bound(tree: OwnedFd, recursive: bool, attributes: &Attributes, target: &str) -> Result<OwnedFd, Failure> {
     let clear = if attributes.noatime { u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits()) } else { 0 };
-    let propagation = match attributes.propagation {
+    let attr = propagation(match attributes.propagation {
         Propagation::Private => libc::MS_PRIVATE,
         // It already is one, since the whole tree of the device was made so.
         Propagation::Slave => 0,
-    };
-    // The type of the constant differs between C libraries.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "c_ulong is not u64 on every target")]
-    let propagation = u64::from(propagation);
-    let attr = MountAttr { set: u64::from(flags(attributes).bits()), clear, propagation, userns_fd: 0 };
+    });
+    let attr = MountAttr { set: u64::from(flags(attributes).bits()), clear, ..attr };
     sys::mount_setattr(&tree, recursive, attr).map_err(at(Step::Mount, target))?;
     Ok(tree)
+}
+
+/// How mounts spread, and no other change.
+pub(super) fn propagation(flag: libc::c_ulong) -> MountAttr {
+    // The type of the constant differs between C libraries.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "c_ulong is not u64 on every target")]
+    let propagation = u64::from(flag);
+    MountAttr { propagation, ..MountAttr::default() }
 }
 
 fn flags(attributes: &Attributes) -> MountAttrFlags {

@@ -103,7 +103,7 @@ impl Confinement {
             return Err(Refusal::Contradiction(why));
         }
         if keeps(Namespace::Net) && self.network == Some(Network::Empty) {
-            let why = "lxc.net.0.type = empty and lxc.namespace.keep = net exclude each other; remove one";
+            let why = "lxc.net.0.type = empty and a network that lxc.namespace shares exclude each other; remove one";
             return Err(Refusal::Contradiction(why));
         }
         let namespaces = Namespaces {
@@ -115,7 +115,7 @@ impl Confinement {
         };
         let hostname = match (&self.hostname, namespaces.uts) {
             (Some(_), false) => {
-                let why = "lxc.uts.name and lxc.namespace.keep = uts exclude each other; remove one";
+                let why = "lxc.uts.name and a host name that lxc.namespace shares exclude each other; remove one";
                 return Err(Refusal::Contradiction(why));
             }
             (None, false) => None,

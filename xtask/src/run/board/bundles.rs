@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   kernel           another kernel of the distribution; where the board has no recipe for one, the same in other bytes
-//!   initramfs        the same kernel; this program with fewer attempts for a trial, and a shorter watchdog
+//!   initramfs        the same kernel; this program with fewer attempts for a trial, and a shorter watchdog if there is one
 //!   exits            PID 1 returns at once
 //!   hangs            PID 1 arms the watchdog and does nothing more
 //!   hangs-for-ever   the same where the machine has no watchdog
