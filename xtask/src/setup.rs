@@ -180,9 +180,16 @@ pub(crate) fn ensure_peers(out: Out) -> Result<()> {
 }
 
 fn ensure_all(needs: &'static [Need], out: Out) -> Result<()> {
+    let present = || out.line(format!("setup: {} of {} packages present", needs.len(), needs.len()));
+    if missing(needs).is_empty() {
+        present();
+        return Ok(());
+    }
+    let _lock = packages::additions()?;
+    // Another run may have added them while this one waited.
     let wanted = missing(needs);
     if wanted.is_empty() {
-        out.line(format!("setup: {} of {} packages present", needs.len(), needs.len()));
+        present();
         return Ok(());
     }
     let names: Vec<_> = wanted.iter().map(|need| need.package).collect();

@@ -45,10 +45,11 @@ impl Apt {
         for sub in ["lists/partial", "cache/archives/partial", "sources.list.d"] {
             fs::create_dir_all(apt.dir.join(sub)).with_context(|| format!("cannot create {}", apt.dir.display()))?;
         }
+        let _lock = super::lock(&apt.dir)?;
         for source in SOURCES.map(Path::new).into_iter().filter(|source| source.is_file()) {
             let name = source.file_name().unwrap_or_default();
-            fs::copy(source, apt.dir.join("sources.list.d").join(name))
-                .with_context(|| format!("cannot copy {}", source.display()))?;
+            let text = fs::read_to_string(source).with_context(|| format!("cannot read {}", source.display()))?;
+            write_once(&apt.dir.join("sources.list.d").join(name), &text)?;
         }
         write_once(&apt.dir.join("status"), "")?;
         let dir = apt.dir.display();
@@ -60,7 +61,7 @@ impl Apt {
         );
         write_once(&apt.dir.join("apt.conf"), &conf)?;
         if !fs::read_dir(apt.dir.join("lists"))?.filter_map(Result::ok).any(|entry| entry.path().is_file()) {
-            apt.update(out)?;
+            apt.ask(out)?;
         }
         Ok(apt)
     }
@@ -84,6 +85,11 @@ impl Apt {
     /// Asks what is served now. An index that cannot be read leaves the others as they are: what it would have named is
     /// missing later, by name.
     pub(crate) fn update(&self, out: Out) -> Result<()> {
+        let _lock = super::lock(&self.dir)?;
+        self.ask(out)
+    }
+
+    fn ask(&self, out: Out) -> Result<()> {
         let mut update = self.command("apt-get");
         let output = update.args(["--quiet", "update"]).output().context("cannot run apt-get")?;
         if !output.status.success() {

@@ -7,15 +7,18 @@
 //!   target/packages/sets/rust/usr/bin/rustc           tools with all they need and this machine lacks, in one tree
 //!   target/packages/locked/SHA256/boot/vmlinuz-…      packages that are pinned by their hash
 //! ```
+//!
+//! Any number of runs may want the same at once: each finds it whole, or waits for the one that fetches it.
 
 pub(crate) mod apt;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use formats::object::ObjectId;
+use rustix::fs::FlockOperation;
 
 use crate::arch::Arch;
 use crate::cargo;
@@ -25,6 +28,21 @@ use apt::Apt;
 /// The directory of all packages.
 fn dir() -> Result<PathBuf> {
     Ok(cargo::target_directory()?.join("packages"))
+}
+
+/// Waits until no other run holds this lock, and holds it until the value is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let path = dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)
+        .with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// The lock of whoever adds packages that this machine lacks.
+pub(crate) fn additions() -> Result<File> {
+    lock(&dir()?)
 }
 
 /// A program of a package: unpacked by us, or installed on the host. `None`: `cargo xtask setup` has not run.
@@ -39,7 +57,7 @@ pub(crate) fn need(package: &str, path: &str) -> Result<PathBuf> {
     program(package, path).with_context(|| format!("{package} is missing: run `cargo xtask setup`"))
 }
 
-/// Fetches these packages from the distribution and unpacks them.
+/// Fetches these packages from the distribution and unpacks them, under the lock of [`additions`].
 pub(crate) fn unpack(packages: &[&str], out: Out) -> Result<()> {
     let dir = dir()?;
     for package in packages {
