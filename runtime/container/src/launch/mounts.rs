@@ -133,7 +133,8 @@ pub const DEV_NODES: [(&str, u32, u32); 6] =
 /// `/proc`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ProcMode {
-    /// `/proc/sys` without `net`, and `/proc/sysrq-trigger`, are read-only.
+    /// `/proc/sys` and `/proc/sysrq-trigger` are read-only, but for `/proc/sys/net` of a network that is the container's
+    /// own or that it may administer.
     Mixed,
     /// All writable.
     Writable,
@@ -144,7 +145,7 @@ pub enum ProcMode {
 pub enum SysMode {
     /// All read-only.
     ReadOnly,
-    /// Read-only but for `/sys/devices/virtual/net`.
+    /// Read-only but for `/sys/devices/virtual/net` of such a network.
     Mixed,
     /// All writable.
     Writable,

@@ -18,23 +18,29 @@ const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 const PLAIN: MountAttrFlags = NOSUID.union(NODEV).union(NOEXEC);
 const NONE: MountAttrFlags = MountAttrFlags::empty();
 
+/// The capability of that name, as a bit of a set.
+const CAP_NET_ADMIN: u64 = 1 << 12;
+
 /// `/dev`, `/proc`, `/sys` and `/sys/fs/cgroup`, as the launch wants them.
 pub(super) fn mount(launch: &Launch, root: &OwnedFd) -> Result<(), Failure> {
     if let Some(dev) = launch.dev {
         dev_tree(dev, launch.namespaces.pid, root)?;
     }
+    let net = may_set_network(launch);
     if let Some(mode) = launch.proc {
         new("proc", "proc", &[], PLAIN, root)?;
         if mode == ProcMode::Mixed {
             part("proc/sys", READ_ONLY, NONE, root)?;
-            part("proc/sys/net", NONE, READ_ONLY, root)?;
+            if net {
+                part("proc/sys/net", NONE, READ_ONLY, root)?;
+            }
             part("proc/sysrq-trigger", READ_ONLY, NONE, root)?;
         }
     }
     if let Some(mode) = launch.sys {
         let read_only = if mode == SysMode::Writable { NONE } else { READ_ONLY };
         new("sysfs", "sys", &[], PLAIN | read_only, root)?;
-        if mode == SysMode::Mixed {
+        if mode == SysMode::Mixed && net {
             part("sys/devices/virtual/net", NONE, READ_ONLY, root)?;
         }
     }
@@ -43,6 +49,12 @@ pub(super) fn mount(launch: &Launch, root: &OwnedFd) -> Result<(), Failure> {
         new("cgroup2", "sys/fs/cgroup", &[], PLAIN | read_only, root)?;
     }
     Ok(())
+}
+
+/// Whether what these trees say of a network may be written: it is the container's own, or the container may administer
+/// that of the device. The files themselves ask for user 0 and nothing else.
+fn may_set_network(launch: &Launch) -> bool {
+    launch.namespaces.net || launch.process.capabilities.bounding & CAP_NET_ADMIN != 0
 }
 
 fn new(fstype: &str, path: &str, options: &[&str], flags: MountAttrFlags, root: &OwnedFd) -> Result<(), Failure> {

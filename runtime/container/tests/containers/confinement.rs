@@ -8,6 +8,7 @@ use crate::world::World;
 
 const CHOWN: u64 = 1 << 0;
 const NET_BIND_SERVICE: u64 = 1 << 10;
+const NET_ADMIN: u64 = 1 << 12;
 const NET_RAW: u64 = 1 << 13;
 const SYS_ADMIN: u64 = 1 << 21;
 const MKNOD: u64 = 1 << 27;
@@ -98,6 +99,21 @@ pub(crate) fn proc_and_sys_are_as_writable_as_the_launch_says(world: &World) -> 
     let sysrq = if std::path::Path::new("/proc/sysrq-trigger").exists() { "sysrq\n" } else { "" };
     let all = format!("kernel/domainname\nnet/ipv4/ip_forward\n{sysrq}devices/virtual/net/lo/mtu\n");
     assert_eq!(run(ProcMode::Writable, SysMode::Writable)?, all);
+    Ok(())
+}
+
+pub(crate) fn the_network_of_the_device_is_set_up_by_those_who_may_administer_it(world: &World) -> Result {
+    // Opened to be written, and not written: it is this machine's.
+    let script = "for f in /proc/sys/net/ipv4/ip_forward /sys/devices/virtual/net/lo/mtu; do \
+         (: >> $f) 2>/dev/null && echo $f; done; true";
+    let both = "/proc/sys/net/ipv4/ip_forward\n/sys/devices/virtual/net/lo/mtu\n";
+    for (own, bounding, open) in [(true, 0, both), (false, 0, ""), (false, NET_ADMIN, both)] {
+        let mut launch = world.launch(script);
+        (launch.proc, launch.sys) = (Some(ProcMode::Mixed), Some(SysMode::Mixed));
+        launch.namespaces.net = own;
+        launch.process.capabilities.bounding = bounding;
+        assert_eq!(world.output(&launch)?, open, "{own} {bounding:x}");
+    }
     Ok(())
 }
 

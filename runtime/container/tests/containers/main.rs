@@ -50,6 +50,7 @@ const TESTS: &[Test<World>] = tests! {
         dev_holds_what_programs_expect_and_nothing_else,
         what_is_written_to_the_console_is_logged,
         proc_and_sys_are_as_writable_as_the_launch_says,
+        the_network_of_the_device_is_set_up_by_those_who_may_administer_it,
         masked_paths_are_empty_and_protected_ones_read_only,
         capabilities_outside_the_bounding_set_are_gone,
         another_user_has_the_ambient_capabilities_and_no_others,

@@ -9,6 +9,7 @@
 //! | `empty`, or nothing about a network          | a network of its own with nothing in it but loopback        |
 //! | `proc`, `proc:mixed`                         | `/proc` without what tells of the device or changes it      |
 //! | `sys`, `sys:mixed`, `sys:ro`                 | `/sys` likewise                                             |
+//! | of these, what belongs to a network          | writable if that is its own, or it has `net_admin`          |
 //! | `proc:rw`, `sys:rw`                          | these as they are: somebody has signed for it               |
 //! | neither `lxc.cap.keep` nor `lxc.cap.drop`    | all capabilities, as with LXC, and a warning                |
 
