@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use formats::json::Json;
-use formats::lxc::{self, AutoMount, Config, DeviceRule, Item, MountEntry, MountOption, Namespace};
+use formats::lxc::privileges::{EVERY_CALL, filter, privileges};
+use formats::lxc::{self, Config};
 use formats::path::ContainerName;
 use formats::seccomp::Arch;
 
@@ -85,87 +86,9 @@ pub(super) fn existing(repo: &Repo, name: &str) -> Result<std::path::PathBuf> {
 
 /// Which system calls its filter leaves, if it has one.
 fn calls(directory: &Path, config: &Config) -> Result<String> {
-    let file =
-        config.items().rev_find(|item| if let Item::SeccompProfile(file) = item { Some(file.clone()) } else { None });
-    let Some(file) = file else { return Ok("every system call".to_owned()) };
-    let filter = crate::seccomp::read(&directory.join(&file))?;
+    let Some(file) = filter(config) else { return Ok(EVERY_CALL.to_owned()) };
+    let filter = crate::seccomp::read(&directory.join(file))?;
     let serves: Vec<_> = Arch::ALL.into_iter().filter(|arch| filter.serves(*arch).is_ok()).map(Arch::as_str).collect();
     let on = if serves.is_empty() { "nowhere".to_owned() } else { format!("on {}", serves.join(", ")) };
     Ok(format!("system calls that {file} allows; it can start {on}"))
 }
-
-/// What the lines of a configuration allow.
-fn privileges(config: &Config) -> Vec<String> {
-    let items = || config.items();
-    let joined = |words: Vec<&str>| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
-    let uid = items().rev_find(|item| if let Item::InitUid(uid) = item { Some(*uid) } else { None }).unwrap_or(0);
-    let gid = items().rev_find(|item| if let Item::InitGid(gid) = item { Some(*gid) } else { None }).unwrap_or(0);
-    let kept: Option<Vec<&str>> = items().fold(None, |kept, item| match item {
-        Item::CapKeep(list) => {
-            Some(kept.unwrap_or_default().into_iter().chain(list.iter().map(|it| it.as_str())).collect())
-        }
-        _ => kept,
-    });
-    let dropped: Vec<&str> = items()
-        .flat_map(|item| if let Item::CapDrop(list) = item { list.as_slice() } else { &[] })
-        .map(|it| it.as_str())
-        .collect();
-    let shared = items().rev_find(|item| match item {
-        Item::NamespaceKeep(list) => Some(list.clone()),
-        Item::NamespaceClone(own) => Some(SHARED.iter().copied().filter(|one| !own.contains(one)).collect()),
-        _ => None,
-    });
-    let no_new = items().rev_find(|item| if let Item::NoNewPrivs(on) = item { Some(*on) } else { None });
-    let everything = items().any(|item| matches!(item, Item::Devices { allow: true, rule: DeviceRule::All, .. }));
-    let mut lines = vec![
-        format!("user {uid}, group {gid}"),
-        format!(
-            "capabilities {}",
-            match (kept, dropped.is_empty()) {
-                (Some(kept), _) => joined(kept),
-                (None, true) => "all".to_owned(),
-                (None, false) => format!("all but {}", joined(dropped)),
-            }
-        ),
-        format!("shares with the device {}", joined(shared.iter().flatten().map(|it| it.as_str()).collect())),
-        format!("programs {} gain privileges", if no_new == Some(true) { "cannot" } else { "can" }),
-    ];
-    lines.extend(everything.then(|| "every device node".to_owned()));
-    for item in items() {
-        match item {
-            Item::MountAuto(list) => lines.extend(list.iter().filter_map(|one| match one {
-                AutoMount::ProcRw => Some("writes to all of /proc".to_owned()),
-                AutoMount::SysRw => Some("writes to all of /sys".to_owned()),
-                _ => None,
-            })),
-            Item::Mount(entry) if entry.source.starts_with('/') && !is_its_own(entry) => {
-                let writes = if entry.kernel_options().any(|option| option == "ro") { "sees" } else { "writes to" };
-                let whose = if entry.source.starts_with("/exports/") { "" } else { " of the device" };
-                lines.push(format!("{writes} {}{whose}", entry.source));
-            }
-            Item::Sysctl { name, value } => lines.push(format!("sets {name} to {value} for itself")),
-            Item::OomScoreAdj(score @ ..0) => lines.push(format!("is spared when memory runs out ({score})")),
-            Item::HookMount(path) => lines.push(format!("runs {path} of the device")),
-            _ => {}
-        }
-    }
-    lines
-}
-
-/// All that can be shared.
-const SHARED: [Namespace; 6] =
-    [Namespace::User, Namespace::Net, Namespace::Ipc, Namespace::Pid, Namespace::Uts, Namespace::Cgroup];
-
-/// Whether a mount shows a container nothing but volumes of the revision, or itself.
-fn is_its_own(entry: &MountEntry) -> bool {
-    entry.source.starts_with("/volumes/") || entry.options.contains(&MountOption::Relative)
-}
-
-/// The last line of a kind counts.
-trait LastOf<'a>: Iterator<Item = &'a Item> + Sized {
-    fn rev_find<T>(self, pick: impl Fn(&Item) -> Option<T>) -> Option<T> {
-        self.filter_map(pick).last()
-    }
-}
-
-impl<'a, I: Iterator<Item = &'a Item>> LastOf<'a> for I {}

@@ -20,6 +20,7 @@ pub mod keys;
 mod limit;
 mod mount;
 mod net;
+pub mod privileges;
 mod security;
 
 use alloc::borrow::ToOwned;

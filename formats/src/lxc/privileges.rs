@@ -1,0 +1,165 @@
+//! What a container may do to the device, in words: read from its configuration, and from nothing else.
+//!
+//! ```text
+//!   user 1000, group 1000
+//!   capabilities chown kill                     shares with the device net
+//!   programs cannot gain privileges             writes to /run/dbus of the device
+//! ```
+//!
+//! Workstation and device say it with the same words, so that two of them can be compared line by line. The first four
+//! lines are always there, in this order; each of the others is one right more. Takes the lines of [`lines`](super::lines),
+//! from which what was taken back is gone.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{AutoMount, Config, DeviceRule, Item, MountEntry, MountOption, Namespace};
+
+/// What is said where no filter of system calls is loaded.
+pub const EVERY_CALL: &str = "every system call";
+
+/// The file of the filter of system calls, if there is one.
+#[must_use]
+pub fn filter(config: &Config) -> Option<&str> {
+    config.items().rev_find(|item| if let Item::SeccompProfile(file) = item { Some(file.as_str()) } else { None })
+}
+
+/// What the lines of a configuration allow, a line each. What its filter leaves is another: see [`filter`].
+#[must_use]
+pub fn privileges(config: &Config) -> Vec<String> {
+    let items = || config.items();
+    let joined = |words: Vec<&str>| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
+    let uid = items().rev_find(|item| if let Item::InitUid(uid) = item { Some(*uid) } else { None }).unwrap_or(0);
+    let gid = items().rev_find(|item| if let Item::InitGid(gid) = item { Some(*gid) } else { None }).unwrap_or(0);
+    let kept: Option<Vec<&str>> = items().fold(None, |kept, item| match item {
+        Item::CapKeep(list) => {
+            Some(kept.unwrap_or_default().into_iter().chain(list.iter().map(|it| it.as_str())).collect())
+        }
+        _ => kept,
+    });
+    let dropped: Vec<&str> = items()
+        .flat_map(|item| if let Item::CapDrop(list) = item { list.as_slice() } else { &[] })
+        .map(|it| it.as_str())
+        .collect();
+    let shared = items().rev_find(|item| match item {
+        Item::NamespaceKeep(list) => Some(list.clone()),
+        Item::NamespaceClone(own) => Some(SHARED.iter().copied().filter(|one| !own.contains(one)).collect()),
+        _ => None,
+    });
+    let no_new = items().rev_find(|item| if let Item::NoNewPrivs(on) = item { Some(*on) } else { None });
+    let everything = items().any(|item| matches!(item, Item::Devices { allow: true, rule: DeviceRule::All, .. }));
+    let mut lines = vec![
+        format!("user {uid}, group {gid}"),
+        format!(
+            "capabilities {}",
+            match (kept, dropped.is_empty()) {
+                (Some(kept), _) => joined(kept),
+                (None, true) => "all".to_owned(),
+                (None, false) => format!("all but {}", joined(dropped)),
+            }
+        ),
+        format!("shares with the device {}", joined(shared.iter().flatten().map(|it| it.as_str()).collect())),
+        format!("programs {} gain privileges", if no_new == Some(true) { "cannot" } else { "can" }),
+    ];
+    lines.extend(everything.then(|| "every device node".to_owned()));
+    for item in items() {
+        match item {
+            Item::MountAuto(list) => lines.extend(list.iter().filter_map(|one| match one {
+                AutoMount::ProcRw => Some("writes to all of /proc".to_owned()),
+                AutoMount::SysRw => Some("writes to all of /sys".to_owned()),
+                _ => None,
+            })),
+            Item::Mount(entry) if entry.source.starts_with('/') && !is_its_own(entry) => {
+                let writes = if entry.kernel_options().any(|option| option == "ro") { "sees" } else { "writes to" };
+                let whose = if entry.source.starts_with("/exports/") { "" } else { " of the device" };
+                lines.push(format!("{writes} {}{whose}", entry.source));
+            }
+            Item::Sysctl { name, value } => lines.push(format!("sets {name} to {value} for itself")),
+            Item::OomScoreAdj(score @ ..0) => lines.push(format!("is spared when memory runs out ({score})")),
+            Item::HookMount(path) => lines.push(format!("runs {path} of the device")),
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// All that can be shared.
+const SHARED: [Namespace; 6] =
+    [Namespace::User, Namespace::Net, Namespace::Ipc, Namespace::Pid, Namespace::Uts, Namespace::Cgroup];
+
+/// Whether a mount shows a container nothing but volumes of the revision, or itself.
+fn is_its_own(entry: &MountEntry) -> bool {
+    entry.source.starts_with("/volumes/") || entry.options.contains(&MountOption::Relative)
+}
+
+/// The last line of a kind counts.
+trait LastOf<'a>: Iterator<Item = &'a Item> + Sized {
+    fn rev_find<T>(self, pick: impl Fn(&'a Item) -> Option<T>) -> Option<T> {
+        self.filter_map(pick).last()
+    }
+}
+
+impl<'a, I: Iterator<Item = &'a Item>> LastOf<'a> for I {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Vec<String> {
+        privileges(&Config::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_configuration_without_a_line_leaves_everything_but_the_namespaces() {
+        let plain =
+            ["user 0, group 0", "capabilities all", "shares with the device none", "programs can gain privileges"];
+        assert_eq!(said(""), plain);
+        assert_eq!(filter(&Config::default()), None);
+    }
+
+    #[test]
+    fn the_last_line_of_a_kind_counts_and_lists_of_capabilities_add_up() {
+        let lines = said(
+            "lxc.init.uid = 5\nlxc.init.uid = 7\nlxc.cap.keep = chown\nlxc.cap.keep = kill\nlxc.no_new_privs = 1\n\
+             lxc.namespace.clone = pid ipc uts cgroup",
+        );
+        assert_eq!(lines[0], "user 7, group 0");
+        assert_eq!(lines[1], "capabilities chown kill");
+        assert_eq!(lines[2], "shares with the device user net");
+        assert_eq!(lines[3], "programs cannot gain privileges");
+        assert_eq!(said("lxc.cap.drop = mknod\nlxc.cap.drop = sys_boot")[1], "capabilities all but mknod sys_boot");
+        assert_eq!(said("lxc.cap.keep = none")[1], "capabilities none");
+    }
+
+    #[test]
+    fn each_further_right_is_a_line_of_its_own_and_volumes_are_none() {
+        let lines = said(
+            "lxc.cgroup.devices.allow = a\nlxc.mount.auto = proc:rw sys:rw\n\
+             lxc.mount.entry = /run/dbus run/dbus none bind,create=dir 0 0\n\
+             lxc.mount.entry = /etc/hosts etc/hosts none bind,ro,create=file 0 0\n\
+             lxc.mount.entry = /volumes/web/data data none bind,create=dir 0 0\n\
+             lxc.sysctl.net.ipv4.ip_forward = 1\nlxc.proc.oom_score_adj = -500",
+        );
+        assert_eq!(
+            lines[4..],
+            [
+                "every device node",
+                "writes to all of /proc",
+                "writes to all of /sys",
+                "writes to /run/dbus of the device",
+                "sees /etc/hosts of the device",
+                "sets net.ipv4.ip_forward to 1 for itself",
+                "is spared when memory runs out (-500)",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_filter_is_the_one_that_is_loaded() {
+        let config = Config::parse(b"lxc.seccomp.profile = a.bpf\nlxc.seccomp.profile = b.bpf").unwrap();
+        assert_eq!(filter(&config), Some("b.bpf"));
+    }
+}
