@@ -18,6 +18,7 @@
 //! | [`namespace`] | network namespaces, and threads in them |
 //! | [`sysctl`] | forwarding, and ports that are published on the device's loopback |
 //! | [`names`] | names of links, Ethernet addresses, addresses with a prefix: parsed once, never wrong after |
+//! | [`kernel`] | what a kernel has to have for all of this |
 //! | [`wire`] | the bytes of netlink, both ways |
 //!
 //! Every call returns when the kernel has answered, which it does while it is asked: none waits for a network. What is
@@ -25,6 +26,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod kernel;
 pub mod names;
 pub mod namespace;
 pub mod nft;
