@@ -20,7 +20,7 @@ pub mod run;
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
 mod targets;
 
-use targets::{assembly, bootenv, dhcp, fat, gpt, journal, layers, left, requests, revision, seccomp};
+use targets::{assembly, bootenv, dhcp, fat, gpt, journal, layers, left, net, requests, revision, seccomp};
 
 pub use targets::assembly::is_assembled;
 
@@ -78,6 +78,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("ext4", left::file, "a file that is read has as many bytes as it says, and nothing is read beside the medium or for ever"),
     Target::new("pstore", left::record, "the last words of a kernel are a part of what it said"),
     Target::new("gpt", gpt::grown, "a partition grows by a table of its own, and an error has written nothing"),
+    Target::new("netlink", net::packet, "a packet of the kernel that is read, written and read again is the same messages and attributes"),
+    Target::new("addressing", net::addressing, "a name or address of a link is shown as what is read as the same"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 
