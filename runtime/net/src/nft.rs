@@ -20,6 +20,7 @@
 
 mod batch;
 mod encode;
+mod forget;
 mod rules;
 
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,7 @@ use crate::names::{Cidr, Name};
 use crate::route::error;
 
 pub use batch::{remove, replace};
+pub use forget::forget;
 
 /// The table.
 pub const TABLE: &str = "cairn";

@@ -19,6 +19,7 @@ use crate::namespace::run_in;
 use crate::socket::{Refusal, Socket};
 use crate::wire::Writer;
 
+pub(crate) use links::octets;
 pub use links::{LINKS_MAX, address, link};
 
 /// `NETLINK_ROUTE`, whose number is 0.

@@ -131,7 +131,8 @@ pub fn address(payload: &[u8]) -> Result<Option<(u32, Cidr)>, Malformed> {
     Ok(found.map(|cidr| (u32::from_ne_bytes(index), cidr)))
 }
 
-fn octets(value: &[u8]) -> Option<IpAddr> {
+/// An address, from its bytes.
+pub(crate) fn octets(value: &[u8]) -> Option<IpAddr> {
     let four = value.try_into().map(|bytes: [u8; 4]| IpAddr::from(Ipv4Addr::from(bytes)));
     four.or_else(|_| value.try_into().map(|bytes: [u8; 16]| IpAddr::from(Ipv6Addr::from(bytes)))).ok()
 }

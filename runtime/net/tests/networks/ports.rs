@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::thread;
+use std::time::Duration;
 
 use net::Namespace;
 use net::nft::{self, PORTS_MAX, Port, Protocol};
@@ -101,6 +102,37 @@ fn a_port_of_udp_and_one_of_ipv6_are_published_like_any_other() {
         assert_eq!(seen(&outside, "[fd99::1]:8080", &six).to_string(), "fd99::9");
         // Of one kind of IP only.
         assert!(connect(&outside, "192.0.2.1:8080", PATIENCE).is_err());
+    });
+}
+
+#[test]
+fn who_goes_on_sending_is_led_to_the_new_place_of_a_port_once_the_old_is_forgotten() {
+    device(|route| {
+        let World { web, app, outside } = world(route);
+        let socket = |namespace: &Namespace, on: &str| namespace.run(|| UdpSocket::bind(on)).unwrap().unwrap();
+        let (old, new, client) =
+            (socket(&web, "0.0.0.0:53"), socket(&app, "0.0.0.0:53"), socket(&outside, "0.0.0.0:0"));
+        let say = |word: &str| assert_eq!(client.send_to(word.as_bytes(), at("192.0.2.1:53")).unwrap(), word.len());
+        let heard = |by: &UdpSocket, patience: Duration| {
+            let mut packet = [0; 8];
+            by.set_read_timeout(Some(patience)).unwrap();
+            by.recv_from(&mut packet).map(|(length, _)| String::from_utf8_lossy(&packet[..length]).into_owned()).ok()
+        };
+        publish(&[port(Protocol::Udp, None, 53, "10.0.3.2:53")]);
+        say("first");
+        assert_eq!(heard(&old, PATIENCE).as_deref(), Some("first"));
+        // The rules have another place by now, and the connection does not know.
+        publish(&[port(Protocol::Udp, None, 53, "10.0.4.2:53")]);
+        say("second");
+        assert_eq!((heard(&old, PATIENCE).as_deref(), heard(&new, MOMENT)), (Some("second"), None));
+        for other in ["10.0.9.9", "fd03::2"] {
+            nft::forget(other.parse().unwrap()).unwrap();
+        }
+        say("third");
+        assert_eq!(heard(&old, PATIENCE).as_deref(), Some("third"));
+        nft::forget("10.0.3.2".parse().unwrap()).unwrap();
+        say("fourth");
+        assert_eq!((heard(&new, PATIENCE).as_deref(), heard(&old, MOMENT)), (Some("fourth"), None));
     });
 }
 
