@@ -1,18 +1,22 @@
 //! What the kernel is told about networks through `/proc/sys/net`, in the namespace of the calling thread.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::Error;
 use crate::names::Name;
 
+/// Where the settings of a kind of IP lie, a directory for each link.
+const FOUR: &str = "/proc/sys/net/ipv4/conf";
+const SIX: &str = "/proc/sys/net/ipv6/conf";
+
 /// What `br_netfilter` shows to tables, if a kernel has that: packets that never leave their bridge.
 const SWITCHED: [&str; 3] = ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"];
 
-/// Has the kernel pass on what is not for the device itself, for IPv4 and, if it has that, for IPv6. Gives what was set
-/// for IPv4 before: whether the device did so anyhow, which is what [`crate::nft::Ruleset::transit`] wants to know.
+/// Has the kernel pass on what is not for the device itself, for IPv4. Gives whether it did so before, which is what
+/// [`crate::nft::Ruleset::transit`] wants to know.
 ///
 /// What stays within a bridge is left to that bridge. Otherwise a container that calls itself by a published port would
 /// not be answered: a bridge sends nothing back to the port that it came from.
@@ -21,19 +25,36 @@ const SWITCHED: [&str; 3] = ["bridge-nf-call-iptables", "bridge-nf-call-ip6table
 /// `/proc` is not there or may not be written to.
 pub fn forward() -> Result<bool, Error> {
     let four = Path::new("/proc/sys/net/ipv4/ip_forward");
-    let before = read(four)?;
+    let before = read(four)? != 0;
     if !before {
-        write(four, true)?;
-    }
-    let six = Path::new("/proc/sys/net/ipv6/conf/all/forwarding");
-    if six.exists() && !read(six)? {
-        write(six, true)?;
+        write(four, 1)?;
     }
     for name in SWITCHED {
         let path = Path::new("/proc/sys/net/bridge").join(name);
-        if path.exists() && read(&path)? {
-            write(&path, false)?;
+        if path.exists() && read(&path)? != 0 {
+            write(&path, 0)?;
         }
+    }
+    Ok(before)
+}
+
+/// The same for IPv6, for pools that have networks of it. The device itself goes on to take its address and its router
+/// from those who announce them, which a kernel that passes packets on does on request only.
+///
+/// # Errors
+/// The kernel has no IPv6, or as for [`forward`].
+pub fn forward6() -> Result<bool, Error> {
+    let all = Path::new(SIX).join("all/forwarding");
+    let before = read(&all)? != 0;
+    if !before {
+        for link in links(SIX)? {
+            let announced = link.join("accept_ra");
+            // 1 is what 2 is while nothing is passed on. A link that has gone meanwhile needs neither.
+            if read(&announced) == Ok(1) {
+                write(&announced, 2)?;
+            }
+        }
+        write(&all, 1)?;
     }
     Ok(before)
 }
@@ -44,20 +65,31 @@ pub fn forward() -> Result<bool, Error> {
 /// # Errors
 /// There is no such bridge, or `/proc` may not be written to.
 pub fn reach_from_loopback(bridge: &Name) -> Result<(), Error> {
-    write(&Path::new("/proc/sys/net/ipv4/conf").join(bridge.as_str()).join("route_localnet"), true)
+    write(&Path::new(FOUR).join(bridge.as_str()).join("route_localnet"), 1)
 }
 
-fn read(path: &Path) -> Result<bool, Error> {
-    let text = fs::read(path).map_err(|error| wrong(path, "read it", &error))?;
-    Ok(text.first().is_some_and(|digit| *digit != b'0'))
+fn links(directory: &str) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(directory).map_err(|error| wrong(Path::new(directory), "list it", &error))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
-fn write(path: &Path, on: bool) -> Result<(), Error> {
-    fs::write(path, if on { "1" } else { "0" }).map_err(|error| wrong(path, "write to it", &error))
+fn read(path: &Path) -> Result<i32, Error> {
+    let text = fs::read_to_string(path).map_err(|error| wrong(path, "read it", &error))?;
+    text.trim()
+        .parse()
+        .map_err(|_| Error { detail: "it is no number".into(), ..refused(path, "read it", Errno::INVAL) })
+}
+
+fn write(path: &Path, value: u8) -> Result<(), Error> {
+    fs::write(path, value.to_string()).map_err(|error| wrong(path, "write to it", &error))
 }
 
 fn wrong(path: &Path, doing: &'static str, error: &std::io::Error) -> Error {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-    let needs = if errno == Errno::NOENT { "CONFIG_INET and CONFIG_SYSCTL" } else { "" };
-    Error { object: path.display().to_string(), doing, errno, detail: String::new(), needs }
+    let needs = if errno == Errno::NOENT { "this setting: CONFIG_SYSCTL, and CONFIG_INET or CONFIG_IPV6" } else { "" };
+    Error { needs, ..refused(path, doing, errno) }
+}
+
+fn refused(path: &Path, doing: &'static str, errno: Errno) -> Error {
+    Error { object: path.display().to_string(), doing, errno, detail: String::new(), needs: "" }
 }

@@ -95,6 +95,7 @@ pub(crate) fn world(route: &mut Route) -> World {
         .configure(&name("wire0"), &Setup { addresses: &[cidr("192.0.2.1/24"), cidr("fd99::1/64")], defaults: &[] })
         .unwrap();
     net::sysctl::forward().unwrap();
+    net::sysctl::forward6().unwrap();
     World { web, app, outside }
 }
 

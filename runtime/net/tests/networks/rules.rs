@@ -142,6 +142,24 @@ fn whether_the_device_was_a_router_before_is_told() {
 }
 
 #[test]
+fn a_device_that_passes_ipv6_on_still_takes_its_own_address_from_who_announces_it() {
+    device(|route| {
+        let _outside = container(route, "wire0", None, &[], None);
+        let own = Namespace::own().unwrap();
+        let at = |path: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{path}")).unwrap();
+        set(&own, "ipv6/conf/wire0/accept_ra", "1");
+        set(&own, "ipv6/conf/lo/accept_ra", "0");
+        net::sysctl::forward().unwrap();
+        // Of IPv4 alone: nothing changes for IPv6.
+        assert_eq!((at("all/forwarding").as_str(), at("wire0/accept_ra").as_str()), ("0\n", "1\n"));
+        assert_eq!([net::sysctl::forward6().unwrap(), net::sysctl::forward6().unwrap()], [false, true]);
+        assert_eq!((at("all/forwarding").as_str(), at("wire0/accept_ra").as_str()), ("1\n", "2\n"));
+        // Nor does who wanted none get some.
+        assert_eq!(at("lo/accept_ra"), "0\n");
+    });
+}
+
+#[test]
 fn the_loopback_of_the_device_is_closed_to_containers_though_ports_on_it_lead_to_them() {
     device(|route| {
         let _world = world(route);
