@@ -16,6 +16,11 @@ const REQUEST: u16 = 1;
 const ACKNOWLEDGE: u16 = 4;
 const LIST: u16 = 0x300;
 
+/// `NLM_F_DUMP_INTR`: what is listed has changed in between, so that the list may lack something.
+const CHANGED: u16 = 0x10;
+/// How often a list is read that keeps changing.
+const ROUNDS: usize = 32;
+
 /// The kernel fills packets of a list up to this, and no answer to a single request is longer.
 const PACKET: usize = 32 * 1024;
 /// The most packets of one answer: more links than anybody has.
@@ -45,6 +50,9 @@ impl From<Malformed> for Refusal {
 
 /// What is done with each part of an answer.
 pub(crate) type Each<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Refusal>;
+
+/// What a part of a list says, if it is wanted.
+pub(crate) type Reader<'a, T> = &'a dyn Fn(&[u8]) -> Result<Option<T>, Malformed>;
 
 /// A netlink socket of the namespace in which it was opened.
 #[derive(Debug)]
@@ -86,8 +94,40 @@ impl Socket {
         self.exchange(writer, sequence, sequence, &mut |_| Ok(()))
     }
 
-    /// Reads a list.
-    pub(crate) fn list(&mut self, kind: u16, head: &[u8], each: Each<'_>) -> Result<(), Refusal> {
+    /// Asks for one thing: what the kernel says about it, and then that this was all.
+    pub(crate) fn ask(&mut self, kind: u16, fill: &mut dyn FnMut(&mut Writer), each: Each<'_>) -> Result<(), Refusal> {
+        let (mut writer, open) = self.begin(kind, ACKNOWLEDGE);
+        fill(&mut writer);
+        writer.end(open);
+        let sequence = self.sequence;
+        self.exchange(writer, sequence, sequence, each)
+    }
+
+    /// Reads a list as it is at one moment, of at most so many that `read` wants.
+    pub(crate) fn list<T>(
+        &mut self,
+        kind: u16,
+        head: &[u8],
+        most: usize,
+        read: Reader<'_, T>,
+    ) -> Result<Vec<T>, Refusal> {
+        for _ in 0..ROUNDS {
+            let mut found = Vec::new();
+            let listed = self.look(kind, head, &mut |payload| {
+                found.extend(read(payload)?);
+                if found.len() > most { Err(Errno::TOOBIG.into()) } else { Ok(()) }
+            });
+            match listed {
+                Err(Refusal { errno: Errno::INTR, .. }) => {}
+                Err(refusal) => return Err(refusal),
+                Ok(()) => return Ok(found),
+            }
+        }
+        Err(Errno::INTR.into())
+    }
+
+    /// Looks through a list once. `EINTR`: it has changed meanwhile, and something may not have been shown.
+    pub(crate) fn look(&mut self, kind: u16, head: &[u8], each: Each<'_>) -> Result<(), Refusal> {
         let (mut writer, open) = self.begin(kind, LIST);
         writer.raw(head);
         writer.end(open);
@@ -103,6 +143,7 @@ impl Socket {
         set_socket_send_buffer_size_force(&self.fd, bytes.len().saturating_mul(2).max(PACKET))?;
         send(&self.fd, &bytes, SendFlags::empty())?;
         let mut buffer = vec![0; PACKET];
+        let mut changed = false;
         for _ in 0..PACKETS_MAX {
             let (_, length, from) = recvfrom(&self.fd, buffer.as_mut_slice(), RecvFlags::TRUNC)?;
             // Whoever may send to this port is root; still, only the kernel is believed.
@@ -114,8 +155,10 @@ impl Socket {
                 if message.sequence.wrapping_sub(first) > last.wrapping_sub(first) {
                     continue;
                 }
+                changed |= message.flags & CHANGED != 0;
                 match message.answer()? {
                     Answer::Part(payload) => each(payload)?,
+                    Answer::End(0, _) if message.sequence == last && changed => return Err(Errno::INTR.into()),
                     Answer::End(0, _) if message.sequence == last => return Ok(()),
                     Answer::End(0, _) => {}
                     Answer::End(error, words) => {

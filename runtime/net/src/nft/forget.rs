@@ -51,13 +51,16 @@ pub fn forget(address: IpAddr) -> Result<(), Error> {
         let mut found = Vec::new();
         let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
         let head = [family as u8, 0, 0, 0];
-        let listed = socket.list(LIST, &head, &mut |payload| {
+        let listed = socket.look(LIST, &head, &mut |payload| {
             if found.len() < BATCH {
                 found.extend(connection(payload, address)?);
             }
             Ok(())
         });
-        listed.map_err(wrong)?;
+        let changed = matches!(listed, Err(Refusal { errno: Errno::INTR, .. }));
+        if !changed {
+            listed.map_err(wrong)?;
+        }
         for connection in &found {
             let gone = socket.order(DELETE, 0, &mut |writer| {
                 writer.raw(&head);
@@ -69,7 +72,7 @@ pub fn forget(address: IpAddr) -> Result<(), Error> {
                 Err(refusal) => return Err(wrong(refusal)),
             }
         }
-        if found.len() < BATCH {
+        if found.len() < BATCH && !changed {
             return Ok(());
         }
     }

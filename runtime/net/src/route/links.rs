@@ -10,6 +10,7 @@ use super::{
 };
 use crate::Error;
 use crate::names::{Cidr, Name};
+use crate::socket::Refusal;
 use crate::wire::{Malformed, Writer, attributes, text};
 
 /// The most links of one namespace that are looked at.
@@ -30,23 +31,28 @@ impl Route {
     /// There are more than [`LINKS_MAX`], or no memory is left.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
         let mut head = Writer::new();
-        head.raw(&link_head(0, 0));
-        head.attribute(LINK_WANTED, &WITHOUT_COUNTERS.to_ne_bytes());
-        let mut links = Vec::new();
-        let listed = self.socket.list(LIST_LINKS, &head.finish().unwrap_or_default(), &mut |payload| {
-            links.push(link(payload)?);
-            if links.len() > LINKS_MAX { Err(Errno::TOOBIG.into()) } else { Ok(()) }
-        });
-        listed.map_err(|refusal| error("links", "list them", "CONFIG_NET", refusal))?;
-        Ok(links)
+        described(&mut head, None);
+        let head = head.finish().unwrap_or_default();
+        let links = self.socket.list(LIST_LINKS, &head, LINKS_MAX, &|payload| link(payload).map(Some));
+        links.map_err(|refusal| error("links", "list them", "CONFIG_NET", refusal))
     }
 
     /// The link of this name.
     ///
     /// # Errors
-    /// As for [`Self::links`].
+    /// No memory is left.
     pub fn find(&mut self, name: &Name) -> Result<Option<Link>, Error> {
-        Ok(self.links()?.into_iter().find(|link| link.name == name.as_str()))
+        let mut found = None;
+        let asked = self.socket.ask(LIST_LINKS, &mut |writer| described(writer, Some(name)), &mut |payload| {
+            found = Some(link(payload)?);
+            Ok(())
+        });
+        match asked {
+            Err(Refusal { errno: Errno::NODEV, .. }) => Ok(None),
+            asked => asked
+                .map(|()| found)
+                .map_err(|refusal| error(format_args!("link {name}"), "look for it", "CONFIG_NET", refusal)),
+        }
     }
 
     /// The link of this name, which has to be there.
@@ -60,20 +66,24 @@ impl Route {
     /// There is none of this name, or as for [`Self::links`].
     pub fn addresses_of(&mut self, name: &Name) -> Result<Vec<Cidr>, Error> {
         let index = self.known("link", name, "list its addresses")?.index;
-        let mut found = Vec::new();
         // `struct ifaddrmsg`: of any family, of any link; the kernel need not know how to choose.
-        let listed = self.socket.list(LIST_ADDRESSES, &[0; 8], &mut |payload| {
-            match address(payload)? {
-                Some((link, _)) if link == index && found.len() >= ADDRESSES_MAX => return Err(Errno::TOOBIG.into()),
-                Some((link, address)) if link == index => found.push(address),
-                _ => {}
-            }
-            Ok(())
+        let listed = self.socket.list(LIST_ADDRESSES, &[0; 8], ADDRESSES_MAX, &|payload| {
+            Ok(address(payload)?.filter(|(link, _)| *link == index).map(|(_, address)| address))
         });
-        listed.map_err(|refusal| error(format_args!("link {name}"), "list its addresses", "CONFIG_INET", refusal))?;
+        let mut found = listed
+            .map_err(|refusal| error(format_args!("link {name}"), "list its addresses", "CONFIG_INET", refusal))?;
         found.retain(|cidr| !matches!(cidr.address(), IpAddr::V6(address) if address.is_unicast_link_local()));
         Ok(found)
     }
+}
+
+/// Which link, or all, and how much of it.
+fn described(writer: &mut Writer, name: Option<&Name>) {
+    writer.raw(&link_head(0, 0));
+    if let Some(name) = name {
+        writer.text(LINK_NAME, name.as_str());
+    }
+    writer.attribute(LINK_WANTED, &WITHOUT_COUNTERS.to_ne_bytes());
 }
 
 /// A link, from what a message says about it.
