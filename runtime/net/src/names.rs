@@ -177,7 +177,7 @@ fn and(address: IpAddr, mask: IpAddr) -> IpAddr {
 
 fn wrong(kind: &str, text: &str, doing: &'static str, detail: &str) -> Error {
     // Of a text that nobody checked yet, no more than a line.
-    let text: String = text.chars().take(64).flat_map(char::escape_default).collect();
+    let text: String = text.chars().take(64).collect();
     Error { object: format!("{kind} {text:?}"), doing, errno: Errno::INVAL, detail: detail.into(), needs: "" }
 }
 

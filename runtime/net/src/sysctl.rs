@@ -73,15 +73,15 @@ fn links(directory: &str) -> Result<Vec<PathBuf>, Error> {
     Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
-fn read(path: &Path) -> Result<i32, Error> {
-    let text = fs::read_to_string(path).map_err(|error| wrong(path, "read it", &error))?;
-    text.trim()
-        .parse()
-        .map_err(|_| Error { detail: "it is no number".into(), ..refused(path, "read it", Errno::INVAL) })
+/// The first digit, which is the whole of what is set here.
+fn read(path: &Path) -> Result<u8, Error> {
+    let text = fs::read(path).map_err(|error| wrong(path, "read it", &error))?;
+    let digit = text.first().and_then(|digit| digit.checked_sub(b'0'));
+    digit.ok_or_else(|| refused(path, "read it", Errno::INVAL))
 }
 
 fn write(path: &Path, value: u8) -> Result<(), Error> {
-    fs::write(path, value.to_string()).map_err(|error| wrong(path, "write to it", &error))
+    fs::write(path, [b'0'.saturating_add(value)]).map_err(|error| wrong(path, "write to it", &error))
 }
 
 fn wrong(path: &Path, doing: &'static str, error: &std::io::Error) -> Error {
