@@ -37,6 +37,9 @@ const TABLES: usize = 3;
 /// Has the kernel follow this value and nothing else, in the namespace of the calling thread. If it refuses, what was
 /// there stays.
 ///
+/// The kernel waits until nobody follows the old rules any more, which takes it some milliseconds, however few they are.
+/// Whoever has the value of the last time need not call this.
+///
 /// # Errors
 /// The value contradicts itself, or the kernel lacks something.
 pub fn replace(ruleset: &Ruleset) -> Result<(), Error> {
