@@ -8,12 +8,12 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
 
 use crate::compatible::Fit;
 use crate::document::{self, DocumentError, Doubt, Item, Members, Read, Warning, Wrong, shown};
 use crate::group::{Group, default_groups, read_groups};
-use crate::run_json::{Remount, address, remount};
+use crate::network::{self, Pool};
+use crate::run_json::{Remount, remount};
 use crate::state::{Class, Revision};
 use crate::volume::{Storage, read_storage};
 use crate::words::words;
@@ -49,16 +49,6 @@ words! {
         CreateSecondary = "create-secondary",
         /// Copy the second disk to a new first one, once.
         CopyOnceToPrimary = "copy-once-to-primary",
-    }
-}
-
-words! {
-    /// How a pool reaches its containers.
-    pub enum PoolKind {
-        /// A bridge of the device.
-        Bridge = "bridge",
-        /// Below an interface of the device.
-        Macvlan = "macvlan",
     }
 }
 
@@ -116,25 +106,6 @@ pub struct Disk {
     pub disks: Vec<String>,
     /// Its attempts to come up, in order.
     pub init_order: Vec<InitStep>,
-}
-
-/// A network that containers get addresses from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pool {
-    /// Its name.
-    pub name: String,
-    /// How it reaches its containers.
-    pub kind: PoolKind,
-    /// The bridge.
-    pub bridge: Option<String>,
-    /// The interface above a macvlan.
-    pub parent: Option<String>,
-    /// Its addresses and the length of their common prefix.
-    pub subnet: Option<(Ipv4Addr, u8)>,
-    /// The address of the device in it.
-    pub gateway: Option<Ipv4Addr>,
-    /// Whether its containers reach out behind the device's address.
-    pub nat: bool,
 }
 
 impl Device {
@@ -196,7 +167,7 @@ impl Device {
         if let Some(network) = members.get("network") {
             let network = network.members()?;
             network.only(&["pools"], warnings);
-            self.pools = network.read("pools", |item| read_pools(item, warnings))?.unwrap_or_default();
+            self.pools = network.read("pools", |item| network::pools(item, warnings))?.unwrap_or_default();
         }
         self.remount = members.read("remount", remount)?.unwrap_or_default();
         self.compatible = members.read("compatible", |item| item.items()?.iter().map(read_fit).collect())?;
@@ -308,49 +279,6 @@ fn read_disk(members: &Members<'_, '_>, kind: DiskKind, warnings: &mut Vec<Warni
     })
 }
 
-/// Reads the pools. One with an error in it is left out with a warning, as older runtimes do; a container that names it
-/// is then refused.
-fn read_pools(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Vec<Pool>> {
-    let mut pools = Vec::new();
-    for (name, item) in item.members()?.iter() {
-        match read_pool(name, &item, warnings) {
-            Ok(pool) => pools.push(pool),
-            Err(error) => warnings.push(Warning { place: error.place, doubt: Doubt::LeftOut(error.wrong) }),
-        }
-    }
-    Ok(pools)
-}
-
-fn read_pool(name: &str, item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Pool> {
-    let members = item.members()?;
-    members.only(&["type", "bridge", "parent", "subnet", "gateway", "nat"], warnings);
-    let subnet = |item: &Item<'_, '_>| match address(item)? {
-        (address, Some(prefix)) => Ok((address, prefix)),
-        _ => Err(item.error(Wrong::Form { found: shown(item.text()?), wanted: "a subnet like 10.0.3.0/24" })),
-    };
-    Ok(Pool {
-        name: name.into(),
-        kind: members.need("type")?.word()?,
-        bridge: members.read("bridge", interface)?,
-        parent: members.read("parent", interface)?,
-        subnet: members.read("subnet", subnet)?,
-        gateway: members.read("gateway", address)?.map(|(address, _)| address),
-        nat: members.read("nat", Item::flag)?.unwrap_or(false),
-    })
-}
-
-/// The name of a network interface: 1 to 15 bytes without `/` or blanks, as kernels have it.
-fn interface(item: &Item<'_, '_>) -> Read<String> {
-    let text = item.text()?;
-    let fine = (1..=15).contains(&text.len())
-        && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
-    if fine && text != "." && text != ".." {
-        Ok(text.into())
-    } else {
-        Err(item.error(Wrong::Form { found: shown(text), wanted: "the name of a network interface" }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,7 +315,7 @@ mod tests {
         assert_eq!(device.disk("dm-versatile").unwrap().name, "secrets");
         assert_eq!(device.disk("both").unwrap().init_order.len(), 3);
         assert_eq!(device.volumes.len(), 2);
-        assert_eq!(device.pools[0].subnet, Some((Ipv4Addr::new(10, 0, 3, 0), 24)));
+        assert_eq!(device.pools[0].subnet.to_string(), "10.0.3.0/24");
         assert_eq!(device.compatible.unwrap()[0].to_string(), "rpi4/kiosk");
     }
 
@@ -430,22 +358,6 @@ mod tests {
             assert!(error.contains("taken"), "{error}");
         }
         assert!(only(&format!(r#"{{{GROUPS},"disks":[]}}"#)).unwrap_err().contains("at least one"));
-    }
-
-    #[test]
-    fn a_pool_with_an_error_is_left_out_and_told() {
-        for pool in [
-            r#"{}"#,
-            r#"{"type":"tunnel"}"#,
-            r#"{"type":"bridge","subnet":"10.0.3.0"}"#,
-            r#"{"type":"bridge","bridge":"a/b"}"#,
-            r#"{"type":"bridge","bridge":"0123456789abcdef"}"#,
-            r#"{"type":"bridge","nat":"yes"}"#,
-        ] {
-            let (device, warnings) = only(&format!(r#"{{{GROUPS},"network":{{"pools":{{"n":{pool}}}}}}}"#)).unwrap();
-            assert!(device.pools.is_empty(), "{pool}");
-            assert!(warnings[0].contains("left out"), "{warnings:?}");
-        }
     }
 
     #[test]

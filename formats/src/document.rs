@@ -95,6 +95,10 @@ pub enum Wrong {
     },
     /// A name that is taken.
     Taken(String),
+    /// It and something else would be for the same.
+    Overlaps(String),
+    /// It makes no sense where it stands; what to do instead.
+    Cannot(&'static str),
     /// A name that nothing in this revision has.
     Unknown {
         /// What kind of thing it names.
@@ -355,6 +359,8 @@ impl fmt::Display for Wrong {
             Self::Path(why) => write!(f, "{why}"),
             Self::LikeKnown { known } => write!(f, "would be taken for `{known}` by older runtimes; rename it"),
             Self::Taken(name) => write!(f, "the name {name:?} is taken"),
+            Self::Overlaps(other) => write!(f, "overlaps {other}"),
+            Self::Cannot(why) => f.write_str(why),
             Self::Unknown { what, name } => write!(f, "this revision has no {what} {name:?}"),
         }
     }

@@ -125,8 +125,8 @@ fn check_names(revision: &Revision, device: &Device, manifest: &Manifest) -> Res
             return Err(unknown(name, &format!("storage.{}.disk", storage.name), "disk", disk));
         }
     }
-    let pool = manifest.network.as_ref().and_then(|network| network.pool.as_ref());
-    if let Some(pool) = pool.filter(|pool| !device.pools.iter().any(|one| one.name == **pool)) {
+    let pools = manifest.network.iter().flat_map(|network| &network.interfaces).map(|interface| &interface.pool);
+    if let Some(pool) = pools.into_iter().find(|pool| !device.pools.iter().any(|one| one.name == **pool)) {
         return Err(unknown(name, "network.pool", "pool", pool));
     }
     let is_file = |key: &str| revision.get(key).is_some_and(|entry| entry.class != Class::Ignored);

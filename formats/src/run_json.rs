@@ -2,8 +2,8 @@
 //!
 //! Members are matched whole. What older runtimes refuse is refused here (`restart_policy`, `status_goal`, groups that
 //! do not exist); what they warn of is a warning (`runlevel`, `roles`, persistence). The spec string is not checked
-//! there and not here. `env` is an addition: variables that are set for the first process, over those of the
-//! container's own configuration.
+//! there and not here. `env` and `ports` are additions: variables that are set for the first process, over those of the
+//! container's own configuration, and what it publishes.
 //!
 //! Without `roles` a container may only say that it is ready. Older runtimes made it a manager then; [`AbsentRoles`]
 //! restores that where the signed configuration of a device asks for it.
@@ -12,10 +12,10 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
 
 use crate::document::{self, DocumentError, Doubt, Item, Members, Read, Warning, Wrong, shown};
 use crate::group::{AutoRecovery, Goal, RestartPolicy};
+use crate::network::{self, Network, Port};
 use crate::path::ContainerName;
 use crate::volume::{Storage, Volume, read_storage};
 use crate::words::words;
@@ -45,7 +45,7 @@ const OLDER: &[&str] = &[
 ];
 
 /// Members that are read by others, or that are ours.
-const OTHERS: &[&str] = &["#spec", "remount", "conditions", "env"];
+const OTHERS: &[&str] = &["#spec", "remount", "conditions", "env", "ports"];
 
 words! {
     /// What runs a container.
@@ -116,8 +116,10 @@ pub struct Manifest {
     pub automodfw: bool,
     /// Its own recovery.
     pub auto_recovery: Option<AutoRecovery>,
-    /// Its network, if a pool or a mode is named.
+    /// Its network, if it says anything about it.
     pub network: Option<Network>,
+    /// The ports that it publishes.
+    pub ports: Vec<Port>,
     /// Drivers it needs.
     pub drivers: Drivers,
     /// What it needs from other containers.
@@ -169,19 +171,6 @@ pub struct Requirement {
     pub target: String,
 }
 
-/// The network of a container.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Network {
-    /// The pool it gets an address from; `None` is the network of the device.
-    pub pool: Option<String>,
-    /// Its host name.
-    pub hostname: Option<String>,
-    /// A fixed address, with the prefix length if one is given.
-    pub ip: Option<(Ipv4Addr, Option<u8>)>,
-    /// A fixed hardware address.
-    pub mac: Option<[u8; 6]>,
-}
-
 /// Mount options that a policy adds to mounts of a container.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Remount {
@@ -227,7 +216,8 @@ impl Manifest {
             roles: members.read("roles", |item| roles(item, warnings))?,
             automodfw: members.read("automodfw", Item::text)? != Some("no"),
             auto_recovery: members.read("auto_recovery", |item| AutoRecovery::read(item, warnings))?,
-            network: members.read("network", |item| network(item, warnings))?,
+            network: members.read("network", |item| network::network(item, warnings))?,
+            ports: members.read("ports", network::ports)?.unwrap_or_default(),
             drivers: members.read("drivers", |item| drivers(item, warnings))?.unwrap_or_default(),
             services: members.read("services", |item| services(item, warnings))?.unwrap_or_default(),
             logs: members.read("logs", |item| item.items()?.iter().map(texts_by_name).collect())?.unwrap_or_default(),
@@ -312,66 +302,6 @@ fn requirement(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Require
     })
 }
 
-fn network(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Network> {
-    let members = item.members()?;
-    members.only(&["mode", "pool", "hostname", "ip", "mac"], warnings);
-    let pool = members.c_text("pool")?;
-    if let Some(mode) = members.get("mode") {
-        match (mode.text()?, &pool) {
-            ("host", None) | ("pool", Some(_)) => {}
-            ("host", Some(_)) => warnings.push(mode.warning(Doubt::NoEffect("a pool is named, and it wins"))),
-            ("pool", None) => return Err(mode.error(Wrong::Unknown { what: "pool", name: String::new() })),
-            (other, _) => {
-                return Err(mode.error(Wrong::Word { found: shown(other), allowed: &["host", "pool"] }));
-            }
-        }
-    }
-    Ok(Network {
-        pool,
-        hostname: members.c_text("hostname")?,
-        ip: members.read("ip", address)?,
-        mac: members.read("mac", hardware_address)?,
-    })
-}
-
-/// `10.0.3.7` or `10.0.3.7/24`.
-pub(crate) fn address(item: &Item<'_, '_>) -> Read<(Ipv4Addr, Option<u8>)> {
-    let text = item.text()?;
-    parse_address(text).ok_or_else(|| {
-        item.error(Wrong::Form { found: shown(text), wanted: "an address like 10.0.3.7 or 10.0.3.7/24" })
-    })
-}
-
-/// An address with or without a prefix length.
-pub(crate) fn parse_address(text: &str) -> Option<(Ipv4Addr, Option<u8>)> {
-    match text.split_once('/') {
-        None => Some((text.parse().ok()?, None)),
-        Some((address, prefix)) => {
-            let plain = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-            let prefix = prefix.parse().ok().filter(|prefix| plain && *prefix <= 32)?;
-            Some((address.parse().ok()?, Some(prefix)))
-        }
-    }
-}
-
-fn hardware_address(item: &Item<'_, '_>) -> Read<[u8; 6]> {
-    let text = item.text()?;
-    parse_hardware_address(text)
-        .ok_or_else(|| item.error(Wrong::Form { found: shown(text), wanted: "an address like 02:00:0a:00:03:07" }))
-}
-
-/// Six pairs of hexadecimal digits with colons between.
-pub(crate) fn parse_hardware_address(text: &str) -> Option<[u8; 6]> {
-    let mut parts = text.split(':');
-    let mut address = [0; 6];
-    for byte in &mut address {
-        let part =
-            parts.next().filter(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(address)
-}
-
 /// A flat map of texts.
 fn texts_by_name(item: &Item<'_, '_>) -> Read<Vec<(String, String)>> {
     item.members()?.iter().map(|(name, item)| Ok((name.into(), item.c_text()?))).collect()
@@ -438,6 +368,7 @@ mod tests {
             "storage":{"docker--var-lib-web":{"persistence":"permanent","disk":"dm"},"lxc-overlay":{"persistence":"boot"}},
             "auto_recovery":{"policy":"on-failure","max_retries":3,"retry_delay":2,"backoff_policy":"10min"},
             "network":{"pool":"net","hostname":"w","ip":"10.0.3.9/24","mac":"02:00:0a:00:03:09"},"roles":["mgmt"],
+            "ports":["80:80","53:53/udp"],
             "services":{"required":[{"name":"api","target":"/run/api.sock"}]},"exports":["/run/web"],"dev-log":true,
             "logs":[{"type":"filelog","path":"/var/log/x"}],"env":{"LANG":"C"},"automodfw":"no",
             "remount":{"default":[{"/proc.*":"nosuid"}]}"##,
@@ -450,8 +381,9 @@ mod tests {
         let recovery = manifest.auto_recovery.unwrap();
         assert_eq!((recovery.policy, recovery.backoff), (RecoveryPolicy::OnFailure, Backoff::Wait(600)));
         let network = manifest.network.clone().unwrap();
-        assert_eq!(network.ip, Some((Ipv4Addr::new(10, 0, 3, 9), Some(24))));
-        assert_eq!(network.mac, Some([2, 0, 10, 0, 3, 9]));
+        assert_eq!(network.interfaces[0].ip, Some([10, 0, 3, 9].into()));
+        assert_eq!(network.interfaces[0].mac, Some([2, 0, 10, 0, 3, 9]));
+        assert_eq!(manifest.ports.len(), 2);
         assert_eq!(manifest.services.required[0].target, "/run/api.sock");
         assert_eq!(manifest.exports, ["run/web"]);
         assert_eq!(manifest.env, [("LANG".into(), "C".into())]);
@@ -529,33 +461,6 @@ mod tests {
     fn a_runlevel_is_a_group_until_a_group_is_named() {
         assert_eq!(parse(r#""runlevel":"root""#).unwrap().0.group.as_deref(), Some("root"));
         assert_eq!(parse(r#""runlevel":"root","group":"app""#).unwrap().0.group.as_deref(), Some("app"));
-    }
-
-    #[test]
-    fn addresses_are_exact() {
-        for bad in ["10.0.3", "10.0.3.7/33", "10.0.3.7/", "10.0.3.7/+8", "10.0.3.256", "10.0.3.7/24/1", "::1", ""] {
-            assert_eq!(parse_address(bad), None, "{bad}");
-        }
-        for bad in [
-            "02:00",
-            "02:00:0a:00:03:0",
-            "02:00:0a:00:03:07:01",
-            "02-00-0a-00-03-07",
-            "0x:00:0a:00:03:07",
-            "+1:00:0a:00:03:07",
-        ] {
-            assert_eq!(parse_hardware_address(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_pool_wins_over_a_mode_and_a_pool_mode_needs_one() {
-        assert!(parse(r#""network":{"mode":"pool"}"#).is_err());
-        assert!(parse(r#""network":{"mode":"bridge"}"#).is_err());
-        assert_eq!(parse(r#""network":{"mode":"host"}"#).unwrap().0.network.unwrap().pool, None);
-        let (manifest, warnings) = parse(r#""network":{"mode":"host","pool":"n"}"#).unwrap();
-        assert_eq!(manifest.network.unwrap().pool.as_deref(), Some("n"));
-        assert_eq!(warnings.len(), 1);
     }
 
     #[test]

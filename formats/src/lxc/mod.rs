@@ -33,7 +33,7 @@ pub use files::{ALL_BYTES_MAX, DEPTH_MAX, FilesError, Said, lines};
 pub use item::{AutoMount, Item, Namespace, Rootfs};
 pub use limit::{Limits, Resource, Signal};
 pub use mount::{Create, MountEntry, MountOption};
-pub use net::{Gateway, Ipv4, LinkKind, NetItem};
+pub use net::{Gateway, Ipv4, LinkKind, MacvlanMode, NetItem};
 pub use security::{Access, Capability, CgroupVersion, DeviceKind, DeviceRule};
 
 use crate::document::shown;
@@ -384,7 +384,7 @@ lxc.seccomp.profile = seccomp.bpf
             "lxc.mount.auto = proc:ro",
             "lxc.cap.drop = admin",
             "lxc.cap.drop = CAP_SYS_ADMIN",
-            "lxc.net.0.type = vlan",
+            "lxc.net.0.type = ipvlan",
             "lxc.net.0.flags = down",
             "lxc.net.0.link = a/b",
             "lxc.net.0.ipv4.address = 10.0.3",

@@ -5,7 +5,7 @@ use core::fmt;
 use core::net::Ipv4Addr;
 
 use super::{LxcWrong, wrong};
-use crate::run_json::{parse_address, parse_hardware_address};
+use crate::network::{is_interface, parse_address, parse_hardware_address};
 use crate::words::words;
 
 words! {
@@ -21,6 +21,22 @@ words! {
         Phys = "phys",
         /// An interface on top of one of the device.
         Macvlan = "macvlan",
+        /// What is marked with a number on the wire of one of the device.
+        Vlan = "vlan",
+    }
+}
+
+words! {
+    /// Who on one parent speaks to whom.
+    pub enum MacvlanMode {
+        /// Nobody to nobody.
+        Private = "private",
+        /// Everybody, by way of the switch.
+        Vepa = "vepa",
+        /// Everybody, directly.
+        Bridge = "bridge",
+        /// There is one only.
+        Passthru = "passthru",
     }
 }
 
@@ -37,6 +53,12 @@ pub enum NetItem {
     Name(String),
     /// `hwaddr`
     HardwareAddress([u8; 6]),
+    /// `mtu`: the longest packet, in bytes.
+    Mtu(u32),
+    /// `macvlan.mode`
+    MacvlanMode(MacvlanMode),
+    /// `vlan.id`
+    VlanId(u16),
     /// `ipv4.address`
     Ipv4Address(Ipv4),
     /// `ipv4.gateway`
@@ -66,17 +88,24 @@ pub enum Gateway {
 impl NetItem {
     /// Reads the value of a member; `None` for a member that is not known.
     pub(super) fn read(member: &str, value: &str) -> Option<Result<Self, LxcWrong>> {
-        let interface = || {
-            let fine =
-                (1..=15).contains(&value.len()) && !value.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-            if fine && !matches!(value, "." | "..") { Some(String::from(value)) } else { None }
-        };
+        let interface = || is_interface(value).then(|| String::from(value));
+        // As it is written again.
+        let plain = || value.bytes().all(|digit| digit.is_ascii_digit()) && !value.starts_with('0');
         let (found, wanted) = match member {
-            "type" => (LinkKind::parse(value).map(Self::Kind), "none, empty, veth, phys or macvlan"),
+            "type" => (LinkKind::parse(value).map(Self::Kind), "none, empty, veth, phys, macvlan or vlan"),
             "link" => (interface().map(Self::Link), "the name of an interface"),
             "name" => (interface().map(Self::Name), "the name of an interface"),
             "flags" => ((value == "up").then_some(Self::Up), "up"),
             "hwaddr" => (parse_hardware_address(value).map(Self::HardwareAddress), "six pairs of digits with colons"),
+            "mtu" => (
+                value.parse().ok().filter(|mtu| plain() && (68..=65535).contains(mtu)).map(Self::Mtu),
+                "a number of bytes from 68 to 65535",
+            ),
+            "macvlan.mode" => (MacvlanMode::parse(value).map(Self::MacvlanMode), "private, vepa, bridge or passthru"),
+            "vlan.id" => (
+                value.parse().ok().filter(|id| plain() && (1..=4094).contains(id)).map(Self::VlanId),
+                "a number from 1 to 4094",
+            ),
             "ipv4.address" => (
                 match value {
                     "auto" => Some(Self::Ipv4Address(Ipv4::Auto)),
@@ -110,6 +139,9 @@ impl fmt::Display for NetItem {
             Self::HardwareAddress([a, b, c, d, e, g]) => {
                 write!(f, "hwaddr = {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
             }
+            Self::Mtu(mtu) => write!(f, "mtu = {mtu}"),
+            Self::MacvlanMode(mode) => write!(f, "macvlan.mode = {mode}"),
+            Self::VlanId(id) => write!(f, "vlan.id = {id}"),
             Self::Ipv4Address(Ipv4::Auto) => f.write_str("ipv4.address = auto"),
             Self::Ipv4Address(Ipv4::Dhcp) => f.write_str("ipv4.address = dhcp"),
             Self::Ipv4Address(Ipv4::Static(address, None)) => write!(f, "ipv4.address = {address}"),

@@ -122,13 +122,11 @@ pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Re
     if !manifest.services.required.is_empty() {
         return refuse("services.required", Refusal::Services);
     }
-    if let Some(network) = &manifest.network {
-        if network.pool.is_some() {
-            return refuse("network.pool", Refusal::Pool);
-        }
-        if network.ip.is_some() || network.mac.is_some() {
-            return refuse("network", Refusal::Network("an address without a pool".into()));
-        }
+    if manifest.network.as_ref().is_some_and(|network| !network.interfaces.is_empty()) {
+        return refuse("network.pool", Refusal::Pool);
+    }
+    if !manifest.ports.is_empty() {
+        return refuse("ports", Refusal::Pool);
     }
     let without_effect = [
         ("drivers.optional", !manifest.drivers.optional.is_empty(), "this version loads no drivers"),

@@ -5,9 +5,12 @@
 use std::time::Duration;
 
 use formats::bsp_json::Bsp;
+use formats::device_json::Device;
 use formats::glob::{Dialect, Pattern};
 use formats::json::{self, Limits};
+use formats::leases::{Claim, Leases, Why};
 use formats::lxc::{self, Config, Item};
+use formats::network::{Pool, Reach, Subnet};
 use formats::path::{self, ContainerName};
 use formats::progress::Report;
 use formats::resolve::resolve;
@@ -69,6 +72,54 @@ pub(crate) fn manifest(bytes: &[u8]) {
         files.for_each(|file| assert_eq!(path::relative(file), Ok(())));
         manifest.storage.iter().for_each(|storage| assert_eq!(path::component(&storage.name), Ok(())));
     }
+}
+
+/// The bytes are a `device.json`.
+pub(crate) fn pools(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let state = format!(r##"{{"#spec":"pantavisor-service-system@1","device.json":{text}}}"##);
+    let Ok(revision) = Revision::parse(state.as_bytes()) else { return };
+    let Ok(device) = Device::of(&revision, &mut Vec::new()) else { return };
+    for (at, pool) in device.pools.iter().enumerate() {
+        assert!(device.pools[..at].iter().all(|other| other.name != pool.name && !other.subnet.overlaps(pool.subnet)));
+        assert!(pool.gateway.is_none_or(|gateway| pool.subnet.has_host(gateway)));
+    }
+    let names = ["a", "b", "c", "d", "e"];
+    let claims: Vec<_> = device
+        .pools
+        .iter()
+        .flat_map(|pool| names.iter().map(|container| Claim { pool: &pool.name, container, fixed: None }))
+        .collect();
+    match Leases::default().settle(&device.pools, &claims) {
+        Ok(settled) => is_distinct(&settled),
+        Err(refused) => assert_eq!(refused.why, Why::Full),
+    }
+}
+
+pub(crate) fn leases(bytes: &[u8]) {
+    let Ok(leases) = Leases::parse(bytes) else { return };
+    assert_eq!(leases.to_text().as_bytes(), bytes);
+    let pool = Pool {
+        name: "n".into(),
+        reach: Reach::Bridge("br0".into()),
+        subnet: Subnet::new([10, 0, 3, 0].into(), 24).expect("it is one"),
+        gateway: Some([10, 0, 3, 1].into()),
+        nat: true,
+    };
+    let claims = ["a", "b"].map(|container| Claim { pool: "n", container, fixed: None });
+    let settled = leases.settle(&[pool], &claims).expect("there is room");
+    let had = |name| leases.get("n", name).filter(|address| (2..=254).contains(&address.octets()[3]));
+    if let (Some(a), Some(b)) = (settled.get("n", "a"), settled.get("n", "b")) {
+        assert_ne!(a, b);
+        // Who asks first keeps what it had, if that is of the pool.
+        let fits = |address: &std::net::Ipv4Addr| address.octets()[..3] == [10, 0, 3];
+        assert!(had("a").filter(fits).is_none_or(|before| before == a));
+    }
+}
+
+fn is_distinct(leases: &Leases) {
+    let all: Vec<_> = leases.iter().map(|(pool, _, address)| (pool, address)).collect();
+    assert!(all.iter().enumerate().all(|(at, one)| !all[..at].contains(one)));
 }
 
 pub(crate) fn lxc(bytes: &[u8]) {
