@@ -47,4 +47,4 @@ mod sys;
 
 pub use error::SystemError;
 pub use launch::Launch;
-pub use spawn::{Spawned, spawn, spawn_helper, spawn_tool};
+pub use spawn::{Held, Spawned, spawn, spawn_held, spawn_helper, spawn_tool};

@@ -11,6 +11,8 @@
 //!
 //! The program is `/proc/self/exe`: in an initramfs there may be no other. A container cannot write to it through its
 //! own `/proc`, because PID 1 executes that very file (`ETXTBSY`).
+//!
+//! A container that is *held* has a socket where others have the pipe for its failure, and waits for a byte from there.
 
 use std::ffi::{CStr, OsStr};
 use std::fmt;
@@ -20,6 +22,7 @@ use std::path::Path;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
@@ -46,6 +49,29 @@ pub struct Spawned {
     pub error: OwnedFd,
 }
 
+/// What a container waits for that is held. If it is dropped, the container waits until it is killed.
+#[derive(Debug)]
+pub struct Held(OwnedFd);
+
+/// The word that a held container goes on by. Of more than one there is none.
+pub(crate) const GO: u8 = 1;
+
+/// What says in the arguments of the stage that it is held.
+pub(crate) const HELD: &CStr = c"held";
+
+impl Held {
+    /// Lets the container become what it is to be. One that has ended meanwhile is no error: its end says why.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn release(self) -> Result<(), SystemError> {
+        match rustix::net::send(&self.0, &[GO], SendFlags::NOSIGNAL) {
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(cannot("let go of", "a container")(errno)),
+        }
+    }
+}
+
 /// Why no process exists.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SpawnError {
@@ -60,16 +86,41 @@ pub enum SpawnError {
 /// # Errors
 /// Then no process was left behind.
 pub fn spawn(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
-    const NAME: &CStr = c"cairn";
-    const ARG: &CStr = c"stage";
+    let channel = pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"))?;
+    stage(launch, cgroup, &[c"cairn", c"stage"], channel)
+}
+
+/// The same for a container that waits in its namespaces, before anything else, until it is let go: for what can only be
+/// made in there from outside.
+///
+/// # Errors
+/// Then no process was left behind.
+pub fn spawn_held(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<(Spawned, Held), SpawnError> {
+    let failed = start("make a channel for");
+    let ours = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let (ours, theirs) = ours.map_err(failed)?;
+    let held = rustix::io::fcntl_dupfd_cloexec(&ours, 0).map_err(start("prepare a descriptor for"))?;
+    let spawned = stage(launch, cgroup, &[c"cairn", c"stage", HELD], (ours, theirs))?;
+    Ok((spawned, Held(held)))
+}
+
+fn start(doing: &'static str) -> impl FnOnce(Errno) -> SpawnError {
+    move |errno| SpawnError::System(cannot(doing, "a container")(errno))
+}
+
+/// `error` is our end and theirs of what a failure is told by.
+fn stage(
+    launch: &Launch,
+    cgroup: BorrowedFd<'_>,
+    args: &[&CStr],
+    (error, report): (OwnedFd, OwnedFd),
+) -> Result<Spawned, SpawnError> {
     let bytes = launch.encode().map_err(SpawnError::Launch)?;
     let sealed = sealed(&bytes).map_err(cannot("seal the launch in", "memory")).map_err(SpawnError::System)?;
-    let start = |doing: &'static str| move |errno| SpawnError::System(cannot(doing, "a container")(errno));
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(cannot("open", "/dev/null"))
         .map_err(SpawnError::System)?;
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"));
-    let ((log, output), (error, report)) = (pipe()?, pipe()?);
+    let (log, output) = pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"))?;
     let high = |fd: &OwnedFd| {
         rustix::io::fcntl_dupfd_cloexec(fd, sys::FIRST_FREE_FD).map_err(start("prepare a descriptor for"))
     };
@@ -78,7 +129,7 @@ pub fn spawn(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<Spawned, SpawnEr
         namespaces: clone_flags(launch.namespaces),
         cgroup: Some(cgroup),
         program: c"/proc/self/exe",
-        args: &[NAME, ARG],
+        args,
         input: input.as_fd(),
         output: output.as_fd(),
         launch: sealed.as_fd(),

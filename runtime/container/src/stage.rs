@@ -41,13 +41,14 @@ pub fn main() -> ExitCode {
     let code = u8::try_from(EXIT_CODE).map_or(ExitCode::FAILURE, ExitCode::from);
     // Not started by `spawn`, so there is nobody to tell why; 2 is the code for a wrong call.
     let Some((launch, error)) = sys::inherited() else { return ExitCode::from(2) };
-    let Err(failure) = run(launch);
+    let Err(failure) = run(launch, &error);
     // If PID 1 does not listen any more there is nobody left to tell.
     let _ = rustix::io::write(error, failure.encode(&mut [0; FRAME_MAX]));
     code
 }
 
-fn run(launch: OwnedFd) -> Result<Infallible, Failure> {
+fn run(launch: OwnedFd, channel: &OwnedFd) -> Result<Infallible, Failure> {
+    wait(channel)?;
     let launch = read(launch)?;
     let showcase = exports::Showcase::find(&launch)?;
     join(&launch)?;
@@ -63,6 +64,20 @@ fn run(launch: OwnedFd) -> Result<Infallible, Failure> {
     pivot(&root)?;
     drop(root);
     process::become_it(&launch.process)
+}
+
+/// Waits, if this container is held, until it may go on.
+fn wait(channel: &OwnedFd) -> Result<(), Failure> {
+    if std::env::args_os().nth(2).is_none_or(|word| word.as_encoded_bytes() != spawn::HELD.to_bytes()) {
+        return Ok(());
+    }
+    let failed = |errno| Failure::new(Step::Namespace, "(network)", errno);
+    let mut word = [0];
+    match rustix::io::retry_on_intr(|| rustix::io::read(channel, &mut word)).map_err(failed)? {
+        1 if word == [spawn::GO] => Ok(()),
+        // Whoever was to connect it is gone.
+        _ => Err(failed(Errno::PIPE)),
+    }
 }
 
 fn read(memory: OwnedFd) -> Result<Launch, Failure> {

@@ -18,6 +18,7 @@ mod error;
 mod exports;
 mod filter;
 mod limits;
+mod network;
 mod order;
 mod program;
 mod volumes;
@@ -28,7 +29,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use formats::document::Warning;
+use formats::leases::Leases;
 use formats::lxc::{self, Item};
+use formats::network::Pool;
 use formats::object::sha256;
 use formats::path::ContainerName;
 use formats::resolve::{self, Resolved, resolve};
@@ -42,6 +45,7 @@ use statemachine::transition::{self, Change, InPlace, Row};
 pub(crate) use confine::READ_ONLY;
 pub use error::{AssemblyError, Refusal, Where};
 pub use limits::{DeviceAccess, GroupSetting, Setting};
+pub use network::{Attachment, Interface};
 pub use program::Program;
 pub(crate) use program::below;
 pub use volumes::{Volume, What};
@@ -59,6 +63,8 @@ pub struct Settings {
     pub grace: Span,
     /// The release of the running kernel, whose modules containers see. `None`: they see none.
     pub kernel: Option<String>,
+    /// Who has which address so far.
+    pub leases: Leases,
 }
 
 impl Default for Settings {
@@ -69,6 +75,7 @@ impl Default for Settings {
             group_timeout: Span::seconds(30),
             grace: STOP_GRACE,
             kernel: None,
+            leases: Leases::default(),
         }
     }
 }
@@ -80,6 +87,10 @@ pub struct Assembly {
     pub groups: Vec<String>,
     /// The containers, group by group, in a group as the state has them.
     pub containers: Vec<Assembled>,
+    /// The networks that containers can be in.
+    pub pools: Vec<Pool>,
+    /// Who has which address from now on.
+    pub leases: Leases,
     /// What a person should hear about.
     pub warnings: Vec<String>,
     files: Vec<File>,
@@ -104,6 +115,8 @@ pub struct Assembled {
     pub overlay: bool,
     /// What is started; `None` where only its volumes are wanted.
     pub program: Option<Program>,
+    /// Its interfaces; `None`: whatever its program shares or lacks.
+    pub network: Option<Attachment>,
     /// Other containers whose volumes it uses, or a part of what they export as it is at its start.
     pub uses: BTreeSet<String>,
 }
@@ -191,14 +204,23 @@ impl Assembly {
                 manifest: container.manifest,
                 name,
                 program,
+                network: None,
                 uses,
             });
         }
         assembled.sort_by_key(|container: &Assembled| container.member.group);
         order::check(&assembled)?;
+        let leases = network::settle(&device.pools, &mut assembled, &settings.leases)?;
         let files = files(revision, &assembled);
         let groups = device.groups.into_iter().map(|group| group.name).collect();
-        Ok(Self { groups, containers: assembled, warnings, files })
+        Ok(Self { groups, containers: assembled, pools: device.pools, leases, warnings, files })
+    }
+
+    /// What each container in a pool finds in its `/etc/hosts`.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeMap<String, String> {
+        let networked = self.containers.iter().filter(|one| one.network.is_some());
+        networked.map(|one| (one.name.to_string(), network::hosts(one, &self.containers))).collect()
     }
 
     /// A container by its name.
@@ -226,6 +248,11 @@ impl File {
         let owner = owner.map_or(transition::Owner::Base, |name| transition::Owner::Container(name.as_str()));
         Row { path: &self.path, owner, policy: self.policy, digest: self.digest }
     }
+}
+
+/// What a container in a pool finds in its `/etc/hosts` where the others are not known.
+pub(crate) fn hosts_of_one(one: &Assembled) -> String {
+    network::hosts(one, &[])
 }
 
 /// What the supervisor does for a change in place. A container whose files stay is started anew all the same if what is

@@ -101,6 +101,8 @@ pub enum Message {
     PairingsKept(u32, Result<Vec<Pairing>, DirError>, String, Reply),
     /// A sweep is over, and the call that waits for it.
     Swept(Option<u32>, Result<u64, String>),
+    /// What a person should know of the networks that were made.
+    NetworksSettled(Vec<String>),
     /// What is done about the bootloader next.
     BootloaderChanges(String),
     /// The bootloader of this default boots, with what has changed for that; or does not, and why.
@@ -359,6 +361,9 @@ impl Core {
             Message::Answered(id, result) => self.helpers.answer(id, result),
             Message::PairingsKept(id, kept, what, reply) => self.pairings_kept(id, kept, &what, reply),
             Message::Swept(id, result) => self.swept(id, result),
+            Message::NetworksSettled(warnings) => {
+                warnings.iter().for_each(|warning| self.log.warn("network", warning));
+            }
             Message::BootloaderChanges(what) => self.log.info("bootloader", &what),
             Message::BootloaderRenewed(default, result) => self.bootloader_renewed(&default, result),
         }

@@ -21,12 +21,14 @@ mod exports;
 mod launch;
 mod memory;
 mod mounts;
+mod network;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use container::cgroup::{Access, DeviceRule, Group, Instance, NodeKind, Nodes};
-use container::{Spawned, halt, image, spawn};
+use container::{Spawned, halt, image, spawn, spawn_held};
 use formats::lxc;
 use formats::path::ContainerName;
 use formats::volume::Persistence;
@@ -36,6 +38,7 @@ use statemachine::ids::RevisionId;
 use store::volumes::VolumeKeys;
 
 pub use error::EngineError;
+pub(crate) use network::LEASES;
 
 use memory::Frozen;
 
@@ -144,13 +147,15 @@ pub struct Engine {
     paths: Paths,
     instance: Instance,
     read_only: bool,
+    /// The one thing that is remembered: the kernel does not say which of its bridges were made here.
+    networks: Arc<Mutex<network::Networks>>,
 }
 
 impl Engine {
     /// An engine for the containers of one device.
     #[must_use]
     pub fn new(paths: Paths, instance: Instance) -> Self {
-        Self { paths, instance, read_only: false }
+        Self { paths, instance, read_only: false, networks: Arc::default() }
     }
 
     /// The same for a storage that cannot be written: what containers write goes to memory, and ends with the boot.
@@ -171,7 +176,7 @@ impl Engine {
     /// Something stays; the rest is gone.
     pub fn sweep(&self) -> Result<(), EngineError> {
         let groups = self.instance.sweep(PATIENCE).map_err(EngineError::from);
-        let cleared = ["volumes", "boot"].map(|dir| mounts::clear(&self.paths.run.join(dir)));
+        let cleared = ["volumes", "boot", "network"].map(|dir| mounts::clear(&self.paths.run.join(dir)));
         cleared.into_iter().fold(groups.and(exports::sweep(&self.paths)), Result::and)
     }
 
@@ -264,6 +269,7 @@ impl Engine {
             Ok(Spawned { pid, pidfd, log, error }) => Ok(Running { pid, pidfd, log, error, group }),
             Err(error) => {
                 let _ = group.end(PATIENCE);
+                let _ = self.disconnect(name);
                 Err(error)
             }
         }
@@ -289,12 +295,20 @@ impl Engine {
             self.paths.plain(dir, true)?;
         }
         mounts::make_dir(&self.paths.control(assembled.name.as_str()))?;
-        let launch = launch::complete(program, &self.paths, assembled.name.as_str(), mounts, group)?;
+        let mut launch = launch::complete(program, &self.paths, assembled.name.as_str(), mounts, group)?;
+        if assembled.network.is_some() {
+            launch::name(&mut launch, &self.paths, &self.network_files(assembled)?)?;
+        }
         exports::prepare(&launch, assembled.name.as_str())?;
         if let Some(writable) = &launch.root.writable {
             image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
         }
-        Ok(spawn(&launch, group.open()?.as_fd())?)
+        let Some(network) = &assembled.network else { return Ok(spawn(&launch, group.open()?.as_fd())?) };
+        self.prepare(network)?;
+        let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
+        self.connect(assembled.name.as_str(), network, &spawned)?;
+        held.release()?;
+        Ok(spawned)
     }
 
     /// Asks the first process of a container to end. One that has ended was asked.
@@ -324,6 +338,7 @@ impl Engine {
     /// A process or a mount stays.
     pub fn unmount(&self, name: &str) -> Result<(), EngineError> {
         self.instance.group(name)?.end(PATIENCE)?;
+        self.disconnect(name)?;
         exports::withdraw(&self.paths, name)?;
         mounts::clear(&self.paths.volumes(name))
     }

@@ -15,6 +15,7 @@ use formats::compatible::{self, Misfit, Unstated};
 use formats::control::{Refused, Status};
 use formats::device_json::Device;
 use formats::document::DocumentError;
+use formats::leases::Leases;
 use formats::object::ObjectId;
 use formats::state::{Revision, StateError};
 use formats::trust::Trust;
@@ -29,6 +30,7 @@ use store::trails::{Depth, Staged, TrailError, Trails};
 use store::volumes::VolumeKeys;
 
 use crate::assembly::{self, Assembly, AssemblyError};
+use crate::engine::LEASES;
 use crate::places::{PlaceError, Places, Stand};
 use crate::settings::{Settings, TRUST};
 
@@ -172,6 +174,7 @@ pub struct Holdings {
     pub trails: Trails,
     /// Where boot files go; `None` before the board is opened, when nothing arrives yet.
     pub places: Option<Places>,
+    dir: Dir,
     trust: Trust,
     policy: Policy,
     settings: Settings,
@@ -194,7 +197,7 @@ impl Holdings {
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
         let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
         let assembling = assembly::Settings { kernel, ..assembly::Settings::default() };
-        Ok(Self { objects, trails, places: None, trust, policy, settings, assembling })
+        Ok(Self { objects, trails, places: None, dir, trust, policy, settings, assembling })
     }
 
     /// Clears what power cuts have left of work in progress.
@@ -229,7 +232,15 @@ impl Holdings {
     /// [`HoldError`]
     pub fn assemble(&self, revision: &Revision) -> Result<Assembly, HoldError> {
         self.needs(revision)?;
-        Ok(Assembly::of(revision, &self.assembling, |key| self.file(revision, key))?)
+        let leases = self.leases();
+        let assembling = assembly::Settings { leases, ..self.assembling.clone() };
+        Ok(Assembly::of(revision, &assembling, |key| self.file(revision, key))?)
+    }
+
+    /// Who has which address. A list that is lost or damaged costs no more than addresses that change.
+    fn leases(&self) -> Leases {
+        let bytes = self.dir.read_if_any(LEASES, formats::leases::LIST_MAX).unwrap_or_default();
+        bytes.and_then(|bytes| Leases::parse(&bytes).ok()).unwrap_or_default()
     }
 
     /// The revision of this name, if it may run.

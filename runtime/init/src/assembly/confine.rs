@@ -7,6 +7,7 @@
 //! | `lxc.namespace.clone = …`                    | the device's of all but these and mounts                    |
 //! | `lxc.net.0.type = none`, or `keep` has `net` | the device's network                                        |
 //! | `empty`, or nothing about a network          | a network of its own with nothing in it but loopback        |
+//! | nothing, and its manifest names a pool       | a network of its own, whatever `keep` has                   |
 //! | `proc`, `proc:mixed`                         | `/proc` without what tells of the device or changes it      |
 //! | `sys`, `sys:mixed`, `sys:ro`                 | `/sys` likewise                                             |
 //! | of these, what belongs to a network          | writable if that is its own, or it has `net_admin`          |
@@ -37,6 +38,8 @@ pub(super) enum Network {
     Shared,
     /// Loopback.
     Empty,
+    /// What its manifest says.
+    Pool,
 }
 
 /// What was said.
@@ -109,7 +112,8 @@ impl Confinement {
         }
         let namespaces = Namespaces {
             pid: !keeps(Namespace::Pid),
-            net: !keeps(Namespace::Net) && self.network != Some(Network::Shared),
+            // A template that was made before a pool was named keeps the device's.
+            net: self.network == Some(Network::Pool) || !keeps(Namespace::Net) && self.network != Some(Network::Shared),
             uts: !keeps(Namespace::Uts),
             ipc: !keeps(Namespace::Ipc),
             cgroup: !keeps(Namespace::Cgroup),

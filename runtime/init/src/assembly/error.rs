@@ -4,6 +4,7 @@ use std::fmt;
 
 use container::launch::{LaunchError, MountError};
 use formats::document::DocumentError;
+use formats::leases::Why;
 use formats::lxc::FilesError;
 use formats::run_json::Manifest;
 use formats::seccomp::FilterError;
@@ -53,8 +54,16 @@ pub enum Refusal {
     Disk(String),
     /// Mount options by policy.
     Remount,
-    /// A pool of addresses.
+    /// More containers in pools than can be.
     Pool,
+    /// An address in a pool.
+    Address(Box<(String, Why)>),
+    /// An Ethernet address that another container of the pool has.
+    Mac(String),
+    /// Ports of a container that is on no bridge.
+    NotPublished,
+    /// A port that another container publishes: this one, that one, and whose.
+    Published(Box<[String; 3]>),
     /// Drivers that must be loaded first.
     Drivers,
     /// Services of other containers.
@@ -122,12 +131,6 @@ pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Re
     if !manifest.services.required.is_empty() {
         return refuse("services.required", Refusal::Services);
     }
-    if manifest.network.as_ref().is_some_and(|network| !network.interfaces.is_empty()) {
-        return refuse("network.pool", Refusal::Pool);
-    }
-    if !manifest.ports.is_empty() {
-        return refuse("ports", Refusal::Pool);
-    }
     let without_effect = [
         ("drivers.optional", !manifest.drivers.optional.is_empty(), "this version loads no drivers"),
         ("drivers.manual", !manifest.drivers.manual.is_empty(), "this version loads no drivers"),
@@ -180,7 +183,18 @@ impl fmt::Display for Refusal {
             Self::FileSystem(kind) => write!(f, "images of type {kind:?} are not mounted; use squashfs, erofs or ext4"),
             Self::Disk(kind) => write!(f, "disks of type {kind} are not supported by this version"),
             Self::Remount => f.write_str("mount options by policy are not supported by this version"),
-            Self::Pool => f.write_str("network pools are not supported by this version; use the network of the device"),
+            Self::Pool => f.write_str("there are more containers in pools than a device keeps addresses for"),
+            Self::Address(refused) => write!(f, "pool {}: {}", refused.0, refused.1),
+            Self::Mac(other) => {
+                write!(f, "{other} has this Ethernet address in the same pool; give one of them another")
+            }
+            Self::NotPublished => {
+                f.write_str("there is no pool with a bridge that they could be published from; name one in `network`")
+            }
+            Self::Published(claims) => {
+                let [port, taken, by] = &**claims;
+                write!(f, "{port}: {by} publishes {taken}; publish one of them at another port of the device")
+            }
             Self::Drivers => f.write_str("this version loads no drivers"),
             Self::Services => f.write_str("this version links no services between containers"),
             Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),

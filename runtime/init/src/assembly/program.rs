@@ -110,6 +110,13 @@ pub(super) fn of(
     }
     draft.firmware(sight);
     let whole = |why| AssemblyError::refused(sight.document, Where::Whole, why);
+    if sight.manifest.network.as_ref().is_some_and(|network| !network.interfaces.is_empty()) {
+        if draft.confinement.network.is_some() {
+            let why = "lxc.net and a pool in run.json exclude each other; remove the lines or the pool";
+            return Err(whole(Refusal::Contradiction(why)));
+        }
+        draft.confinement.network = Some(Network::Pool);
+    }
     let root = draft.root(sight).map_err(whole)?;
     let host = sight.manifest.network.as_ref().and_then(|network| network.hostname.as_deref());
     let confined = draft.confinement.settle(sight.manifest.name.as_str(), host, draft.uid).map_err(whole)?;

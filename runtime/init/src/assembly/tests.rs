@@ -10,6 +10,7 @@ use super::*;
 
 mod exports;
 mod filters;
+mod networks;
 
 const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

@@ -78,6 +78,13 @@ impl Core {
                 let _ = engine.forget(&name);
             });
         }
+        let (of, tell) = (Arc::clone(of), self.tell.clone());
+        self.mounts.order(move |engine| {
+            let warnings = engine.settle(&of.assembly);
+            if !warnings.is_empty() {
+                let _ = tell.send_blocking(Message::NetworksSettled(warnings));
+            }
+        });
         for name in self.table.keys() {
             let caller = Caller::Container(name.clone());
             if let Err(why) = self.helpers.listen_for(&caller, &self.engine.paths().control(name)) {

@@ -35,6 +35,10 @@ pub enum EngineError {
     Devices(SystemError),
     /// The container cannot be described, or its process not be started.
     Spawn(SpawnError),
+    /// A network cannot be made, or a container not be connected to it.
+    Network(net::Error),
+    /// The first process of a container has ended before it could be connected.
+    Unheld(String),
     /// There is nothing to start in this container.
     NoProgram(String),
     /// A path of the device that a launch cannot hold.
@@ -54,6 +58,12 @@ impl From<SystemError> for EngineError {
     }
 }
 
+impl From<net::Error> for EngineError {
+    fn from(error: net::Error) -> Self {
+        Self::Network(error)
+    }
+}
+
 impl From<SpawnError> for EngineError {
     fn from(error: SpawnError) -> Self {
         Self::Spawn(error)
@@ -69,6 +79,8 @@ impl fmt::Display for EngineError {
             Self::Setting { key, why } => write!(f, "{key} cannot be honoured on this device: {why}"),
             Self::Devices(why) => write!(f, "device rules cannot be honoured on this device: {why}"),
             Self::Spawn(error) => error.fmt(f),
+            Self::Network(error) => error.fmt(f),
+            Self::Unheld(name) => write!(f, "{name} has ended before it was connected to its network"),
             Self::NoProgram(name) => write!(f, "{name} has nothing to start; its goal is MOUNTED"),
             Self::Path(path) => {
                 write!(f, "{} cannot be told to a container: it is no volume, or not UTF-8", path.display())

@@ -74,6 +74,38 @@ pub(super) fn complete(
     Ok(launch)
 }
 
+/// What a container in a pool has in its `/etc`, from a directory of the device, where its configuration mounts nothing
+/// there itself.
+pub(super) fn name(launch: &mut Launch, paths: &Paths, files: &Path) -> Result<(), EngineError> {
+    let resolver = resolv_conf(paths)?;
+    if launch.root.writable.is_none() {
+        // Above the places of all containers, for these have a place more.
+        let base = paths.run.join("places-of-names");
+        mounts::make_dir(&base.join("etc"))?;
+        for file in ["hosts", "hostname", "resolv.conf"] {
+            let path = base.join("etc").join(file);
+            let made = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+            made.map_err(EngineError::file("make", &path))?;
+        }
+        launch.root.layers.push(text(&base)?);
+    }
+    let sources = [text(&files.join("hosts"))?, text(&files.join("hostname"))?, resolver];
+    for (target, path) in ["etc/hosts", "etc/hostname", "etc/resolv.conf"].into_iter().zip(sources) {
+        if launch.mounts.iter().any(|mount| mount.target == target) {
+            continue;
+        }
+        launch.mounts.push(Mount {
+            source: Source::Device { path, recursive: false, create: false },
+            target: target.to_owned(),
+            attributes: crate::assembly::READ_ONLY,
+            create: Some(Create::File),
+            // An image may have a link to somewhere in its place, which is its own affair.
+            optional: true,
+        });
+    }
+    Ok(())
+}
+
 /// A layer of places to mount on, below all others.
 fn places(paths: &Paths) -> Result<String, EngineError> {
     let base = paths.run.join("places");

@@ -5,6 +5,7 @@
 mod exports;
 mod leaks;
 mod life;
+mod networks;
 mod volumes;
 mod world;
 
@@ -33,6 +34,13 @@ const TESTS: &[Test<World>] = tests! {
     }
     leaks::{
         a_container_leaves_as_much_the_last_time_as_the_first,
+    }
+    networks::{
+        containers_of_a_pool_speak_by_name_and_those_of_another_do_not_hear_them,
+        a_port_is_published_while_its_container_runs,
+        an_address_survives_restarts_and_updates_and_the_others_hear_of_new_ones,
+        a_container_that_cannot_be_connected_says_why_and_leaves_nothing,
+        a_root_that_cannot_be_written_has_names_all_the_same,
     }
     volumes::{
         each_storage_lives_as_long_as_it_says,

@@ -1,11 +1,12 @@
 //! The world of one test: a device in a directory, and a revision under construction.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
 
 use container::Spawned;
+use formats::leases::Leases;
 use formats::state::Revision;
 use harness::{Ground, Result, Run, host};
 use init::assembly::{Assembled, Assembly, Settings};
@@ -14,7 +15,10 @@ use statemachine::ids::RevisionId;
 use store::volumes::VolumeKeys;
 
 /// The programs of the image.
-const APPLETS: &[&str] = &["cat", "echo", "grep", "id", "ls", "mkdir", "mknod", "rm", "sh", "sleep", "test", "touch"];
+const APPLETS: &[&str] = &[
+    "cat", "echo", "grep", "httpd", "id", "ip", "ls", "mkdir", "mknod", "nc", "rm", "sh", "sleep", "test", "touch",
+    "wget",
+];
 
 /// The manifest of the container `web`, with the members of a test.
 const MANIFEST: &str =
@@ -28,7 +32,9 @@ pub(crate) struct World {
     pub(crate) ground: Ground,
     pub(crate) engine: Engine,
     /// Inline values and files of the revision.
-    entries: RefCell<BTreeMap<String, String>>,
+    entries: Mutex<BTreeMap<String, String>>,
+    /// Who has which address.
+    pub(crate) leases: Mutex<Leases>,
 }
 
 impl harness::World for World {
@@ -37,7 +43,7 @@ impl harness::World for World {
         fs::write(ground.dir.join("image/etc/origin"), "image\n")?;
         fs::write(ground.dir.join("image/srv/old"), "old\n")?;
         let engine = Engine::new(Paths::under(&ground.dir.join("device")), ground.instance.clone());
-        let world = Self { ground, engine, entries: RefCell::default() };
+        let world = Self { ground, engine, entries: Mutex::default(), leases: Mutex::default() };
         let squashfs = world.file("web/root.squashfs", "")?.display().to_string();
         fs::remove_file(&squashfs)?;
         host("mksquashfs", &[&world.ground.path("image"), &squashfs, "-quiet", "-no-progress"])?;
@@ -60,13 +66,13 @@ impl World {
         let path = self.engine.paths().trail(&id()).join(key);
         fs::create_dir_all(path.parent().ok_or("no parent")?)?;
         fs::write(&path, content)?;
-        self.entries.borrow_mut().insert(key.to_owned(), format!("{:?}", "0".repeat(64)));
+        lock(&self.entries).insert(key.to_owned(), format!("{:?}", "0".repeat(64)));
         Ok(path)
     }
 
     /// A value of the state.
     pub(crate) fn inline(&self, key: &str, value: &str) {
-        self.entries.borrow_mut().insert(key.to_owned(), value.to_owned());
+        lock(&self.entries).insert(key.to_owned(), value.to_owned());
     }
 
     /// Assembles the container `web`: further members of its manifest, a script, further lines of its configuration.
@@ -94,11 +100,12 @@ impl World {
             let manifest = MANIFEST.replace("MORE", members).replace("\"web\"", &format!("{name:?}"));
             manifests += &format!(",\"{name}/run.json\":{manifest}");
         }
-        let entries = self.entries.borrow();
+        let entries = lock(&self.entries);
         let files: String = entries.iter().map(|(key, value)| format!(",{key:?}:{value}")).collect();
         let state = format!(r##"{{"#spec":"pantavisor-service-system@1"{manifests}{files}}}"##);
         let revision = Revision::parse(state.as_bytes())?;
-        Ok(Assembly::of(&revision, &Settings::default(), |key| fs::read(trail.join(key)).ok())?)
+        let settings = Settings { leases: lock(&self.leases).clone(), ..Settings::default() };
+        Ok(Assembly::of(&revision, &settings, |key| fs::read(trail.join(key)).ok())?)
     }
 
     pub(crate) fn mount(&self, assembled: &Assembled) -> Result<Mounts> {
@@ -150,6 +157,11 @@ impl Drop for World {
         // What a failed test has left mounted; the ground takes the rest away.
         let _ = self.engine.sweep();
     }
+}
+
+/// What a test that panicked has left is not read.
+pub(crate) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The revision of every test.

@@ -1,0 +1,301 @@
+//! Networks of containers, made and taken down: bridges of pools, the interface of each container, and one table of
+//! rules for what runs.
+//!
+//! ```text
+//!   held ─▶ bridges of its pools ─▶ its interfaces, made in its namespace ─▶ addresses, router ─▶ rules ─▶ let go
+//!   (its first process is there and waits)                                              its program starts
+//! ```
+//!
+//! An interface goes with the network namespace of its container, so that nothing is left of one that ended in
+//! whatever way. Bridges of pools stay for as long as the revision that runs has them. The rules are a function of the
+//! containers that are up, and are replaced as a whole.
+//!
+//! ```text
+//!   RUN/network/NAME/hosts        the container's /etc/hosts, written again in place when others come and go
+//!                    hostname     its /etc/hostname
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use container::Spawned;
+use formats::leases::Leases;
+use formats::network::{Pool, Protocol, Reach};
+use formats::object::sha256;
+use net::nft::{self, Ruleset};
+use net::route::{Setup, Way};
+use net::{Cidr, Inside, Mac, Macvlan, Name, Namespace, Route, sysctl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd as _;
+use store::dir::Dir;
+
+use super::{Engine, EngineError, mounts};
+use crate::assembly::{Assembled, Assembly, Attachment, Interface};
+
+/// Where the storage keeps who has which address.
+const DIRECTORY: &str = "config";
+/// The list.
+pub(crate) const LEASES: &str = "config/leases";
+
+/// What stands now.
+#[derive(Debug, Default)]
+pub(super) struct Networks {
+    /// The pools of the revision that runs.
+    pools: Vec<Pool>,
+    /// What is in `/etc/hosts` of its containers.
+    hosts: BTreeMap<String, String>,
+    /// The containers that are up, or about to be.
+    up: BTreeMap<String, Attachment>,
+    /// The bridges that were made here.
+    bridges: Vec<Name>,
+    /// Whether the device passed on packets of others before there were pools; `None` before that was asked.
+    transit: Option<bool>,
+}
+
+impl Engine {
+    /// Makes the networks of a revision that is to run from now on: its bridges, what its containers call each other,
+    /// and the list of who has which address, if that is another one.
+    ///
+    /// Gives what a person should know. A container whose pool is not there is told so when it starts.
+    pub fn settle(&self, assembly: &Assembly) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut networks = self.networks();
+        networks.pools.clone_from(&assembly.pools);
+        networks.hosts = assembly.hosts();
+        for (name, text) in &networks.hosts {
+            // Of those that run; the others get theirs when they start.
+            let path = self.of_network(name).join("hosts");
+            if let Err(error) = rewrite(&path, text) {
+                warnings.push(EngineError::file("write", &path)(error).to_string());
+            }
+        }
+        for pool in &assembly.pools {
+            if let Err(error) = networks.bring_up(pool) {
+                warnings.push(format!("pool {}: {error}", pool.name));
+            }
+        }
+        warnings.extend(networks.take_down_others().err().map(|error| error.to_string()));
+        warnings.extend(networks.rules().err().map(|error| error.to_string()));
+        drop(networks);
+        if !self.read_only {
+            warnings.extend(self.keep(&assembly.leases).err());
+        }
+        warnings
+    }
+
+    /// Keeps the list, if it is not what is kept.
+    fn keep(&self, leases: &Leases) -> Result<(), String> {
+        let dir = Dir::open(&self.paths.storage).map_err(|error| error.to_string())?;
+        let kept = dir.read_if_any(LEASES, formats::leases::LIST_MAX).unwrap_or_default();
+        let text = leases.to_text();
+        if kept.as_deref() == Some(text.as_bytes()) || kept.is_none() && *leases == Leases::default() {
+            return Ok(());
+        }
+        let kept = dir.make_durably(DIRECTORY).and_then(|_| dir.replace(LEASES, text.as_bytes()));
+        kept.map_err(|error| format!("addresses of containers may be others after the next boot: {error}"))
+    }
+
+    /// What the container finds in its `/etc` about networks: places of the device.
+    pub(super) fn network_files(&self, assembled: &Assembled) -> Result<PathBuf, EngineError> {
+        let name = assembled.name.as_str();
+        let dir = self.of_network(name);
+        mounts::make_dir(&dir)?;
+        let networks = self.networks();
+        let alone = || crate::assembly::hosts_of_one(assembled);
+        let hosts = networks.hosts.get(name).cloned().unwrap_or_else(alone);
+        let launch = assembled.program.as_ref().map(|program| &program.launch);
+        let host = launch.and_then(|launch| launch.hostname.as_deref()).unwrap_or(name);
+        for (file, text) in [("hosts", hosts), ("hostname", format!("{host}\n"))] {
+            let path = dir.join(file);
+            fs::write(&path, text).map_err(EngineError::file("write", &path))?;
+        }
+        Ok(dir)
+    }
+
+    /// Makes what a container is going to be connected to.
+    pub(super) fn prepare(&self, network: &Attachment) -> Result<(), EngineError> {
+        let mut networks = self.networks();
+        for interface in &network.interfaces {
+            networks.bring_up(&interface.pool)?;
+        }
+        Ok(())
+    }
+
+    /// Connects a container that is held.
+    pub(super) fn connect(&self, name: &str, to: &Attachment, held: &Spawned) -> Result<(), EngineError> {
+        let mut networks = self.networks();
+        let namespace = Namespace::of(held.pid)?;
+        // What has ended might have left its number to somebody else.
+        let mut ended = [PollFd::new(&held.pidfd, PollFlags::IN)];
+        if poll(&mut ended, Some(&Timespec::default())) != Ok(0) {
+            return Err(EngineError::Unheld(name.to_owned()));
+        }
+        let (mut here, mut there) = (Route::open()?, Route::open_in(namespace.as_fd())?);
+        let mut way_out = true;
+        for (index, interface) in to.interfaces.iter().enumerate() {
+            make(&mut here, &outside(name, index)?, interface, &namespace)?;
+            let gateway = interface.pool.gateway.filter(|_| way_out).map(|gateway| Way::By(gateway.into()));
+            way_out &= gateway.is_none();
+            let addresses = [cidr(interface.address.into(), &interface.pool)?];
+            let setup = Setup { addresses: &addresses, defaults: gateway.as_slice() };
+            there.configure(&interface.name.parse::<Name>()?, &setup)?;
+        }
+        networks.up.insert(name.to_owned(), to.clone());
+        networks.rules().map_err(EngineError::from)
+    }
+
+    /// Takes a container out of its networks.
+    pub(super) fn disconnect(&self, name: &str) -> Result<(), EngineError> {
+        let mut networks = self.networks();
+        let was = networks.up.remove(name);
+        if let Some(was) = was {
+            // Its namespace takes them with it, a moment later; another start must not wait for that.
+            let mut here = Route::open()?;
+            for (index, _) in was.interfaces.iter().enumerate() {
+                here.remove(&outside(name, index)?)?;
+            }
+            networks.rules()?;
+            networks.take_down_others()?;
+        }
+        mounts::clear(&self.of_network(name))
+    }
+
+    fn of_network(&self, name: &str) -> PathBuf {
+        self.paths.run.join("network").join(name)
+    }
+
+    /// Calls that have to do with networks come from one thread, so that nobody waits here.
+    fn networks(&self) -> std::sync::MutexGuard<'_, Networks> {
+        self.networks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Networks {
+    /// Makes a pool's bridge what it is to be. It may be there already.
+    fn bring_up(&mut self, pool: &Pool) -> Result<(), net::Error> {
+        let (Reach::Bridge(bridge), Some(gateway)) = (&pool.reach, pool.gateway) else { return Ok(()) };
+        let bridge = bridge.parse::<Name>()?;
+        Route::open()?.bridge(&bridge, None, &[cidr(gateway.into(), pool)?])?;
+        if !self.bridges.contains(&bridge) {
+            sysctl::reach_from_loopback(&bridge)?;
+            self.bridges.push(bridge);
+        }
+        if self.transit.is_none() {
+            // Closed before it is open: from the next line on the device passes on what these rules let through.
+            nft::replace(&Ruleset { isolated: true, ..Ruleset::default() })?;
+            self.transit = Some(sysctl::forward()?);
+        }
+        Ok(())
+    }
+
+    /// The pools that are bridges and stand.
+    fn standing(&self) -> impl Iterator<Item = &Pool> {
+        let used = self.up.values().flat_map(|up| &up.interfaces).map(|interface| &interface.pool);
+        let all = used.chain(&self.pools);
+        let mut seen: Vec<&str> = Vec::new();
+        all.filter(move |pool| {
+            let Reach::Bridge(bridge) = &pool.reach else { return false };
+            let new = !seen.contains(&bridge.as_str());
+            if new {
+                seen.push(bridge);
+            }
+            new
+        })
+    }
+
+    /// Removes bridges that were made for a pool which nobody has any more.
+    fn take_down_others(&mut self) -> Result<(), net::Error> {
+        let stands: Vec<String> = self
+            .standing()
+            .filter_map(|pool| if let Reach::Bridge(bridge) = &pool.reach { Some(bridge.clone()) } else { None })
+            .collect();
+        let (stay, go) = std::mem::take(&mut self.bridges)
+            .into_iter()
+            .partition(|bridge: &Name| stands.iter().any(|name| name == bridge.as_str()));
+        self.bridges = stay;
+        let go: Vec<Name> = go;
+        if go.is_empty() {
+            return Ok(());
+        }
+        let mut here = Route::open()?;
+        go.iter().try_for_each(|bridge| here.remove(bridge))
+    }
+
+    /// Has the kernel follow what is up.
+    fn rules(&self) -> Result<(), net::Error> {
+        let mut pools = Vec::new();
+        for pool in self.standing() {
+            let Reach::Bridge(bridge) = &pool.reach else { continue };
+            pools.push(nft::Pool {
+                bridge: bridge.parse::<Name>()?,
+                subnets: vec![cidr(pool.subnet.base().into(), pool)?],
+                nat: pool.nat,
+                routed: false,
+            });
+        }
+        if pools.is_empty() {
+            // A device that never had a pool need not be able to have one.
+            return if self.transit.is_some() { nft::remove() } else { Ok(()) };
+        }
+        let mut ports = Vec::new();
+        for up in self.up.values() {
+            let Some(address) = up.published() else { continue };
+            ports.extend(up.ports.iter().map(|port| nft::Port {
+                protocol: match port.protocol {
+                    Protocol::Tcp => nft::Protocol::Tcp,
+                    Protocol::Udp => nft::Protocol::Udp,
+                },
+                on: port.address.map(IpAddr::V4),
+                port: port.device,
+                to: SocketAddr::new(address.into(), port.container),
+                held: false,
+            }));
+        }
+        nft::replace(&Ruleset { pools, ports, isolated: true, transit: self.transit.unwrap_or(false) })
+    }
+}
+
+/// Makes an interface in the namespace of its container.
+fn make(here: &mut Route, outside: &Name, interface: &Interface, namespace: &Namespace) -> Result<(), EngineError> {
+    let name = interface.name.parse::<Name>()?;
+    let inside = Inside { namespace: namespace.as_fd(), name: &name, mac: Mac::new(interface.mac), mtu: None };
+    match &interface.pool.reach {
+        Reach::Bridge(bridge) => {
+            // Of an earlier life of the container, or of PID 1.
+            here.remove(outside)?;
+            here.veth(outside, Some(&bridge.parse::<Name>()?), &inside)?;
+        }
+        Reach::Macvlan(parent) => here.macvlan(&parent.parse::<Name>()?, Macvlan::Bridge, &inside)?,
+    }
+    Ok(())
+}
+
+/// What the other end of an interface is called on the device: names of containers are longer than those of links.
+fn outside(container: &str, index: usize) -> Result<Name, net::Error> {
+    let [a, b, c, d, ..] = sha256(container.as_bytes());
+    format!("cv{a:02x}{b:02x}{c:02x}{d:02x}-{index}").parse()
+}
+
+fn cidr(address: IpAddr, pool: &Pool) -> Result<Cidr, net::Error> {
+    Cidr::new(address, pool.subnet.prefix()).ok_or_else(|| net::Error {
+        object: format!("pool {}", pool.name),
+        doing: "use its subnet",
+        errno: rustix::io::Errno::INVAL,
+        detail: String::new(),
+        needs: "",
+    })
+}
+
+/// Writes another text to a file that may be mounted elsewhere, so that it stays the same file. One that is not there
+/// is not made.
+fn rewrite(path: &Path, text: &str) -> std::io::Result<()> {
+    let file = match fs::File::options().write(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.set_len(text.len() as u64)
+}

@@ -1,0 +1,189 @@
+//! Containers in pools: each test is a device with a network namespace of its own, in which the engine works.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use formats::leases::Leases;
+use harness::Result;
+use init::assembly::Assembly;
+use init::engine::Running;
+use net::{Namespace, Route};
+
+use crate::world::{BOOT, World, config, lock, read_until, wait};
+
+/// Two bridges; containers of the first reach out.
+const POOLS: &str = r#"{"network":{"pools":{
+    "apps":{"type":"bridge","bridge":"br-apps","subnet":"10.91.0.0/24","nat":true},
+    "lab":{"type":"bridge","bridge":"br-lab","subnet":"10.92.0.0/24"}}}}"#;
+
+/// A script that serves `/srv` on port 80.
+const SERVES: &str = "httpd -p 80 -h /srv && echo up; while true; do sleep 1000; done";
+
+/// A container: name, members about its network, script.
+type Row<'a> = (&'a str, &'a str, &'a str);
+
+/// Runs a test as a device whose network nobody else has, and looks for what is left of it.
+fn on_a_device(world: &World, test: impl FnOnce() -> Result + Send) -> Result {
+    let namespace = Namespace::new()?;
+    let ran: std::result::Result<(), String> = namespace.run(|| {
+        let result = (|| {
+            Route::open()?.up(&"lo".parse()?)?;
+            world.inline("device.json", POOLS);
+            test()?;
+            world.inline("device.json", "{}");
+            world.engine.settle(&world.assemble_all(&[])?);
+            let links: Vec<_> = Route::open()?.links()?.into_iter().map(|link| link.name).collect();
+            assert_eq!(links, ["lo"], "left when no revision has pools");
+            assert!(!world.engine.paths().run.join("network/web").exists());
+            Ok::<_, Box<dyn std::error::Error>>(())
+        })();
+        result.map_err(|error| error.to_string())
+    })?;
+    Ok(ran?)
+}
+
+fn assemble(world: &World, rows: &[Row<'_>]) -> Result<Assembly> {
+    let owned: Vec<_> = rows
+        .iter()
+        .map(|(name, network, script)| (*name, format!("{BOOT}{network}"), config(name, script, "")))
+        .collect();
+    let rows: Vec<_> = owned.iter().map(|(name, members, config)| (*name, members.as_str(), config.as_str())).collect();
+    let assembly = world.assemble_all(&rows)?;
+    let warnings = world.engine.settle(&assembly);
+    assert_eq!(warnings, [""; 0]);
+    Ok(assembly)
+}
+
+fn start(world: &World, assembly: &Assembly, name: &str) -> Result<Running> {
+    world.start(assembly.get(name).ok_or("not assembled")?)
+}
+
+/// Runs a container that ends, and says what it said.
+fn said(world: &World, assembly: &Assembly, name: &str) -> Result<String> {
+    let run = wait(start(world, assembly, name)?)?;
+    world.engine.unmount(name)?;
+    run.output()
+}
+
+fn end(world: &World, name: &str, running: Running) -> Result {
+    world.engine.kill(name)?;
+    wait(running)?;
+    Ok(world.engine.unmount(name)?)
+}
+
+/// What a server at an address of the device says.
+fn fetch(address: [u8; 4], port: u16) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /old HTTP/1.0\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+pub(crate) fn containers_of_a_pool_speak_by_name_and_those_of_another_do_not_hear_them(world: &World) -> Result {
+    on_a_device(world, || {
+        // A static wget of glibc cannot look up names; nc does it in another way.
+        let fetches = "(echo GET /old HTTP/1.0; echo) | nc -w 3 web 80 | grep -x old; cat /etc/hostname; ip -4 addr show eth0 | grep -c 10.91.0.2/24; \
+                       ip route | grep -c via.10.91.0.1";
+        let stranger = "grep -c web /etc/hosts; wget -q -T 2 -O - http://10.91.0.3/old 2>/dev/null || echo unreached; \
+                        wget -q -T 2 -O - http://10.91.0.1:8080/old 2>/dev/null || echo not by the port either";
+        let assembly = assemble(
+            world,
+            &[
+                ("app", r#","network":{"pool":"apps","hostname":"shop"}"#, fetches),
+                ("web", r#","network":{"pool":"apps"}"#, SERVES),
+                ("lab", r#","network":{"pool":"lab"}"#, stranger),
+            ],
+        )?;
+        let web = start(world, &assembly, "web")?;
+        read_until(&web, "up")?;
+        assert_eq!(said(world, &assembly, "app")?, "old\nshop\n1\n1\n");
+        assert_eq!(said(world, &assembly, "lab")?, "0\nunreached\nnot by the port either\n");
+        end(world, "web", web)
+    })
+}
+
+pub(crate) fn a_port_is_published_while_its_container_runs(world: &World) -> Result {
+    on_a_device(world, || {
+        let rows = [("web", r#","network":{"pool":"apps"},"ports":["8080:80"]"#, SERVES)];
+        let assembly = assemble(world, &rows)?;
+        assert!(fetch([127, 0, 0, 1], 8080).is_err(), "nothing runs yet");
+        for _ in 0..2 {
+            let web = start(world, &assembly, "web")?;
+            read_until(&web, "up")?;
+            for address in [[10, 91, 0, 1], [10, 92, 0, 1], [127, 0, 0, 1]] {
+                assert!(fetch(address, 8080)?.ends_with("old\n"), "{address:?}");
+            }
+            end(world, "web", web)?;
+            assert!(fetch([127, 0, 0, 1], 8080).is_err(), "it has ended");
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn an_address_survives_restarts_and_updates_and_the_others_hear_of_new_ones(world: &World) -> Result {
+    on_a_device(world, || {
+        let shows = "ip -4 addr show eth0 | grep -o 10.91.0.[0-9]*/24; ip link show eth0 | grep -o 02:00:0a:5b:00:09";
+        let fixed = (r#","network":{"pool":"apps","ip":"10.91.0.9"}"#, shows);
+        let waits = "echo up; while ! grep -q late /etc/hosts; do sleep 0.05; done; grep late /etc/hosts; echo knows; \
+                     while true; do sleep 1000; done";
+        let old = [("app", fixed.0, fixed.1), ("web", r#","network":{"pool":"apps"}"#, waits)];
+        let first = assemble(world, &old)?;
+        let web = start(world, &first, "web")?;
+        read_until(&web, "up")?;
+        for _ in 0..3 {
+            assert_eq!(said(world, &first, "app")?, "10.91.0.9/24\n02:00:0a:5b:00:09\n");
+        }
+        // An update in place: one container more, before the others by its name.
+        let late = ("a-late", r#","network":{"pool":"apps"}"#, "ip -4 addr show eth0 | grep -o 10.91.0.[0-9]*/24");
+        let mut new = old.to_vec();
+        new.push(late);
+        let leases = Leases::parse(&fs::read(world.engine.paths().storage.join("config/leases"))?)?;
+        assert_eq!(leases, first.leases, "kept before anything starts");
+        *lock(&world.leases) = leases;
+        let second = assemble(world, &new)?;
+        assert_eq!(second.get("web"), first.get("web"));
+        assert_eq!(said(world, &second, "a-late")?, "10.91.0.3/24\n");
+        let heard = read_until(&web, "knows")?;
+        assert!(heard.contains("10.91.0.3 a-late\n"), "{heard}");
+        end(world, "web", web)
+    })
+}
+
+pub(crate) fn a_container_that_cannot_be_connected_says_why_and_leaves_nothing(world: &World) -> Result {
+    on_a_device(world, || {
+        // Something of another has the name of the bridge.
+        let mut here = Route::open()?;
+        let inside = Namespace::new()?;
+        let (taken, peer) = ("br-apps".parse()?, "peer".parse()?);
+        let end = net::Inside { namespace: rustix::fd::AsFd::as_fd(&inside), name: &peer, mac: None, mtu: None };
+        here.veth(&taken, None, &end)?;
+        let owned = config("web", SERVES, "");
+        let assembly = world.assemble_all(&[("web", &format!(r#"{BOOT},"network":{{"pool":"apps"}}"#), &owned)])?;
+        let warnings = world.engine.settle(&assembly);
+        assert!(warnings.iter().any(|warning| warning.contains("bridge br-apps")), "{warnings:?}");
+        let web = assembly.get("web").ok_or("not assembled")?;
+        let mounts = world.mount(web)?;
+        let error = world.engine.start(web, &mounts).err().ok_or("it runs")?.to_string();
+        assert!(error.starts_with("bridge br-apps: cannot "), "{error}");
+        world.engine.unmount("web")?;
+        Ok(here.remove(&taken)?)
+    })
+}
+
+pub(crate) fn a_root_that_cannot_be_written_has_names_all_the_same(world: &World) -> Result {
+    on_a_device(world, || {
+        let script = "cat /etc/hostname; grep -c web /etc/hosts; echo x > /etc/hosts || echo read-only";
+        let lines = config("web", script, "").replace(":/volumes/web/lxc-overlay/upper", "").replace("overlayfs:", "");
+        // Neither has this image a place for it.
+        let lines: String = lines.split_inclusive('\n').filter(|line| !line.contains("tmpfs run")).collect();
+        let assembly = world.assemble_all(&[("web", r#","network":{"pool":"apps"}"#, &lines)])?;
+        world.engine.settle(&assembly);
+        let said = said(world, &assembly, "web")?;
+        assert!(said.starts_with("web\n1\n") && said.ends_with("read-only\n"), "{said}");
+        Ok(())
+    })
+}
