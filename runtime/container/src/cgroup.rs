@@ -27,6 +27,7 @@ use std::time::Duration;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 pub use devices::{Access, DeviceRule, NodeKind, Nodes};
 pub use limit::{Flow, Limit};
@@ -161,6 +162,24 @@ impl Group {
     pub fn open(&self) -> Result<OwnedFd, SystemError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(&self.v2, flags, Mode::empty()).map_err(cannot("open the cgroup", &self.v2))
+    }
+
+    /// The directory of the v2 tree in which one of its processes is: the group itself, or one that the container has made.
+    ///
+    /// # Errors
+    /// The process has ended, or is in another group.
+    pub fn of_member(&self, pid: Pid) -> Result<OwnedFd, SystemError> {
+        let path = PathBuf::from(format!("/proc/{}/cgroup", pid.as_raw_pid()));
+        let text = read(&path)?;
+        let place = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        // The kernel tells it from the root of the tree, wherever that is mounted.
+        let below =
+            Path::new(place).ancestors().find(|above| !above.as_os_str().is_empty() && self.v2.ends_with(above));
+        let rest = below.and_then(|above| Path::new(place).strip_prefix(above).ok());
+        let rest = rest.ok_or(Errno::SRCH).map_err(cannot("find the group of", path))?;
+        let dir = self.v2.join(rest);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&dir, flags, Mode::empty()).map_err(cannot("open the cgroup", dir))
     }
 
     /// The directories that the stage joins, for [`Launch::cgroups`](crate::Launch::cgroups): those that all limits

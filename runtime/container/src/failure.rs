@@ -86,6 +86,10 @@ steps! {
     Capabilities = "drop capabilities",
     /// The filter of system calls.
     Seccomp = "load the seccomp filter",
+    /// The namespaces of a container that runs.
+    Enter = "enter the container",
+    /// A terminal for a program that enters.
+    Terminal = "open a terminal with",
     /// The container's program.
     Exec = "execute",
 }

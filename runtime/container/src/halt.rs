@@ -55,6 +55,15 @@ fn signal(status: &str) -> i32 {
     }
 }
 
+/// Sends any signal to a child of this process that was not reaped yet, so that its number is still its own.
+///
+/// # Errors
+/// There is no such signal, or no such process.
+pub fn send(pid: Pid, signal: u8) -> Result<(), Errno> {
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    sys::pidfd_send(pidfd, signal.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -221,16 +221,16 @@ impl Root {
     }
 }
 
-fn text(what: &'static str, text: &str) -> Result<(), LaunchError> {
+pub(crate) fn text(what: &'static str, text: &str) -> Result<(), LaunchError> {
     if text.len() > STRING_MAX || text.contains('\0') { Err(LaunchError::Text(what)) } else { Ok(()) }
 }
 
-fn count<T>(what: &'static str, list: &[T]) -> Result<(), LaunchError> {
+pub(crate) fn count<T>(what: &'static str, list: &[T]) -> Result<(), LaunchError> {
     if list.len() > LIST_MAX { Err(LaunchError::Count(what)) } else { Ok(()) }
 }
 
 /// A path of the device, or of the container from its root.
-fn absolute(path: &str) -> Result<(), LaunchError> {
+pub(crate) fn absolute(path: &str) -> Result<(), LaunchError> {
     path.strip_prefix('/').map_or_else(
         || Err(LaunchError::Path(path.to_owned())),
         |rest| if rest.is_empty() { Ok(()) } else { relative(rest.strip_suffix('/').unwrap_or(rest)) },

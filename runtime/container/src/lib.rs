@@ -12,6 +12,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`mod@enter`] | a program in a container that runs, beside its own |
 //! | [`launch`] | everything the stage is told, checked and bounded |
 //! | [`mod@spawn`] | `clone3` into a cgroup and namespaces |
 //! | [`stage`] | the role of the child, up to the exec |
@@ -31,6 +32,7 @@
 #![deny(unsafe_code)]
 
 pub mod cgroup;
+pub mod enter;
 mod error;
 pub mod failure;
 pub mod halt;

@@ -36,6 +36,9 @@ use crate::sys;
 /// [`stage::main`]: crate::stage::main
 pub const ROLE: &str = "stage";
 
+/// The last argument of a stage that enters a container instead of becoming one.
+pub(crate) const ENTER: &str = "enter";
+
 /// A container on its way.
 #[derive(Debug)]
 pub struct Spawned {
@@ -132,8 +135,10 @@ fn stage(
         args,
         input: input.as_fd(),
         output: output.as_fd(),
+        errors: output.as_fd(),
         launch: sealed.as_fd(),
         error: report.as_fd(),
+        init: None,
     })
     .map_err(start("start the process of"))?;
     Ok(Spawned { pid, pidfd, log, error })
@@ -185,15 +190,17 @@ fn plain(
         args,
         input: input.as_fd(),
         output: output.as_fd(),
+        errors: output.as_fd(),
         launch: channel.as_fd(),
         error: report.as_fd(),
+        init: None,
     })
     .map_err(start("start"))?;
     Ok(Spawned { pid, pidfd, log, error })
 }
 
 /// Memory that nobody can change any more, at its beginning.
-fn sealed(bytes: &[u8]) -> Result<OwnedFd, Errno> {
+pub(crate) fn sealed(bytes: &[u8]) -> Result<OwnedFd, Errno> {
     let memory = rustix::fs::memfd_create("launch", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -15,6 +15,7 @@
 //!
 //! One thread, started by [`spawn`](mod@crate::spawn) in a cgroup and all namespaces but that of cgroups.
 
+mod enter;
 mod exports;
 mod kernel;
 mod mounts;
@@ -39,6 +40,9 @@ use crate::{spawn, sys};
 #[must_use]
 pub fn main() -> ExitCode {
     let code = u8::try_from(EXIT_CODE).map_or(ExitCode::FAILURE, ExitCode::from);
+    if std::env::args_os().next_back().is_some_and(|last| last == spawn::ENTER) {
+        return enter::main(code);
+    }
     // Not started by `spawn`, so there is nobody to tell why; 2 is the code for a wrong call.
     let Some((launch, error)) = sys::inherited() else { return ExitCode::from(2) };
     let Err(failure) = run(launch, &error);
@@ -51,7 +55,7 @@ fn run(launch: OwnedFd, channel: &OwnedFd) -> Result<Infallible, Failure> {
     wait(channel)?;
     let launch = read(launch)?;
     let showcase = exports::Showcase::find(&launch)?;
-    join(&launch)?;
+    join(&launch.cgroups, launch.process.oom_score_adj)?;
     separate(&launch)?;
     let showcase = showcase.map(exports::Showcase::settle).transpose()?;
     let sources = mounts::open_sources(&launch.mounts, showcase.as_ref())?;
@@ -63,7 +67,8 @@ fn run(launch: OwnedFd, channel: &OwnedFd) -> Result<Infallible, Failure> {
     drop(showcase);
     pivot(&root)?;
     drop(root);
-    process::become_it(&launch.process)
+    process::settle(&launch.process)?;
+    Err(process::execute(&launch.process))
 }
 
 /// Waits, if this container is held, until it may go on.
@@ -81,6 +86,11 @@ fn wait(channel: &OwnedFd) -> Result<(), Failure> {
 }
 
 fn read(memory: OwnedFd) -> Result<Launch, Failure> {
+    Launch::decode(&sealed(memory)?).map_err(|_| Failure::new(Step::Launch, "", Errno::BADMSG))
+}
+
+/// What PID 1 has written, and nobody can have changed.
+fn sealed(memory: OwnedFd) -> Result<Vec<u8>, Failure> {
     let seals = rustix::fs::fcntl_get_seals(&memory).map_err(at(Step::Launch, ""))?;
     if !seals.contains(spawn::seals()) {
         return Err(Failure::new(Step::Launch, "", Errno::PERM));
@@ -90,15 +100,24 @@ fn read(memory: OwnedFd) -> Result<Launch, Failure> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(LAUNCH_MAX).unwrap_or(u64::MAX).saturating_add(1);
     File::from(memory).take(limit).read_to_end(&mut bytes).map_err(|error| failed(Step::Launch, "", &error))?;
-    Launch::decode(&bytes).map_err(|_| Failure::new(Step::Launch, "", Errno::BADMSG))
+    Ok(bytes)
 }
 
-/// Joins the v1 cgroups.
-fn join(launch: &Launch) -> Result<(), Failure> {
-    for dir in &launch.cgroups {
+/// Joins the v1 cgroups, and is as readily ended as they say when memory runs out.
+fn join(cgroups: &[String], oom_score_adj: i16) -> Result<(), Failure> {
+    for dir in cgroups {
         write(Step::Cgroup, &format!("{dir}/cgroup.procs"), "0")?;
     }
-    write(Step::Cgroup, "/proc/self/oom_score_adj", &launch.process.oom_score_adj.to_string())
+    write(Step::Cgroup, "/proc/self/oom_score_adj", &oom_score_adj.to_string())
+}
+
+/// Keys of the device (of encrypted disks, say) are found through the session of the process that loaded them.
+fn leave_keys() -> Result<(), Failure> {
+    match sys::new_session_keyring() {
+        // A kernel without keys has none to protect.
+        Ok(()) | Err(Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(Failure::new(Step::Namespace, "(keys)", errno)),
+    }
 }
 
 fn separate(launch: &Launch) -> Result<(), Failure> {
@@ -110,12 +129,7 @@ fn separate(launch: &Launch) -> Result<(), Failure> {
         // A network of its own begins without even a way to itself.
         crate::network::bring_up("lo").map_err(at(Step::Namespace, "lo"))?;
     }
-    // Keys of the device (of encrypted disks, say) are found through the session of the process that loaded them.
-    match sys::new_session_keyring() {
-        // A kernel without keys has none to protect.
-        Ok(()) | Err(Errno::NOSYS) => {}
-        Err(errno) => return Err(Failure::new(Step::Namespace, "(keys)", errno)),
-    }
+    leave_keys()?;
     if let Some(name) = &launch.hostname {
         rustix::system::sethostname(name.as_bytes()).map_err(at(Step::Namespace, name))?;
     }

@@ -22,6 +22,8 @@ use crate::failure::{EXIT_CODE, FRAME_MAX, Failure, Step};
 const LAUNCH_FD: RawFd = 3;
 /// Where the stage reports a failure.
 const ERROR_FD: RawFd = 4;
+/// Where a program that enters a container finds the first process of it.
+const INIT_FD: RawFd = 5;
 /// Descriptors that are given to a child must lie from here on, so that none is overwritten while they are put in
 /// place.
 pub(crate) const FIRST_FREE_FD: RawFd = 16;
@@ -37,8 +39,12 @@ pub(crate) struct Start<'a> {
     pub(crate) args: &'a [&'a CStr],
     pub(crate) input: BorrowedFd<'a>,
     pub(crate) output: BorrowedFd<'a>,
+    /// Where its error output goes.
+    pub(crate) errors: BorrowedFd<'a>,
     pub(crate) launch: BorrowedFd<'a>,
     pub(crate) error: BorrowedFd<'a>,
+    /// The first process of the container that is entered.
+    pub(crate) init: Option<BorrowedFd<'a>>,
 }
 
 /// `struct clone_args` up to the cgroup (Linux 5.7).
@@ -124,15 +130,16 @@ fn child(start: &Start<'_>, argv: &[*const c_char; 8]) -> ! {
         if libc::sigprocmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) < 0 || libc::setsid() < 0 {
             fail();
         }
-        for (from, to) in
-            [(start.input, 0), (start.output, 1), (start.output, 2), (start.launch, LAUNCH_FD), (start.error, ERROR_FD)]
+        let own = [(start.input, 0), (start.output, 1), (start.errors, 2), (start.launch, LAUNCH_FD)];
+        for (from, to) in own.into_iter().chain([(start.error, ERROR_FD)]).chain(start.init.map(|init| (init, INIT_FD)))
         {
             if libc::dup2(from.as_raw_fd(), to) < 0 {
                 fail();
             }
         }
         // Whatever else is open here without close-on-exec, by whose mistake ever, is not for containers.
-        let rest = ERROR_FD as c_uint + 1;
+        let last = if start.init.is_some() { INIT_FD } else { ERROR_FD };
+        let rest = last as c_uint + 1;
         if libc::syscall(libc::SYS_close_range, rest, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) < 0 {
             fail();
         }
@@ -147,13 +154,31 @@ fn child(start: &Start<'_>, argv: &[*const c_char; 8]) -> ! {
 ///
 /// To be called once, first thing.
 pub(crate) fn inherited() -> Option<(OwnedFd, OwnedFd)> {
-    let take = |fd: RawFd| {
-        // SAFETY: setting a flag of a descriptor number; the answer says whether it is open.
-        let is_open = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
-        // SAFETY: it is open, and nothing else in the process owns it: the role `stage` has just begun.
-        is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
-    };
     Some((take(LAUNCH_FD)?, take(ERROR_FD)?))
+}
+
+/// The first process of the container that is entered: as [`inherited`], and after it.
+pub(crate) fn inherited_init() -> Option<OwnedFd> {
+    take(INIT_FD)
+}
+
+/// To be called once for each number.
+fn take(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: setting a flag of a descriptor number; the answer says whether it is open.
+    let is_open = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+    // SAFETY: it is open, and nothing else in the process owns it: the role `stage` has just begun.
+    is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Becomes two: the other is a child of *our parent*, and the first of us in the process namespace that was joined. `None`
+/// is the other. For a process of one thread.
+pub(crate) fn clone_sibling() -> Result<Option<Pid>, Errno> {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // `clone` and not `clone3`: filters of system calls see its flags, and therefore allow it.
+    // SAFETY: without CLONE_VM the child has a copy of all memory, so both may go on as they are; it has no second thread
+    // that could have held a lock. The pointers are null, in whatever order an architecture has them.
+    let pid = checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
 }
 
 /// Gives this process a cgroup namespace whose root is where it is now.

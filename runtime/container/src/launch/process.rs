@@ -100,7 +100,7 @@ pub enum Resource {
 }
 
 impl Process {
-    pub(super) fn check(&self) -> Result<(), LaunchError> {
+    pub(crate) fn check(&self) -> Result<(), LaunchError> {
         let program = self.argv.first().ok_or(LaunchError::Count("arguments"))?;
         if program.is_empty() {
             return Err(LaunchError::Text("program"));

@@ -1,7 +1,6 @@
 //! The last part of the stage: limits, user, capabilities, filter, exec. Each step takes rights away that the steps
 //! before it needed, so their order is fixed.
 
-use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -14,8 +13,8 @@ use crate::failure::{Failure, Step, at};
 use crate::launch::{Capabilities, Output, Process, Resource};
 use crate::sys;
 
-/// Becomes the container's program.
-pub(super) fn become_it(process: &Process) -> Result<Infallible, Failure> {
+/// Takes away every right but those of the container's program, which comes next.
+pub(super) fn settle(process: &Process) -> Result<(), Failure> {
     if process.output == Output::Discard {
         let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
         discard(null.map_err(at(Step::Exec, "/dev/null"))?).map_err(at(Step::Exec, "/dev/null"))?;
@@ -26,7 +25,6 @@ pub(super) fn become_it(process: &Process) -> Result<Infallible, Failure> {
         rustix::process::setrlimit(kernel(limit.resource), value)
             .map_err(at(Step::Limit, &format!("{:?}", limit.resource)))?;
     }
-    let program = process.argv.first().map(String::as_str).unwrap_or_default();
     // Without the promise to gain nothing, only a process that still may do everything can load a filter.
     let filter = process.seccomp.as_deref();
     if let (Some(filter), false) = (filter, process.no_new_privs) {
@@ -41,13 +39,19 @@ pub(super) fn become_it(process: &Process) -> Result<Infallible, Failure> {
             sys::load_filter(filter).map_err(at(Step::Seccomp, ""))?;
         }
     }
+    Ok(())
+}
+
+/// Becomes the container's program, or says why not.
+pub(super) fn execute(process: &Process) -> Failure {
+    let program = process.argv.first().map(String::as_str).unwrap_or_default();
     // Also empties the signal mask and lets SIGPIPE end the program again, which our own runtime had changed.
     let error = Command::new(program)
         .args(process.argv.iter().skip(1))
         .env_clear()
         .envs(process.env.iter().map(|(name, value)| (name, value)))
         .exec();
-    Err(super::failed(Step::Exec, program, &error))
+    super::failed(Step::Exec, program, &error)
 }
 
 fn discard(null: impl rustix::fd::AsFd) -> Result<(), Errno> {

@@ -198,7 +198,7 @@ pub(crate) fn keys_of_the_device_are_out_of_reach(world: &World) -> Result {
 }
 
 /// Refuses one system call with `EPERM`.
-fn filter(call: libc::c_long) -> Result<Vec<u8>> {
+pub(crate) fn filter(call: libc::c_long) -> Result<Vec<u8>> {
     let number = u32::try_from(call)?;
     let errno = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EPERM)?;
     // Load the number; if it is that call, go on to the refusal, else skip it.

@@ -4,6 +4,7 @@
 
 mod calls;
 mod confinement;
+mod entering;
 mod exports;
 mod images;
 mod lifecycle;
@@ -57,6 +58,18 @@ const TESTS: &[Test<World>] = tests! {
         keys_of_the_device_are_out_of_reach,
         a_filter_of_system_calls_is_in_force,
         limits_are_in_force,
+    }
+    entering::{
+        what_enters_is_what_the_container_is,
+        an_entered_program_has_nothing_of_the_device_open,
+        the_end_of_an_entered_program_is_told_and_why_there_is_none,
+        bytes_go_in_and_out_as_they_are,
+        a_terminal_is_one_of_the_container_and_has_the_size_that_is_set,
+        what_a_container_has_put_in_the_place_of_terminals_is_not_taken_for_one,
+        the_end_of_a_container_is_that_of_whoever_has_entered,
+        a_container_that_has_ended_is_not_entered,
+        a_group_below_that_of_a_container_is_found_by_its_member,
+        only_pipes_and_a_socket_for_a_terminal_are_handed_on,
     }
     resources::{
         device_nodes_open_as_the_rules_say_and_no_further,

@@ -12,8 +12,8 @@ use rustix::fd::AsFd;
 /// The programs of the image.
 const APPLETS: &[&str] = &[
     "cat", "chmod", "dd", "echo", "env", "grep", "head", "hostname", "id", "ip", "ls", "mkdir", "mknod", "mount",
-    "nproc", "pwd", "readlink", "rm", "setsid", "sh", "sleep", "tail", "test", "touch", "true", "umount", "uname",
-    "wc",
+    "nproc", "pwd", "readlink", "rm", "setsid", "sh", "sleep", "stty", "tail", "test", "touch", "true", "tty",
+    "umount", "uname", "wc",
 ];
 
 /// See the module.
