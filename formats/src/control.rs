@@ -9,11 +9,14 @@
 //! program, so the frames have no version. PID 1 takes an `Ask` for what it is: bounded data from a process that may be
 //! in the hands of somebody else. It answers each with one [`Tell::Answer`] of the same number, in any order.
 //!
+//! One call comes with descriptors ([`Call::Execute`]): ends of pipes that the caller has made, see [`program`].
+//!
 //! Nothing is streamed: what is longer than a frame is read and written piece by piece ([`Call::ReadObject`],
 //! [`Call::Put`]), each piece asked for. So neither side ever holds more than a frame of the other's.
 //!
 //! Words for people (statuses, goals) travel as the text that tools show; who decides by them has the types.
 
+pub mod program;
 mod view;
 
 use alloc::boxed::Box;
@@ -27,6 +30,7 @@ use statemachine::ids::RevisionId;
 use crate::object::ObjectId;
 use crate::pairing::{Secret, TokenHash};
 
+pub use program::Program;
 pub use view::{
     ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, PressureView, RecoveryView,
     StepView, UpdateView, UsageView,
@@ -217,6 +221,15 @@ pub enum Call {
     },
     /// Forget the pairing of the token that the caller presents.
     Leave,
+    /// Start a program in a container that runs: [`Reply::Program`]. Descriptors come with the packet.
+    Execute(Box<Program>),
+    /// Send a signal to a program that was started so.
+    SignalProgram {
+        /// The number that [`Reply::Program`] gave.
+        program: u32,
+        /// Its number.
+        signal: u8,
+    },
 }
 
 /// What is done with a container or a helper.
@@ -302,6 +315,8 @@ pub enum Reply {
     Pairings(Vec<PairingView>),
     /// The token of a new pairing.
     Token(Secret),
+    /// The number of a program that is on its way; how it ends is told where it was asked to be.
+    Program(u32),
 }
 
 /// A call that was not followed.
@@ -418,6 +433,7 @@ pub fn decode_ask(packet: &[u8]) -> Result<Ask, FrameError> {
         | Call::Signal { kind: text }
         | Call::SetMessage { message: text, .. }
         | Call::Unpair { who: text } => text.len() <= TEXT_MAX,
+        Call::Execute(program) => program.container.len() <= TEXT_MAX && program.check().is_ok(),
         Call::Pair { code, name } => code.expose().len() <= TEXT_MAX && name.len() <= TEXT_MAX,
         _ => true,
     };

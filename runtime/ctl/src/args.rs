@@ -9,6 +9,7 @@ use formats::path::ContainerName;
 use lexopt::{Arg, Parser};
 use statemachine::ids::RevisionId;
 
+use crate::exec::Wanted;
 use crate::failure::Failure;
 
 /// How lists are shown.
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Pair,
     Pairings,
     Unpair(String),
+    /// A program in a container.
+    Exec(Wanted),
 }
 
 /// Reads the arguments after the name of the program.
@@ -83,7 +86,27 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     let mut parser = Parser::from_args(args);
     let mut options = Options { socket: None, output: None, message: None, form: Form::Fitting, verbose: false };
     let (mut words, mut help, mut retry) = (Vec::<OsString>::new(), false, false);
+    let (mut terminal, mut env) = (false, Vec::new());
     loop {
+        if let [exec, name] = words.as_slice()
+            && exec == "exec"
+        {
+            // The rest is the program's, options among it.
+            let container = container(&text(name.clone())?)?;
+            let mut argv = parser.raw_args().map_err(usage)?.map(text).collect::<Result<Vec<_>, _>>()?;
+            if argv.first().is_some_and(|first| first == "--") {
+                argv.remove(0);
+            }
+            if argv.is_empty() && !help {
+                return Err(Failure::Usage("which program? exec NAME -- PROGRAM [ARGUMENT…]".into()));
+            }
+            let command = if help {
+                Command::Help(Some("exec".into()))
+            } else {
+                Command::Exec(Wanted { container, argv, env, terminal })
+            };
+            return Ok((options, command));
+        }
         if is_size(&words)
             && let Some(size) = parser.try_raw_args().and_then(|mut raw| raw.next_if(|arg| size(arg).is_some()))
         {
@@ -102,6 +125,14 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             Some(Arg::Long("json")) => options.form = Form::Json,
             Some(Arg::Long("table")) => options.form = Form::Table,
             Some(Arg::Long("retry")) => retry = true,
+            Some(Arg::Short('t') | Arg::Long("terminal")) => terminal = true,
+            Some(Arg::Short('e') | Arg::Long("env")) => {
+                let variable = text(parser.value().map_err(usage)?)?;
+                if variable.find('=').is_none_or(|at| at == 0) {
+                    return Err(Failure::Usage(format!("-e {variable:?} is not NAME=VALUE")));
+                }
+                env.push(variable);
+            }
             Some(Arg::Value(word)) => words.push(word),
             Some(other) => return Err(usage(other.unexpected())),
         }
@@ -113,6 +144,9 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     let command = command(&words, retry)?;
     if retry && !matches!(command, Command::Run { .. }) {
         return Err(Failure::Usage("--retry belongs to cmd run".into()));
+    }
+    if terminal || !env.is_empty() {
+        return Err(Failure::Usage("-t and -e belong to exec, and stand before the name of the container".into()));
     }
     if options.message.is_some() && !matches!(command, Command::PutStep(..)) {
         return Err(Failure::Usage("-m belongs to steps put".into()));
@@ -275,6 +309,27 @@ mod tests {
             "ls -m x",
             "ls -x",
         ] {
+            assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_name_is_the_program_s() {
+        let wanted = |line: &str| match wanted(line) {
+            Command::Exec(Wanted { container, argv, env, terminal }) => {
+                (container.as_str().to_owned(), argv, env, terminal)
+            }
+            other => panic!("{line}: {other:?}"),
+        };
+        let is = |argv: &[&str], env: &[&str], terminal| {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            ("web".to_owned(), words(argv), words(env), terminal)
+        };
+        assert_eq!(wanted("exec web -- ls -l --json"), is(&["ls", "-l", "--json"], &[], false));
+        assert_eq!(wanted("exec web ls -t -- -s"), is(&["ls", "-t", "--", "-s"], &[], false));
+        assert_eq!(wanted("exec -t -e A=b=c web -- -- sh"), is(&["--", "sh"], &["A=b=c"], true));
+        for line in ["exec", "exec web", "exec web --", "exec ../x -- ls", "exec -e A web -- ls", "ls -t", "ls -e A=b"]
+        {
             assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
         }
     }

@@ -3,12 +3,16 @@
 //! Promises: nothing of an answer is held beyond its head and a small piece, unless the caller asks for a bounded text.
 //! An answer that is shorter than it says is an error, not a short answer.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use formats::control::program::DESCRIPTORS_MAX;
 use formats::json::{self, Limits, Value};
+use rustix::fd::BorrowedFd;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::failure::{About, Failure};
 
@@ -96,8 +100,44 @@ impl Client {
         }
     }
 
-    fn answer(&self, mut stream: UnixStream, about: About) -> Result<Answer, Failure> {
+    /// A request whose body hands descriptors over; its answer as text.
+    pub(crate) fn hand_over(&self, path: &str, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<String, Failure> {
+        let lost = || Failure::io(format!("the connection to {} was lost", self.socket.display()));
+        let mut stream = UnixStream::connect(&self.socket)
+            .map_err(Failure::io(format!("cannot connect to {}", self.socket.display())))?;
+        stream.set_read_timeout(Some(SILENCE)).and_then(|()| stream.set_write_timeout(Some(SILENCE))).map_err(lost())?;
+        self.tell(&format!("> POST {path} ({} bytes, {} descriptors)", body.len(), descriptors.len()));
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).map_err(lost())?;
+        // Before it says so, nothing is taken but bytes.
         let mut ahead = Vec::new();
+        loop {
+            match self::head(&ahead)? {
+                Some(Head { code: 100..=199, end, .. }) => {
+                    ahead.drain(..end);
+                    break;
+                }
+                Some(_) => return self.answer_after(stream, ahead, About::Other)?.text(ERROR_MAX),
+                None => more(&mut stream, &mut ahead)?,
+            }
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+        let sent = sendmsg(&stream, &[IoSlice::new(body)], &mut control, SendFlags::NOSIGNAL);
+        let sent = sent.map_err(io::Error::from).map_err(lost())?;
+        stream.write_all(body.get(sent..).unwrap_or_default()).map_err(lost())?;
+        self.answer_after(stream, ahead, About::Other)?.text(ERROR_MAX)
+    }
+
+    fn answer(&self, stream: UnixStream, about: About) -> Result<Answer, Failure> {
+        self.answer_after(stream, Vec::new(), about)
+    }
+
+    fn answer_after(&self, mut stream: UnixStream, mut ahead: Vec<u8>, about: About) -> Result<Answer, Failure> {
         let (code, length, retry_after) = loop {
             match head(&ahead)? {
                 // `100 Continue`, unasked: the answer follows.
@@ -106,14 +146,7 @@ impl Client {
                     ahead.drain(..end);
                     break (code, length, retry_after);
                 }
-                None => {
-                    let mut piece = [0; 4096];
-                    let read = stream.read(&mut piece).map_err(Failure::io("the device does not answer"))?;
-                    if read == 0 {
-                        return Err(Failure::Answer("nothing, and closed the connection"));
-                    }
-                    ahead.extend_from_slice(piece.get(..read).unwrap_or_default());
-                }
+                None => more(&mut stream, &mut ahead)?,
             }
         };
         self.tell(&format!("< {code}"));
@@ -177,6 +210,17 @@ impl Answer {
         }
         Ok(read)
     }
+}
+
+/// Some more of an answer.
+fn more(stream: &mut UnixStream, ahead: &mut Vec<u8>) -> Result<(), Failure> {
+    let mut piece = [0; 4096];
+    let read = stream.read(&mut piece).map_err(Failure::io("the device does not answer"))?;
+    if read == 0 {
+        return Err(Failure::Answer("nothing, and closed the connection"));
+    }
+    ahead.extend_from_slice(piece.get(..read).unwrap_or_default());
+    Ok(())
 }
 
 /// Memory up to a bound.

@@ -23,13 +23,15 @@ pub(crate) enum Failure {
     Refused { code: u16, message: String, retry_after: Option<String>, about: About },
     /// The device answered something that cannot be understood.
     Answer(&'static str),
+    /// The program of `exec` never began.
+    NotStarted { code: u8, why: String },
     /// A file or the connection failed.
     Io { what: String, error: io::Error },
 }
 
 impl Failure {
     /// 1: called wrongly, or not on a device. 48: no space. 60: not the object it is called. 70: no good state.
-    /// 75: try again later. 255: anything else.
+    /// 75: try again later. 255: anything else. Of `exec`: 127 if there is no such program, 126 if it cannot be executed.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::NoSocket(_) => 1,
@@ -37,6 +39,7 @@ impl Failure {
             Self::Refused { code: 422, about: About::Object, .. } => 60,
             Self::Refused { code: 422, about: About::State, .. } => 70,
             Self::Refused { code: 503, .. } => 75,
+            Self::NotStarted { code, .. } => *code,
             Self::Refused { .. } | Self::Answer(_) | Self::Io { .. } => 255,
         }
     }
@@ -61,6 +64,7 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
+            Self::NotStarted { why, .. } => f.write_str(&plain(why)),
             Self::Answer(what) => write!(f, "the device answered {what}"),
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }

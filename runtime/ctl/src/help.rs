@@ -7,6 +7,10 @@ const COMMANDS: &[(&str, &str)] = &[
     ("containers ls", "the containers of the running revision"),
     ("top", "what containers use: processor, memory, processes, disks"),
     ("containers start|stop|restart NAME", "only containers whose restart policy is `container`"),
+    (
+        "exec [-t] [-e NAME=VALUE]… CONTAINER [--] PROGRAM [ARGUMENT…]",
+        "run a program in a container, with its rights; -t: with a terminal, as it is when input and output are one",
+    ),
     ("groups ls", "groups of containers and their worst status"),
     ("signal ready", "say that this container is ready"),
     ("cmd run REVISION [--retry]", "go to a revision that is here; --retry: although it was tried and found bad"),
@@ -45,6 +49,7 @@ options:
 exit codes:
   0 done   1 called wrongly, or no control socket   48 no space   60 not the object it is called
   70 no good state   75 not now, try again later   255 anything else
+  of exec: that of the program, 128 and the signal that has ended it, 127 if it is not there, 126 if it cannot be executed
 ";
 
 /// The help of one command, or of all.

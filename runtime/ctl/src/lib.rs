@@ -12,8 +12,10 @@
 
 mod args;
 mod client;
+mod exec;
 mod failure;
 mod help;
+mod relay;
 mod run;
 mod show;
 mod table;
@@ -31,7 +33,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut out = io::stdout().lock();
     let is_terminal = out.is_terminal();
     let done = args::parse(args).and_then(|(options, command)| run::run(options, command, &mut out, is_terminal));
-    let Err(failure) = done else { return ExitCode::SUCCESS };
+    let failure = match done {
+        Ok(code) => return ExitCode::from(code),
+        Err(failure) => failure,
+    };
     // If nobody reads it, the exit code says it nevertheless.
     let _ = writeln!(io::stderr(), "pvcontrol: {failure}");
     if matches!(failure, Failure::Usage(_)) {

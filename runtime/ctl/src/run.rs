@@ -9,16 +9,26 @@ use formats::json::{Json, Limits};
 use crate::args::{Command, Form, Options, Source};
 use crate::client::{Body, Client, TEXT_MAX};
 use crate::failure::{About, Failure};
-use crate::{help, show, top};
+use crate::{exec, help, show, top};
 
 /// From this size on a person is told how far it is.
 const LONG: u64 = 1024 * 1024;
 
-/// Does what is wanted; lists and bytes go to `out`.
-pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_terminal: bool) -> Result<(), Failure> {
-    if let Command::Help(topic) = command {
-        return print(out, &help::text(topic.as_deref()));
+/// Does what is wanted, and gives the exit code; lists and bytes go to `out`.
+pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_terminal: bool) -> Result<u8, Failure> {
+    match command {
+        Command::Exec(wanted) => {
+            let mut client = Client::find(options.socket)?;
+            client.verbose = options.verbose;
+            exec::run(&client, &wanted)
+        }
+        Command::Help(topic) => print(out, &help::text(topic.as_deref())).map(|()| 0),
+        command => answer(options, command, out, is_terminal).map(|()| 0),
     }
+}
+
+/// Does what is done by requests and their answers.
+fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: bool) -> Result<(), Failure> {
     let mut client = Client::find(options.socket)?;
     client.verbose = options.verbose;
     let mut file;
@@ -40,7 +50,7 @@ pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_te
         if tables { table(&text) } else { Ok(text + "\n") }
     };
     match command {
-        Command::Help(_) => Ok(()),
+        Command::Help(_) | Command::Exec(_) => Ok(()),
         Command::Device => print(out, &shown("/device", show::device)?),
         Command::Containers if tables => {
             let device = show::device(&list("/device")?)?;

@@ -37,7 +37,7 @@ impl Device {
         let words = ["-s".into(), self.socket().into()].into_iter().chain(line.split(' ').map(OsString::from));
         let mut out = Vec::new();
         let (options, command) = args::parse(words).unwrap();
-        let done = run::run(options, command, &mut out, is_terminal);
+        let done = run::run(options, command, &mut out, is_terminal).map(|code| assert_eq!(code, 0));
         (done, String::from_utf8(out).unwrap())
     }
 

@@ -9,10 +9,12 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use formats::control::program::DESCRIPTORS_MAX;
 use formats::control::{self, Ask, Call, Caller, FRAME_MAX, Refused, Reply, Status, Tell};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use smol::channel::{Sender, bounded};
 use smol::{Async, Timer, future};
@@ -36,13 +38,20 @@ impl Channel {
 
     /// Asks, and waits for the answer.
     pub(crate) async fn ask(&self, caller: &Caller, call: Call) -> Answered {
+        self.ask_with(caller, call, &[]).await
+    }
+
+    /// The same, with descriptors.
+    pub(crate) async fn ask_with(&self, caller: &Caller, call: Call, descriptors: &[OwnedFd]) -> Answered {
         let id = self.free_number();
         let frame = control::encode(&Ask { id, caller: caller.clone(), call })
             .map_err(|error| Refused::new(Status::BadRequest, error.to_string()))?;
         let (answer, answered) = bounded(1);
         self.pending.borrow_mut().insert(id, answer);
         let asked = async {
-            self.send(&frame).await.map_err(|error| unavailable(&format!("PID 1 cannot be asked: {error}")))?;
+            self.send(&frame, descriptors)
+                .await
+                .map_err(|error| unavailable(&format!("PID 1 cannot be asked: {error}")))?;
             answered.recv().await.unwrap_or_else(|_| Err(unavailable("PID 1 does not answer")))
         };
         let late = async {
@@ -74,10 +83,16 @@ impl Channel {
         }
     }
 
-    async fn send(&self, frame: &[u8]) -> io::Result<()> {
+    async fn send(&self, frame: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+        let descriptors: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
         // A packet goes whole or not at all.
         let write = |io: &OwnedFd| {
-            sendmsg(io, &[IoSlice::new(frame)], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?;
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+                return Err(io::Error::other("more descriptors than a call has"));
+            }
+            sendmsg(io, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL)?;
             Ok(())
         };
         self.io.write_with(write).await

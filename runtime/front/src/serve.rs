@@ -80,6 +80,10 @@ impl Asker<'_> {
     pub(crate) async fn ask(&self, call: Call) -> Result<Reply, Refused> {
         self.shared.channel.ask(self.caller, call).await
     }
+
+    pub(crate) async fn ask_with(&self, call: Call, descriptors: &[OwnedFd]) -> Result<Reply, Refused> {
+        self.shared.channel.ask_with(self.caller, call, descriptors).await
+    }
 }
 
 /// Serves until PID 1 closes the channel.

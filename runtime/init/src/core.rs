@@ -9,7 +9,7 @@
 //!
 //! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
-//! What tools ask is in `calls`, who may in `permissions`, what they send in `uploads`, what makes room for it in
+//! What tools ask is in `calls`, what they start in containers in `programs`, who may in `permissions`, what they send in `uploads`, what makes room for it in
 //! `sweeping`, what the machine of one container orders is in `containers`, the bootloader of the default in `bootloader`.
 
 mod bootloader;
@@ -19,6 +19,7 @@ mod leaving;
 mod orders;
 mod pairings;
 mod permissions;
+mod programs;
 mod reports;
 mod sweeping;
 mod uploads;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use container::failure::Failure;
 use formats::control::{Ask, Refused, Reply};
 use formats::pairing::Pairing;
+use rustix::fd::OwnedFd;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
 use statemachine::container::{Outcome, Span, Time};
@@ -95,6 +97,12 @@ pub enum Message {
     Helper(FromHelper),
     /// A piece of an upload was taken.
     Delivered(Delivered),
+    /// A child is on its way into a container, or there is none.
+    Entered(u32, Result<container::enter::Entered, String>),
+    /// What became of that child.
+    Reported(u32, Result<container::enter::Report, String>),
+    /// Whoever started a program in a container is gone.
+    CallerGone(u32),
     /// The answer to a call is known.
     Answered(u32, Result<Reply, Refused>),
     /// A list of pairings is durable, or not: the call, the list, what has changed, and its answer.
@@ -200,6 +208,9 @@ pub struct Core {
     runs: u64,
     /// Children that ended before anybody knew whose they were.
     unclaimed: VecDeque<(rustix::process::Pid, Outcome)>,
+    /// Programs in containers that somebody has started, by the numbers that they were given.
+    guests: BTreeMap<u32, programs::Guest>,
+    asked_programs: u32,
     uploads: Uploads,
     /// Objects that arrived for a revision that is not here yet.
     arrived: Arrived,
@@ -256,6 +267,8 @@ impl Core {
             table: BTreeMap::new(),
             runs: 0,
             unclaimed: VecDeque::new(),
+            guests: BTreeMap::new(),
+            asked_programs: 0,
             uploads: Uploads::default(),
             arrived: Arrived::default(),
             posted: BTreeSet::new(),
@@ -319,6 +332,7 @@ impl Core {
             self.switch_until,
             self.leaving.as_ref().map(|leaving| leaving.until),
             self.helpers.deadline(),
+            self.guests_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -333,6 +347,7 @@ impl Core {
             self.give_up_switch();
         }
         self.helpers.elapse(&self.log, now);
+        self.elapse_guests(now);
         let outputs = self.supervisor.elapse(now);
         self.follow(outputs);
     }
@@ -354,10 +369,13 @@ impl Core {
             Message::Spawned(name, run, result) => self.spawned(&name, run, result),
             Message::Executed(name, run, failure) => self.executed(&name, run, failure),
             Message::Unmounted(name, run, result) => self.unmounted(&name, run, result),
-            Message::Helper(FromHelper::Asked(life, ask)) => self.asked(life, ask),
+            Message::Helper(FromHelper::Asked(life, ask, descriptors)) => self.asked(life, ask, descriptors),
             Message::Helper(FromHelper::Listens) => self.helpers.flush(),
             Message::Helper(FromHelper::Broken(life, why)) => self.helpers.broken(&self.log, life, &why),
             Message::Delivered(delivered) => self.delivered(delivered),
+            Message::Entered(id, result) => self.entered(id, result),
+            Message::Reported(id, report) => self.reported(id, report),
+            Message::CallerGone(id) => self.caller_gone(id),
             Message::Answered(id, result) => self.helpers.answer(id, result),
             Message::PairingsKept(id, kept, what, reply) => self.pairings_kept(id, kept, &what, reply),
             Message::Swept(id, result) => self.swept(id, result),
@@ -369,10 +387,10 @@ impl Core {
         }
     }
 
-    fn asked(&mut self, life: u64, ask: Ask) {
+    fn asked(&mut self, life: u64, ask: Ask, descriptors: Vec<OwnedFd>) {
         let Some(ask) = self.helpers.admit(life, ask) else { return };
         let id = ask.id;
-        if let Some(result) = self.call(ask) {
+        if let Some(result) = self.call(ask, descriptors) {
             self.answer(id, result);
         }
     }

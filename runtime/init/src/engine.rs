@@ -28,7 +28,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use container::cgroup::{Access, DeviceRule, Group, Instance, NodeKind, Nodes};
+use container::enter::{Entered, Entry, Streams, enter};
+use container::launch::Output;
 use container::{Spawned, halt, image, spawn, spawn_held};
+use formats::control::Program as Wanted;
 use formats::lxc;
 use formats::path::ContainerName;
 use formats::volume::Persistence;
@@ -309,6 +312,32 @@ impl Engine {
         self.connect(assembled.name.as_str(), network, &spawned)?;
         held.release()?;
         Ok(spawned)
+    }
+
+    /// Starts another program in a container that runs, as the container's own is: what the revision says of user, rights,
+    /// limits, variables and directory holds for it, too.
+    ///
+    /// # Errors
+    /// [`EngineError::NoProgram`], or what could not be prepared. No process is left then.
+    pub fn enter(
+        &self,
+        assembled: &Assembled,
+        group: &Group,
+        init: (Pid, &OwnedFd),
+        wanted: Wanted,
+        streams: Streams,
+    ) -> Result<Entered, EngineError> {
+        let program = assembled.program.as_ref();
+        let program = program.ok_or_else(|| EngineError::NoProgram(assembled.name.as_str().to_owned()))?;
+        let mut process = program.launch.process.clone();
+        (process.argv, process.output) = (wanted.argv, Output::Log);
+        for (name, value) in wanted.env.iter().filter_map(|one| one.split_once('=')) {
+            process.env.retain(|(known, _)| known != name);
+            process.env.push((name.to_owned(), value.to_owned()));
+        }
+        let cgroups = group.joined().map(launch::text).collect::<Result<_, _>>()?;
+        let entry = Entry { cgroups, process, terminal: wanted.terminal, user: false };
+        Ok(enter(&entry, group, (init.0, init.1.as_fd()), streams)?)
     }
 
     /// Asks the first process of a container to end. One that has ended was asked.

@@ -8,21 +8,22 @@
 //! meanwhile waits. It is started again after a second, then two, up to a minute.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::rc::Rc;
 
 use container::cgroup::Instance;
 use container::spawn_helper;
+use formats::control::program::DESCRIPTORS_MAX;
 use formats::control::{
     Action, Ask, Caller, DaemonView, FRAME_MAX, Listener, Refused, Reply, Status, Tell, decode_ask, encode,
 };
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, bind, listen, recv, sendmsg, socket_with, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen, recvmsg, sendmsg, socket_with, socketpair,
 };
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use smol::channel::Sender;
@@ -53,8 +54,8 @@ const ASKED_MAX: usize = 1024;
 
 /// What comes from a helper.
 pub enum FromHelper {
-    /// A call, of this life.
-    Asked(u64, Ask),
+    /// A call, of this life, and what came with it.
+    Asked(u64, Ask, Vec<OwnedFd>),
     /// It takes packets again.
     Listens,
     /// It does not speak, or does not make sense. The number is that of its life.
@@ -217,9 +218,9 @@ impl Helpers {
         let task = self.tasks.spawn(async move {
             let mut packet = vec![0; FRAME_MAX + 1];
             let why = loop {
-                let length = match recv(&*channel, &mut packet[..], RecvFlags::empty()) {
-                    Ok((_, 0)) => break None,
-                    Ok((_, length)) => length,
+                let (length, descriptors) = match receive(&channel, &mut packet) {
+                    Ok((0, _)) => break None,
+                    Ok(received) => received,
                     Err(Errno::INTR) => continue,
                     Err(Errno::AGAIN) => match channel.readable().await {
                         Ok(()) => continue,
@@ -229,7 +230,7 @@ impl Helpers {
                 };
                 match decode_ask(packet.get(..length).unwrap_or_default()) {
                     Ok(ask) => {
-                        let _ = tell.send(Message::Helper(FromHelper::Asked(number, ask))).await;
+                        let _ = tell.send(Message::Helper(FromHelper::Asked(number, ask, descriptors))).await;
                     }
                     Err(error) => break Some(error.to_string()),
                 }
@@ -368,6 +369,18 @@ fn key(listener: &Listener) -> String {
         Listener::Control(Caller::Device) => "device".to_owned(),
         Listener::Control(Caller::Network(_)) | Listener::Endpoint => "endpoint".to_owned(),
     }
+}
+
+/// One packet, and the descriptors that came with it.
+fn receive(channel: &Async<OwnedFd>, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = recvmsg(channel, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let handed = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(handed) => Some(handed),
+        _ => None,
+    });
+    Ok((got.bytes, handed.flatten().collect()))
 }
 
 fn send_one(channel: &Async<OwnedFd>, packet: &Packet) -> Result<(), Errno> {

@@ -3,11 +3,14 @@
 //! A log is written here and not on a thread: a write to a file goes to memory, and a container that waits for room in
 //! its pipe waits for itself alone. What cannot be written is dropped by the log, never kept.
 
+use std::rc::Rc;
+
+use container::enter::{REPORT_MAX, Report};
 use container::failure::{FRAME_MAX, Failure};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use smol::channel::Sender;
-use smol::{Async, LocalExecutor};
+use smol::{Async, LocalExecutor, Task};
 
 use crate::core::Message;
 use crate::logs::Log;
@@ -33,6 +36,34 @@ pub fn read_failure(tasks: &LocalExecutor<'_>, tell: Sender<Message>, name: &str
         let _ = tell.send(Message::Executed(name, run, failure)).await;
     });
     task.detach();
+}
+
+/// Tells what became of a child on its way into a container.
+pub fn read_report(tasks: &LocalExecutor<'_>, tell: Sender<Message>, id: u32, report: OwnedFd) {
+    let task = tasks.spawn(async move {
+        let mut bytes = Vec::new();
+        let mut piece = [0; REPORT_MAX];
+        let pipe = Async::new(report);
+        while let Ok(pipe) = &pipe
+            && let Ok(length @ 1..) = read(pipe, &mut piece).await
+            && bytes.len() <= REPORT_MAX
+        {
+            bytes.extend_from_slice(piece.get(..length).unwrap_or_default());
+        }
+        let report = Report::decode(&bytes).map_err(|bad| bad.to_string());
+        let _ = tell.send(Message::Reported(id, report)).await;
+    });
+    task.detach();
+}
+
+/// Tells when nobody is left who reads how a program ended. The pipe is open until the task is dropped.
+pub fn watch_caller(tasks: &LocalExecutor<'_>, tell: Sender<Message>, id: u32, end: Rc<Async<OwnedFd>>) -> Task<()> {
+    tasks.spawn(async move {
+        // The end of a pipe that is written is never readable but for this.
+        if end.readable().await.is_ok() {
+            let _ = tell.send(Message::CallerGone(id)).await;
+        }
+    })
 }
 
 /// Keeps what a container writes, until nobody is left who could.

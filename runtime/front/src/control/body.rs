@@ -1,6 +1,6 @@
 //! The small bodies of `pv-ctrl`: an action, a signal, a command. Read whole, strictly, into a [`Call`].
 
-use formats::control::{Action, Call, TEXT_MAX};
+use formats::control::{Action, Call, Program, TEXT_MAX};
 use formats::json::{self, Limits, Object, Value};
 use statemachine::ids::RevisionId;
 
@@ -8,6 +8,8 @@ use statemachine::ids::RevisionId;
 pub(crate) const COMMAND_MAX: usize = 4096;
 /// The most bytes of an action or a signal.
 pub(crate) const ACTION_MAX: usize = 1024;
+/// The most bytes of what is to be started: its words, each character of them perhaps as an escape.
+pub(crate) const PROGRAM_MAX: usize = 60 * 1024;
 
 /// What is done with a container or a helper: `{"action":"start"|"stop"|"restart"}`.
 ///
@@ -61,9 +63,41 @@ pub fn command(bytes: &[u8]) -> Result<Call, String> {
     })
 }
 
+/// What is to be started in a container: `{"argv":["ls","-l"],"env":["TERM=xterm"],"terminal":false}`.
+///
+/// # Errors
+/// What is wrong, for the client.
+pub fn program(container: &str, bytes: &[u8]) -> Result<Program, String> {
+    within(bytes, Limits { bytes: PROGRAM_MAX, depth: 4, values: 1024 }, |body| {
+        let words = |member: &str| -> Result<Vec<String>, String> {
+            let wrong = || format!("the member {member:?} must be a list of strings");
+            let list = body.get(member).map(|list| list.as_array().ok_or_else(wrong)).transpose()?;
+            let words = list.unwrap_or_default().iter().map(|word| word.as_str().map(str::to_owned).ok_or_else(wrong));
+            words.collect()
+        };
+        let (argv, env, terminal) = (words("argv")?, words("env")?, flag(body, "terminal")?);
+        let program = Program { container: container.into(), argv, env, terminal };
+        program.check().map(|()| program).map_err(Into::into)
+    })
+}
+
+/// What is sent to a program: `{"signal":15}`.
+///
+/// # Errors
+/// What is wrong, for the client.
+pub fn program_signal(bytes: &[u8]) -> Result<u8, String> {
+    with_object(bytes, |body| {
+        let number = body.get("signal").and_then(Value::as_u64).and_then(|number| u8::try_from(number).ok());
+        number.filter(|number| (1..=64).contains(number)).ok_or_else(|| "a signal is a number from 1 to 64".into())
+    })
+}
+
 fn with_object<T>(bytes: &[u8], read: impl FnOnce(&Object<'_>) -> Result<T, String>) -> Result<T, String> {
-    let value = json::parse(bytes, Limits { bytes: COMMAND_MAX, depth: 4, values: 64 })
-        .map_err(|error| format!("the body is not JSON: {error}"))?;
+    within(bytes, Limits { bytes: COMMAND_MAX, depth: 4, values: 64 }, read)
+}
+
+fn within<T>(bytes: &[u8], limits: Limits, read: impl FnOnce(&Object<'_>) -> Result<T, String>) -> Result<T, String> {
+    let value = json::parse(bytes, limits).map_err(|error| format!("the body is not JSON: {error}"))?;
     read(value.as_object().ok_or("the body must be an object")?)
 }
 
@@ -104,6 +138,18 @@ mod tests {
         ] {
             assert!(command(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
+    }
+
+    #[test]
+    fn a_program_has_words_and_a_signal_a_number() {
+        let read = program("web", br#"{"argv":["ls","-l"],"env":["A=b"],"terminal":true}"#).unwrap();
+        assert_eq!((read.argv.len(), read.env.len(), read.terminal, read.descriptors()), (2, 1, true, 2));
+        assert_eq!(program("web", br#"{"argv":["ls"]}"#).map(|read| read.descriptors()), Ok(4));
+        for bad in [&br#"{"argv":[]}"#[..], br#"{"argv":"ls"}"#, br#"{"argv":[1]}"#, br#"{"argv":["a"],"env":["b"]}"#] {
+            assert!(program("web", bad).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+        assert_eq!(program_signal(br#"{"signal":15}"#), Ok(15));
+        assert!(program_signal(br#"{"signal":0}"#).is_err() && program_signal(br#"{"signal":65}"#).is_err());
     }
 
     #[test]

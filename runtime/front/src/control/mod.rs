@@ -4,6 +4,7 @@
 //! it does not have, is 400. Who may ask is decided by PID 1 for every request, also for those that are answered here.
 
 pub mod body;
+mod program;
 mod render;
 pub mod route;
 
@@ -15,7 +16,7 @@ use statemachine::ids::RevisionId;
 use crate::http::{Answer, Body, Conn, Content, Head, Method};
 use crate::serve::{Asker, Fail, Handled};
 use crate::transfer;
-use body::{ACTION_MAX, COMMAND_MAX};
+use body::{ACTION_MAX, COMMAND_MAX, PROGRAM_MAX};
 use route::{Route, RouteError, StepName};
 
 /// Answers one request.
@@ -38,6 +39,12 @@ pub(crate) async fn handle(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body
         }
         (Method::Put, Route::Step(StepName::Named(revision))) => put_step(asker, conn, body, revision).await,
         (Method::Put, Route::Message(StepName::Named(revision))) => message(asker, conn, body, revision).await,
+        (Method::Post, Route::Programs(name)) => program::start(asker, conn, body, &name).await,
+        (Method::Put, Route::Program(program)) => {
+            let signal =
+                body::program_signal(&small(conn, body, ACTION_MAX).await?).map_err(|why| Fail::new(400, &why))?;
+            done(asker.ask(Call::SignalProgram { program, signal }).await?)
+        }
         (Method::Post, Route::Signal) => {
             let call = body::signal(&small(conn, body, ACTION_MAX).await?).map_err(|why| Fail::new(400, &why))?;
             done(asker.ask(call).await?)

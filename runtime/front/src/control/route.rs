@@ -18,6 +18,10 @@ pub enum Route {
     Containers,
     /// `/containers/NAME`
     Container(ContainerName),
+    /// `/containers/NAME/programs`
+    Programs(ContainerName),
+    /// `/programs/N`
+    Program(u32),
     /// `/groups`
     Groups,
     /// `/signal`
@@ -84,6 +88,8 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
         ("device", []) => Route::Device,
         ("containers", []) => Route::Containers,
         ("containers", [container]) => Route::Container(name(container)?),
+        ("containers", [container, "programs"]) => Route::Programs(name(container)?),
+        ("programs", [number]) => Route::Program(self::number(number)?),
         ("groups", []) => Route::Groups,
         ("signal", []) => Route::Signal,
         ("objects", []) => Route::Objects,
@@ -108,6 +114,11 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
 
 fn name(text: &str) -> Result<ContainerName, RouteError> {
     ContainerName::parse(text).map_err(|error| RouteError::Name(error.to_string()))
+}
+
+fn number(text: &str) -> Result<u32, RouteError> {
+    let wrong = || RouteError::Name("a program is named by the number that it was given".into());
+    text.parse().ok().filter(|number: &u32| number.to_string() == text).ok_or_else(wrong)
 }
 
 fn pairing(text: &str) -> Result<String, RouteError> {
@@ -159,6 +170,8 @@ impl fmt::Display for Route {
             Self::Device => f.write_str("/device"),
             Self::Containers => f.write_str("/containers"),
             Self::Container(name) => write!(f, "/containers/{}", name.as_str()),
+            Self::Programs(name) => write!(f, "/containers/{}/programs", name.as_str()),
+            Self::Program(number) => write!(f, "/programs/{number}"),
             Self::Groups => f.write_str("/groups"),
             Self::Signal => f.write_str("/signal"),
             Self::Objects => f.write_str("/objects"),
@@ -195,6 +208,8 @@ mod tests {
             "/device",
             "/containers",
             "/containers/web",
+            "/containers/web/programs",
+            "/programs/7",
             "/groups",
             "/signal",
             "/objects",
@@ -232,6 +247,9 @@ mod tests {
 
     #[test]
     fn a_beginning_or_a_pattern_of_a_name_is_not_the_name() {
+        for path in ["/programs/07", "/programs/+7", "/programs/-1", "/programs/4294967296", "/programs/"] {
+            assert!(matches!(route(path), Err(RouteError::Name(_))), "{path}");
+        }
         for path in ["/", "/container", "/containers/", "/containers/web/", "//containers", "/steps/", "/steps/locals/"]
         {
             assert!(route(path).is_err(), "{path}");

@@ -8,12 +8,17 @@
 //! [`GRACE`] and N / [`RATE`], and no single wait more than [`STALL`]. So slow flash never cuts an upload, and a client
 //! that sends a byte now and then never holds a place for long.
 
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use formats::control::PIECE_MAX;
+use formats::control::program::DESCRIPTORS_MAX;
 use rustix::fd::OwnedFd;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, Shutdown, recv, recvmsg, send, shutdown,
+};
 use smol::channel::Receiver;
 use smol::{Async, Timer, future};
 
@@ -154,6 +159,32 @@ impl Conn {
         Ok(piece)
     }
 
+    /// A whole small body, and what was handed over with it (`SCM_RIGHTS`). Only after `100 Continue` are descriptors
+    /// taken: whatever comes unasked is closed by the kernel. `None`: the client has not waited for it.
+    pub(crate) async fn handed(&mut self, body: &mut Body) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Cut> {
+        if !std::mem::take(&mut body.waits) || !self.ahead.is_empty() {
+            return Ok(None);
+        }
+        self.patience = self.patience(0);
+        self.send(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        let wanted = usize::try_from(body.left).unwrap_or(usize::MAX).min(PIECE_MAX);
+        let (mut piece, mut descriptors, mut have) = (vec![0; wanted], Vec::new(), 0);
+        while let Some(rest) = piece.get_mut(have..).filter(|rest| !rest.is_empty()) {
+            let within = body.patience.0.min(self.times.stall);
+            let asked = Instant::now();
+            let read = async {
+                match self.io.read_with(|io| receive_with(io, &mut *rest, &mut descriptors)).await {
+                    Ok(0) | Err(_) => Err(Cut::Gone),
+                    Ok(read) => Ok(read),
+                }
+            };
+            have += self.in_time(read, within).await?;
+            body.patience.0 = body.patience.0.saturating_sub(asked.elapsed());
+        }
+        body.left = body.left.saturating_sub(wanted as u64);
+        Ok(Some((piece, descriptors)))
+    }
+
     /// Answers with what is in memory.
     pub(crate) async fn respond(&mut self, answer: &Answer, body: &mut Body) -> Result<(), Cut> {
         self.settle(body).await?;
@@ -253,4 +284,18 @@ impl Conn {
         };
         future::or(work, future::or(late, stopped)).await
     }
+}
+
+/// Some bytes, and the descriptors that came with them. More than a call has are closed.
+fn receive_with(io: &OwnedFd, into: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = recvmsg(io, &mut [IoSliceMut::new(into)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(handed) = message {
+            descriptors.extend(handed);
+        }
+    }
+    descriptors.truncate(DESCRIPTORS_MAX);
+    Ok(got.bytes)
 }

@@ -5,6 +5,7 @@ use formats::control::{
 };
 use formats::object::ObjectId;
 use formats::pairing::TokenHash;
+use rustix::fd::OwnedFd;
 use statemachine::container::Event;
 use statemachine::ids::RevisionId;
 use statemachine::update::{self, State};
@@ -23,7 +24,7 @@ pub(super) fn refuse(status: Status, message: impl Into<String>) -> Answer {
 }
 
 impl Core {
-    pub(super) fn call(&mut self, ask: Ask) -> Answer {
+    pub(super) fn call(&mut self, ask: Ask, descriptors: Vec<OwnedFd>) -> Answer {
         let Ask { id, caller, call } = ask;
         if let Err(refused) = self.may(&caller, &call) {
             return Some(Err(refused));
@@ -41,6 +42,8 @@ impl Core {
                 let now = self.now();
                 Some(self.helpers.act(&self.log, &name, action, now))
             }
+            Call::Execute(program) => self.execute(*program, descriptors),
+            Call::SignalProgram { program, signal } => self.signal_program(program, signal),
             Call::Signal { kind } => self.signal(&caller, &kind),
             Call::Objects { after } => self.ask_store(id, move |holdings| {
                 let page = holdings.objects.list(after, PAGE_MAX)?;

@@ -24,8 +24,8 @@ const UNCLAIMED_MAX: usize = 64;
 /// The first process of a container.
 pub(super) struct Process {
     pub(super) pid: Pid,
-    pidfd: OwnedFd,
-    group: Group,
+    pub(super) pidfd: OwnedFd,
+    pub(super) group: Group,
 }
 
 impl Process {
@@ -173,9 +173,7 @@ impl Core {
                 seat.process = Some(Process { pid, pidfd, group });
                 pipes::read_failure(&tasks.0, tasks.1, name, run, error);
                 pipes::keep_log(&tasks.0, log, self.log.console_of(&seat.revision, name));
-                if let Some(at) = self.unclaimed.iter().position(|(ended, _)| *ended == pid)
-                    && let Some((_, outcome)) = self.unclaimed.remove(at)
-                {
+                if let Some(outcome) = self.take_unclaimed(pid) {
                     self.ended(name, outcome);
                 }
             }
@@ -223,6 +221,12 @@ impl Core {
         self.fact(name, event);
     }
 
+    /// How a child ended of which nobody knew until now.
+    pub(super) fn take_unclaimed(&mut self, pid: Pid) -> Option<Outcome> {
+        let at = self.unclaimed.iter().position(|(ended, _)| *ended == pid)?;
+        self.unclaimed.remove(at).map(|(_, outcome)| outcome)
+    }
+
     /// Takes every child that has ended.
     pub(super) fn reap(&mut self) {
         loop {
@@ -241,6 +245,9 @@ impl Core {
         let (log, now) = (&self.log, self.clock.now());
         if self.helpers.ended(log, pid, outcome, now) {
             return self.senders_gone();
+        }
+        if self.guest_ended(pid, outcome) {
+            return;
         }
         let of = |seat: &Seat| seat.process.as_ref().is_some_and(|process| process.pid == pid);
         match self.table.iter().find(|(_, seat)| of(seat)).map(|(name, _)| name.clone()) {

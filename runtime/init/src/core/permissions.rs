@@ -34,6 +34,8 @@ fn circle(call: &Call) -> Circle {
         | Call::Daemons
         | Call::ActOnContainer { .. }
         | Call::ActOnDaemon { .. }
+        | Call::Execute(_)
+        | Call::SignalProgram { .. }
         | Call::Objects { .. }
         | Call::Steps { .. }
         | Call::Rollback
@@ -105,6 +107,8 @@ pub(super) fn writes(call: &Call) -> bool {
         | Call::Daemons
         | Call::ActOnContainer { .. }
         | Call::ActOnDaemon { .. }
+        | Call::Execute(_)
+        | Call::SignalProgram { .. }
         | Call::Signal { .. }
         | Call::Objects { .. }
         | Call::ReadObject { .. }
@@ -153,6 +157,8 @@ mod tests {
         Call::Daemons = Call::Daemons, "dm--";
         Call::ActOnContainer { .. } = Call::ActOnContainer { name: "web".into(), action: Action::Stop }, "dm--";
         Call::ActOnDaemon { .. } = Call::ActOnDaemon { name: "front".into(), action: Action::Restart }, "dm--";
+        Call::Execute(_) = Call::Execute(Box::default()), "dm--";
+        Call::SignalProgram { .. } = Call::SignalProgram { program: 1, signal: 15 }, "dm--";
         Call::Signal { .. } = Call::Signal { kind: "ready".into() }, "-mc-";
         Call::Objects { .. } = Call::Objects { after: None }, "dm--";
         Call::ReadObject { .. } = Call::ReadObject { id: object(), offset: 0 }, "dm-n";

@@ -162,6 +162,6 @@ fn resolv_conf(paths: &Paths) -> Result<String, EngineError> {
     text(&path)
 }
 
-fn text(path: &Path) -> Result<String, EngineError> {
+pub(super) fn text(path: &Path) -> Result<String, EngineError> {
     path.to_str().map(str::to_owned).ok_or_else(|| EngineError::Path(path.to_owned()))
 }

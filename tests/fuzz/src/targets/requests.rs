@@ -1,6 +1,9 @@
 //! What containers and people send to a device: requests, paths, names of hosts, posted revisions, codes; who is paired; and
 //! options.
 
+use container::enter::Report;
+use formats::control::program::End;
+use formats::control::{self as control_frames, Ask, Call, Caller};
 use formats::json::{self, Limits};
 use formats::options::Options;
 use formats::pairing::{self, Code};
@@ -69,6 +72,29 @@ pub(crate) fn post(bytes: &[u8]) {
     assert_eq!(state.raw(), posted.state);
     let name = posted.name.unwrap_or_else(|| posts::chosen_name(posted.state, 1).expect("a name"));
     assert!(name.as_str().starts_with("locals/"), "{name}");
+}
+
+pub(crate) fn program(bytes: &[u8]) {
+    if let Ok(read) = body::program("web", bytes) {
+        assert_eq!(read.check(), Ok(()));
+        let call = Call::Execute(Box::new(read));
+        let ask = Ask { id: 1, caller: Caller::Device, call };
+        // What was read is a frame, and that frame is read as the same.
+        assert_eq!(control_frames::decode_ask(&control_frames::encode(&ask).expect("a frame")), Ok(ask));
+    }
+    if let Ok(signal) = body::program_signal(bytes) {
+        assert!((1..=64).contains(&signal));
+    }
+    let _ = control_frames::decode_ask(bytes).map(|ask| match ask.call {
+        Call::Execute(program) => assert_eq!(program.check(), Ok(())),
+        _ => {}
+    });
+    if let Some(end) = str::from_utf8(bytes).ok().and_then(End::parse) {
+        assert_eq!(end.line().as_bytes(), bytes);
+    }
+    if let Ok(report) = Report::decode(bytes) {
+        assert!(report.pid.is_none_or(|pid| pid.as_raw_nonzero().get() > 0));
+    }
 }
 
 pub(crate) fn pairings(bytes: &[u8]) {

@@ -1,0 +1,257 @@
+//! Programs that somebody has started in containers that run: from the call to the line that tells their end.
+//!
+//! ```text
+//!   Execute ─▶ thread mounts: enter ─▶ Entered ─▶ Reported ─▶ child ended ─▶ line on `end`, forgotten
+//!                                        caller gone: SIGHUP, and PATIENCE later SIGKILL, to the program's session
+//! ```
+//!
+//! None of their bytes goes through here. What ends the container ends them, because they are in its group; what becomes of
+//! them is no fact to the machine of the container.
+
+use std::rc::Rc;
+
+use container::enter::{Entered, Report, Streams, is_pipe};
+use container::failure::{Failure, Step};
+use formats::control::program::{End, Program};
+use formats::control::{Refused, Reply, Status};
+use rustix::fd::OwnedFd;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
+use smol::{Async, Task};
+use statemachine::container::{self as machine, Outcome, Span, Time};
+
+use super::calls::{Answer, refuse};
+use super::{Core, Message};
+use crate::pipes;
+
+/// The most programs at once, in all containers.
+const PROGRAMS_MAX: usize = 16;
+
+/// How long a program whose caller is gone may take to end.
+const PATIENCE: Span = Span::seconds(10);
+
+/// The code of a program that is not there, and of one that cannot be executed; shells have the same.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTED: u8 = 126;
+
+/// A program in a container.
+pub(super) struct Guest {
+    container: String,
+    /// The child on its way into the container.
+    first: Option<Pid>,
+    /// The program, once it is known.
+    pid: Option<Pid>,
+    /// What the first child had to say; `None` until then.
+    reported: bool,
+    why: Option<Failure>,
+    outcome: Option<Outcome>,
+    end: Rc<Async<OwnedFd>>,
+    /// Ends with this.
+    _watch: Task<()>,
+    /// The caller is gone: by when it is killed.
+    until: Option<Time>,
+    gone: bool,
+}
+
+impl Core {
+    /// Takes in what a caller wants to be started.
+    pub(super) fn execute(&mut self, program: Program, descriptors: Vec<OwnedFd>) -> Answer {
+        let name = program.container.clone();
+        let Some((streams, end)) = sorted(&program, descriptors) else {
+            return refuse(Status::BadRequest, "the descriptors are not those that a program needs");
+        };
+        let Some(seat) = self.table.get(&name) else {
+            return refuse(Status::NotFound, format!("there is no container {name:?}; `pvcontrol ls` lists them"));
+        };
+        // Before its own program is executed, its stage still has the device in sight.
+        let is_up = self.supervisor.containers().any(|(member, container)| {
+            member.name == name && matches!(container.status(), machine::Status::Started | machine::Status::Ready)
+        });
+        let Some(process) = seat.process.as_ref().filter(|_| is_up) else {
+            let message = format!("{name} does not run; `pvcontrol containers start {name}` starts one that may be");
+            return refuse(Status::Conflict, message);
+        };
+        if self.guests.len() >= PROGRAMS_MAX || self.leaving.is_some() {
+            let message = format!("{PROGRAMS_MAX} programs run in containers already, or the device is about to leave");
+            return Some(Err(Refused { retry_after: Some(10), ..Refused::new(Status::Unavailable, message) }));
+        }
+        let prepared = process.pidfd.try_clone().and_then(|pidfd| Ok((pidfd, Rc::new(Async::new(end)?))));
+        let (pidfd, end) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return refuse(Status::Internal, format!("cannot watch the caller: {error}")),
+        };
+        self.asked_programs = self.asked_programs.wrapping_add(1);
+        let id = self.asked_programs;
+        let (pid, group, assembled, tell) =
+            (process.pid, process.group.clone(), seat.assembled.clone(), self.tell.clone());
+        self.log.info(&name, &format_args!("somebody starts {:?} in it", program.argv.first()));
+        self.mounts.order(move |engine| {
+            let result = engine.enter(&assembled, &group, (pid, &pidfd), program, streams);
+            let _ = tell.send_blocking(Message::Entered(id, result.map_err(|error| error.to_string())));
+        });
+        let watch = pipes::watch_caller(&self.tasks, self.tell.clone(), id, Rc::clone(&end));
+        let guest = Guest {
+            container: name,
+            first: None,
+            pid: None,
+            reported: false,
+            why: None,
+            outcome: None,
+            end,
+            _watch: watch,
+            until: None,
+            gone: false,
+        };
+        self.guests.insert(id, guest);
+        Some(Ok(Reply::Program(id)))
+    }
+
+    /// Sends a signal to a program.
+    pub(super) fn signal_program(&self, id: u32, number: u8) -> Answer {
+        let Some(guest) = self.guests.get(&id) else {
+            return refuse(Status::NotFound, format!("no program {id} runs in a container"));
+        };
+        match guest.pid.filter(|_| guest.outcome.is_none()).map(|pid| container::halt::send(pid, number)) {
+            Some(Ok(())) => Some(Ok(Reply::Done)),
+            Some(Err(errno)) => refuse(Status::BadRequest, format!("signal {number} cannot be sent: {errno}")),
+            None => refuse(Status::Conflict, format!("program {id} has not begun, or has ended")),
+        }
+    }
+
+    /// There is a child on its way into a container, or none could be made.
+    pub(super) fn entered(&mut self, id: u32, result: Result<Entered, String>) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        match result {
+            Ok(Entered { pid, report }) => {
+                guest.first = Some(pid);
+                pipes::read_report(&self.tasks, self.tell.clone(), id, report);
+                if self.take_unclaimed(pid).is_some()
+                    && let Some(guest) = self.guests.get_mut(&id)
+                {
+                    guest.first = None;
+                }
+            }
+            Err(why) => self.end_program(id, &End::Failed { code: NOT_EXECUTED, why }),
+        }
+    }
+
+    /// The way into the container is over: the program runs, or says why not.
+    pub(super) fn reported(&mut self, id: u32, report: Result<Report, String>) {
+        let (pid, why) = match report {
+            Ok(Report { pid, failure }) => (pid, failure),
+            Err(why) => {
+                self.log.error("programs", &why);
+                (None, None)
+            }
+        };
+        let ended = pid.and_then(|pid| self.take_unclaimed(pid));
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        (guest.pid, guest.why, guest.reported) = (pid, why, true);
+        guest.outcome = ended;
+        if guest.gone {
+            self.hang_up(id);
+        }
+        self.weigh_program(id);
+    }
+
+    /// Whether a child that has ended was one of these.
+    pub(super) fn guest_ended(&mut self, pid: Pid, outcome: Outcome) -> bool {
+        let of = |guest: &Guest| guest.first == Some(pid) || (guest.pid == Some(pid) && guest.outcome.is_none());
+        let Some((id, guest)) = self.guests.iter_mut().find(|(_, guest)| of(guest)) else { return false };
+        let id = *id;
+        if guest.first == Some(pid) {
+            guest.first = None;
+        } else {
+            guest.outcome = Some(outcome);
+        }
+        self.weigh_program(id);
+        true
+    }
+
+    /// Tells the end of a program, once all is known.
+    fn weigh_program(&mut self, id: u32) {
+        let Some(guest) = self.guests.get(&id) else { return };
+        if !guest.reported || guest.first.is_some() || (guest.pid.is_some() && guest.outcome.is_none()) {
+            return;
+        }
+        let end = match (&guest.why, guest.outcome) {
+            (Some(why), _) => {
+                let missing = why.step == Step::Exec && why.errno == Errno::NOENT.raw_os_error();
+                End::Failed { code: if missing { NOT_FOUND } else { NOT_EXECUTED }, why: why.to_string() }
+            }
+            (None, Some(Outcome::Code(code))) => End::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            (None, Some(Outcome::Signal(signal))) => End::Signalled(u8::try_from(signal).unwrap_or(u8::MAX)),
+            (None, Some(Outcome::OutOfMemory)) => End::Signalled(9),
+            (None, None) => {
+                let why = format!("{} has ended, or its filter of system calls lets nobody in", guest.container);
+                End::Failed { code: NOT_EXECUTED, why }
+            }
+        };
+        self.end_program(id, &end);
+    }
+
+    fn end_program(&mut self, id: u32, end: &End) {
+        let Some(guest) = self.guests.remove(&id) else { return };
+        // It fits into an empty pipe, and whoever is gone does not miss it.
+        let _ = rustix::io::write(&*guest.end, end.line().as_bytes());
+    }
+
+    /// The caller of a program is gone.
+    pub(super) fn caller_gone(&mut self, id: u32) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        guest.gone = true;
+        self.hang_up(id);
+    }
+
+    fn hang_up(&mut self, id: u32) {
+        let now = self.now();
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        if let (Some(pid), None) = (guest.pid, guest.outcome) {
+            guest.until = Some(now.after(PATIENCE));
+            // It leads a session, so its group is what it has started and not taken out of there.
+            let _ = kill_process_group(pid, Signal::HUP);
+        }
+    }
+
+    /// When a program has to be killed.
+    pub(super) fn guests_deadline(&self) -> Option<Time> {
+        self.guests.values().filter_map(|guest| guest.until).min()
+    }
+
+    /// Time has passed.
+    pub(super) fn elapse_guests(&mut self, now: Time) {
+        for guest in self.guests.values_mut() {
+            if let (Some(pid), true) = (guest.pid, guest.until.is_some_and(|at| at <= now)) {
+                guest.until = None;
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// What came with a call, as what it is for: only pipes and a UNIX socket, which close at once. What is something else is
+/// closed where it may take its time.
+fn sorted(program: &Program, descriptors: Vec<OwnedFd>) -> Option<(Streams, OwnedFd)> {
+    let count = descriptors.len() == program.descriptors();
+    let mut all = descriptors.into_iter();
+    let streams = match (all.next(), program.terminal) {
+        (Some(socket), true) => Some(Streams::Terminal(socket)),
+        (Some(input), false) => match (all.next(), all.next()) {
+            (Some(output), Some(errors)) => Some(Streams::Pipes { input, output, errors }),
+            _ => None,
+        },
+        (None, _) => None,
+    }?;
+    let end = all.next()?;
+    let writes = rustix::fs::fcntl_getfl(&end).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::WRONLY);
+    if count && streams.are_harmless() && is_pipe(&end) && writes {
+        return Some((streams, end));
+    }
+    // A thread that cannot be made leaves them open, which harms less than a loop that waits.
+    let odd = std::mem::ManuallyDrop::new((streams, end));
+    let _ = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+        drop(std::mem::ManuallyDrop::into_inner(odd));
+    });
+    None
+}
