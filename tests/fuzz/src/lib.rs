@@ -20,7 +20,7 @@ pub mod run;
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
 mod targets;
 
-use targets::{assembly, bootenv, dhcp, fat, gpt, journal, layers, left, net, requests, revision, seccomp};
+use targets::{assembly, bootenv, dhcp, drivers, fat, gpt, journal, layers, left, net, requests, revision, seccomp};
 
 pub use targets::assembly::is_assembled;
 
@@ -76,6 +76,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("program", requests::program, "a program that is asked for fits into a frame, and its end is one line of one text"),
     Target::new("pairings", requests::pairings, "a list of pairings has one text, and a code is typed as it is shown"),
     Target::new("options", requests::options, "a command line asks for no less than a file, and a remark repeats a key alone"),
+    Target::new("drivers", drivers::aliases, "a driver that is read fits a board or does not, and metadata gives it no further option"),
+    Target::new("modules", drivers::modules, "modules that are loaded for a name are files below their directory, each once"),
     Target::new("dhcp", dhcp::lease, "an answer that is taken gives an address that a host can have, and ends where it says so"),
     Target::new("fat", fat::located, "a place that is found in a FAT lies in it, and nothing is read beside it or for ever"),
     Target::new("ext4", left::file, "a file that is read has as many bytes as it says, and nothing is read beside the medium or for ever"),

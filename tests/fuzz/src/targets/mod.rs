@@ -3,6 +3,7 @@
 pub(crate) mod assembly;
 pub(crate) mod bootenv;
 pub(crate) mod dhcp;
+pub(crate) mod drivers;
 pub(crate) mod fat;
 pub(crate) mod gpt;
 pub(crate) mod journal;

@@ -1,0 +1,50 @@
+//! What decides which modules of the kernel are loaded: aliases of a revision, and the lists of `depmod`.
+
+use std::collections::BTreeSet;
+
+use formats::drivers_json::{Aliases, Board};
+use formats::modules::{Lists, ORDER_MAX, is_excluded, name_of, parameters, plain};
+use formats::path;
+
+pub(crate) fn aliases(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let Ok(aliases) = Aliases::parse(text, &mut Vec::new()) else { return };
+    let board = Board { fit_config: Some("conf-a".into()), dtb: Some("a.dtb".into()), overlays: vec!["b.dtbo".into()] };
+    for name in aliases.names() {
+        assert_eq!(path::component(name), Ok(()));
+        assert!(aliases.knows(name) && aliases.selectors(name).next().is_some());
+        let fits = aliases.selectors(name).any(|selector| selector.fits(&board));
+        assert_eq!(aliases.on(&board, name).is_some(), fits);
+        for entry in aliases.on(&board, name).unwrap_or_default() {
+            assert!(!entry.module.contains(['/', ' ', '\0']) && !entry.module.starts_with('-'));
+            // Whatever metadata says, it says it in the words that are there.
+            let count = |text: &str| text.split_ascii_whitespace().count();
+            let one = entry.options(&|_, _| Some("x".into()));
+            let hostile = entry.options(&|_, _| Some("x debug=1\" y".into()));
+            assert!(count(&hostile.options) <= count(&one.options));
+            assert!(!one.options.contains("${") || text.contains("$${"), "{}", one.options);
+        }
+    }
+}
+
+/// A line `#list` begins the next list, in the order of [`Lists`]; the last is the name, and in a second line a command line.
+pub(crate) fn modules(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let parts: Vec<&str> = text.split("#list\n").collect();
+    let part = |index: usize| parts.get(index).copied().unwrap_or_default();
+    let lists =
+        Lists { dependencies: part(0), soft: part(1), aliases: part(2), builtin: part(3), builtin_info: part(4) };
+    let (name, line) = part(5).split_once('\n').unwrap_or((part(5), ""));
+    let Ok(order) = lists.order(name, &|module| is_excluded(line, module)) else { return };
+    assert!(order.len() <= ORDER_MAX);
+    let mut seen = BTreeSet::new();
+    for module in &order {
+        assert_eq!(path::relative(&module.file), Ok(()));
+        assert_eq!(name_of(&module.file), module.name);
+        assert!(seen.insert(module.name.clone()), "{} twice", module.name);
+        assert!(!module.asked || !module.soft);
+        assert!(!parameters(line, &module.name).contains('\n') || line.contains('\n'));
+    }
+    let asked_by_name = order.iter().any(|module| module.name == plain(name));
+    assert!(!asked_by_name || !order.is_empty());
+}
