@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`modules`] | the modules that come with this kernel, loaded in the order of a list |
+//! | [`modprobe`] | modules by name while the device runs, with what they need |
 //! | [`disks`] | what block devices there are, and what their file systems are called |
 //! | [`place`] | one of them by path, label or id; waiting until it is there |
 //! | [`partitions`] | from the storage to its disk, and to the other partitions of the board's layout |
@@ -31,6 +32,7 @@ pub mod ext4;
 pub mod fat;
 pub mod gpt;
 pub mod grow;
+pub mod modprobe;
 pub mod modules;
 pub mod mtd;
 pub mod partitions;
