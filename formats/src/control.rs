@@ -32,8 +32,8 @@ use crate::pairing::{Secret, TokenHash};
 
 pub use program::Program;
 pub use view::{
-    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, PressureView, RecoveryView,
-    StepView, UpdateView, UsageView,
+    ContainerView, DaemonView, DeviceView, DriverView, GroupView, LawView, ObjectView, PairingView, PressureView,
+    RecoveryView, StepView, UpdateView, UsageView,
 };
 
 /// The largest frame in bytes.
@@ -124,6 +124,15 @@ pub enum Call {
     Signal {
         /// The type of the signal.
         kind: String,
+    },
+    /// [`Reply::Drivers`]: those that the calling container declares.
+    Drivers,
+    /// Load, or give up, what the calling container has declared as manual.
+    ActOnDrivers {
+        /// One of them; `None` is all.
+        name: Option<String>,
+        /// Load it.
+        load: bool,
     },
     /// [`Reply::Objects`], sorted, after this one.
     Objects {
@@ -283,6 +292,8 @@ pub enum Reply {
     Groups(Vec<GroupView>),
     /// Its helpers.
     Daemons(Vec<DaemonView>),
+    /// Drivers of a container.
+    Drivers(Vec<DriverView>),
     /// A page of objects; fewer than [`PAGE_MAX`] are the last.
     Objects(Vec<ObjectView>),
     /// A page of revisions; fewer than [`PAGE_MAX`] are the last.
@@ -430,6 +441,7 @@ pub fn decode_ask(packet: &[u8]) -> Result<Ask, FrameError> {
         Call::Put { bytes, .. } => bytes.len() <= PIECE_MAX,
         Call::ActOnContainer { name: text, .. }
         | Call::ActOnDaemon { name: text, .. }
+        | Call::ActOnDrivers { name: Some(text), .. }
         | Call::Signal { kind: text }
         | Call::SetMessage { message: text, .. }
         | Call::Unpair { who: text } => text.len() <= TEXT_MAX,

@@ -53,6 +53,10 @@ pub struct Options {
     pub watchdog: Option<bool>,
     /// `PV_WDT_TIMEOUT`, in seconds.
     pub watchdog_timeout: Option<NonZeroU16>,
+    /// `PV_BOOTLOADER_FITCONFIG`: the configuration of a FIT image that the firmware has booted.
+    pub fit_config: Option<String>,
+    /// `PV_SYSTEM_DRIVERS_LOAD_EARLY_AUTO`: whether every driver is loaded before any container starts.
+    pub drivers_early: Option<bool>,
 }
 
 /// What becomes of an option that has no effect.
@@ -134,6 +138,8 @@ impl Options {
                 "startup" | "shutdown" => Ok(()),
                 _ => Err(Why::Value),
             },
+            "PV_BOOTLOADER_FITCONFIG" => put(&mut self.fit_config, (!value.is_empty()).then(|| value.to_string())),
+            "PV_SYSTEM_DRIVERS_LOAD_EARLY_AUTO" => put(&mut self.drivers_early, flag(value)),
             "PV_SECUREBOOT_MODE" => match Mode::parse(value) {
                 Some(mode) if self.signatures.is_some_and(|(before, _)| mode < before) => Err(Why::Weaker),
                 mode => put(&mut self.signatures, mode.map(|mode| (mode, level))),
@@ -171,6 +177,15 @@ fn device(value: &str) -> Option<String> {
     let ways = ["/dev/", "LABEL=", "PARTLABEL=", "UUID="];
     let is_name = ways.into_iter().any(|way| value.strip_prefix(way).is_some_and(|name| !name.is_empty()));
     is_name.then(|| value.to_string())
+}
+
+/// `1` or `0`.
+fn flag(value: &str) -> Option<bool> {
+    match value {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ => None,
+    }
 }
 
 /// `90`, `90s`, `10min` or `1h`, up to 65535 seconds.

@@ -44,6 +44,17 @@ pub struct UpdateView {
     pub reason: Option<String>,
 }
 
+/// A driver that a container declares.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DriverView {
+    /// Its name.
+    pub name: String,
+    /// `REQUIRED`, `OPTIONAL` or `MANUAL`.
+    pub kind: String,
+    /// `LOADED`, `UNLOADED`, or `UNKNOWN` where this board has none of that name.
+    pub status: String,
+}
+
 /// A container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ContainerView {

@@ -53,6 +53,9 @@ pub(crate) enum Command {
     Groups,
     Daemons,
     Signal(&'static str),
+    Drivers,
+    /// The name, if it is one, and the action.
+    ActOnDrivers(Option<String>, &'static str),
     Run {
         op: &'static str,
         revision: RevisionId,
@@ -169,6 +172,9 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["groups", "ls" | "list"] => Command::Groups,
         ["daemons", "ls" | "list"] => Command::Daemons,
         ["daemons", action, name] => Command::Act("daemons", container(name)?, known_action(action)?),
+        ["drivers", "ls" | "list"] => Command::Drivers,
+        ["drivers", action] => Command::ActOnDrivers(None, load_or_unload(action)?),
+        ["drivers", action, name] => Command::ActOnDrivers(Some(driver(name)?), load_or_unload(action)?),
         ["signal", "ready"] => Command::Signal("ready"),
         ["signal", "alive"] => Command::Signal("alive"),
         ["cmd" | "command" | "commands", order @ ..] => self::order(order, retry)?,
@@ -226,6 +232,16 @@ fn known_action(word: &str) -> Result<&'static str, Failure> {
         .into_iter()
         .find(|action| *action == word)
         .ok_or_else(|| Failure::Usage(format!("there is no {word:?}; there are ls, start, stop and restart")))
+}
+
+fn load_or_unload(word: &str) -> Result<&'static str, Failure> {
+    let known = ["load", "unload"].into_iter().find(|action| *action == word);
+    known.ok_or_else(|| Failure::Usage(format!("there is no {word:?}; there are ls, load and unload")))
+}
+
+fn driver(name: &str) -> Result<String, Failure> {
+    let checked = formats::path::component(name).map_err(|error| Failure::Usage(format!("{name:?}: {error}")));
+    checked.map(|()| name.into())
 }
 
 fn container(name: &str) -> Result<ContainerName, Failure> {
@@ -300,6 +316,10 @@ mod tests {
             "steps get ../x",
             "steps put a current",
             "cmd run",
+            "drivers",
+            "drivers explode",
+            "drivers load ../x",
+            "drivers ls x",
             "pair rm",
             "pair rm ../x",
             "pair me",

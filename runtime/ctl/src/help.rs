@@ -27,6 +27,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("steps get REVISION|current", "the state of one"),
     ("steps put FILE locals/NAME", "bring the state of a new one; its objects must be here. FILE may be -"),
     ("steps show-progress REVISION|current", "how far its update is"),
+    ("drivers ls", "drivers that this container declares, and whether they are loaded"),
+    ("drivers load|unload [NAME]", "of this container, one that is manual, or all of them"),
     ("daemons ls", "containers, then helpers of the runtime"),
     ("daemons start|stop|restart NAME", "one helper of the runtime"),
     ("graph ls", "links between containers"),
@@ -83,6 +85,7 @@ mod tests {
         for (words, _) in COMMANDS {
             let line = words
                 .replace("start|stop|restart", "stop")
+                .replace("load|unload", "load")
                 .replace("REVISION|current", "current")
                 .replace("REVISION", "7")
                 .replace("NAME|FINGERPRINT", "me")

@@ -84,6 +84,11 @@ fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: 
             let body = Json::object().with("action", action).compact();
             client.send("PUT", &format!("/{kind}/{}", name.as_str()), body.as_bytes()).map(drop)
         }
+        Command::Drivers => print(out, &shown("/drivers", show::drivers)?),
+        Command::ActOnDrivers(name, action) => {
+            let below = name.map_or_else(String::new, |name| format!("/{name}"));
+            client.send("PUT", &format!("/drivers{below}/{action}"), b"").map(drop)
+        }
         Command::Signal(kind) => {
             let body = Json::object().with("type", kind).with("payload", "").compact();
             client.send("POST", "/signal", body.as_bytes()).map(drop)

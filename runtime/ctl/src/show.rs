@@ -64,6 +64,13 @@ pub(crate) fn groups(text: &str) -> Result<String, Failure> {
     Ok(table(&["NAME", "STATUS", "GOAL", "RESTART POLICY"], &rows(text, row)?))
 }
 
+pub(crate) fn drivers(text: &str) -> Result<String, Failure> {
+    let row = |view: &Object<'_>| ["name", "type", "status"].map(|name| cell(view, name)).into();
+    // A container that declares none is told so by an object.
+    let rows = if text.trim() == "{}" { Rows::new() } else { rows(text, row)? };
+    Ok(table(&["NAME", "TYPE", "STATUS"], &rows))
+}
+
 /// Containers, then helpers.
 pub(crate) fn processes(containers: &str, daemons: &str) -> Result<String, Failure> {
     let container = |view: &Object<'_>| {

@@ -14,6 +14,7 @@
 //! (`/volumes/NAME/VOLUME`); where these lie on a device is the [engine](crate::engine)'s.
 
 mod confine;
+mod drivers;
 mod error;
 mod exports;
 mod filter;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use formats::document::Warning;
 use formats::leases::Leases;
+use formats::drivers_json::{Aliases, Board};
 use formats::lxc::{self, Item};
 use formats::network::Pool;
 use formats::object::sha256;
@@ -43,6 +45,7 @@ use statemachine::ids::Digest;
 use statemachine::transition::{self, Change, InPlace, Row};
 
 pub(crate) use confine::READ_ONLY;
+pub use drivers::{Driver, Wish, all as all_drivers, board_of};
 pub use error::{AssemblyError, Refusal, Where};
 pub use limits::{DeviceAccess, GroupSetting, Setting};
 pub use network::{Attachment, Interface};
@@ -65,6 +68,8 @@ pub struct Settings {
     pub kernel: Option<String>,
     /// Who has which address so far.
     pub leases: Leases,
+    /// What the firmware has told of the board, for which drivers are chosen.
+    pub board: Board,
 }
 
 impl Default for Settings {
@@ -76,6 +81,7 @@ impl Default for Settings {
             grace: STOP_GRACE,
             kernel: None,
             leases: Leases::default(),
+            board: Board::default(),
         }
     }
 }
@@ -109,6 +115,8 @@ pub struct Assembled {
     pub manager: bool,
     /// What it says of itself.
     pub manifest: Manifest,
+    /// The drivers that it declares.
+    pub drivers: Vec<Driver>,
     /// What is mounted for it, in order.
     pub volumes: Vec<Volume>,
     /// Whether the revision lays files over its root.
@@ -153,6 +161,10 @@ impl Assembly {
         if !device.remount.is_empty() {
             return Err(AssemblyError::refused("device.json", Where::Member("remount".into()), Refusal::Remount));
         }
+        let mut doubts = Vec::new();
+        let aliases = Aliases::of(revision, &mut doubts)?;
+        warnings.extend(doubts.iter().map(Warning::to_string));
+        let board = board_of(revision, &settings.board)?;
         let mut volumes = BTreeMap::new();
         let mut exports = exports::Exports::new();
         for container in &containers {
@@ -166,6 +178,7 @@ impl Assembly {
             let Some(group) = device.groups.get(container.group) else { continue };
             let policy = policy(&container, group.timeout, settings);
             error::unsupported(&container.manifest, &mut warnings)?;
+            let drivers = drivers::of(&container.manifest, &aliases, &board, &mut warnings)?;
             let found = match (&container.manifest.config, policy.goal) {
                 (Some(file), Goal::Started | Goal::Ready) => {
                     let document = format!("{name}/{file}");
@@ -199,6 +212,7 @@ impl Assembly {
                 group: group.name.clone(),
                 member: Member { name: name.to_string(), group: container.group, policy, after },
                 manager: container.manifest.is_manager(settings.absent_roles),
+                drivers,
                 volumes: volumes.get(&name).cloned().unwrap_or_default(),
                 overlay,
                 manifest: container.manifest,

@@ -9,12 +9,14 @@
 //!
 //! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
-//! What tools ask is in `calls`, what they start in containers in `programs`, who may in `permissions`, what they send in `uploads`, what makes room for it in
-//! `sweeping`, what the machine of one container orders is in `containers`, the bootloader of the default in `bootloader`.
+//! What tools ask is in `calls`, what they start in containers in `programs`, who may in `permissions`, what they send in
+//! `uploads`, what makes room for it in `sweeping`, what the machine of one container orders is in `containers`, its drivers
+//! in `drivers`, the bootloader of the default in `bootloader`.
 
 mod bootloader;
 mod calls;
 mod containers;
+mod drivers;
 mod leaving;
 mod orders;
 mod pairings;
@@ -89,6 +91,10 @@ pub enum Message {
     Mounted(String, u64, Result<Mounts, EngineError>),
     /// The process of a container was started, or not.
     Spawned(String, u64, Result<crate::engine::Running, EngineError>),
+    /// The drivers of a container are loaded, or one that it requires is not; and what a person should hear.
+    Driven(String, u64, Vec<String>, Result<(), String>),
+    /// What a person should hear about the drivers of a container.
+    Remarked(String, Vec<String>),
     /// Its own program runs, or a step before that failed.
     Executed(String, u64, Result<Option<Failure>, String>),
     /// No volume of a container is left, or something is.
@@ -188,6 +194,8 @@ pub struct Core {
     store: Worker<Holdings>,
     mounts: Worker<Arc<Engine>>,
     engine: Arc<Engine>,
+    /// The thread of the drivers, once there is something to do for it.
+    drivers: Option<Worker<drivers::OfDevice>>,
     helpers: Helpers,
     pairings: Pairings,
     supervisor: Supervisor,
@@ -255,6 +263,7 @@ impl Core {
             store: parts.store,
             mounts: parts.mounts,
             engine: parts.engine,
+            drivers: None,
             helpers: parts.helpers,
             pairings: parts.pairings,
             supervisor: Supervisor::new(members),
@@ -296,6 +305,7 @@ impl Core {
     /// left to be done before the device may end this boot: in which way, and whether a trial is to be asked for.
     pub async fn run(mut self, boot: Boot, messages: Receiver<Message>) -> (Ending, bool) {
         self.recovery = boot.running == Running::Recovery;
+        self.load_all_drivers();
         self.updater.take(Event::Booted(boot), None);
         self.helpers.start(&self.log, self.now());
         loop {
@@ -367,6 +377,8 @@ impl Core {
             Message::Loaded(purpose, loaded) => self.loaded(purpose, loaded),
             Message::Mounted(name, run, result) => self.mounted(&name, run, result),
             Message::Spawned(name, run, result) => self.spawned(&name, run, result),
+            Message::Driven(name, run, remarks, result) => self.driven(&name, run, remarks, result),
+            Message::Remarked(name, remarks) => self.remarked(&name, remarks),
             Message::Executed(name, run, failure) => self.executed(&name, run, failure),
             Message::Unmounted(name, run, result) => self.unmounted(&name, run, result),
             Message::Helper(FromHelper::Asked(life, ask, descriptors)) => self.asked(life, ask, descriptors),

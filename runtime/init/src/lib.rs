@@ -29,6 +29,7 @@ pub mod check;
 pub mod clock;
 pub mod core;
 pub mod driver;
+pub mod drivers;
 pub mod early;
 pub mod engine;
 pub mod flash;

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use boards_api::board::Twins;
 use formats::compatible::Fit;
+use formats::drivers_json::Board;
 use formats::options::{Options, Remark, Why};
 use formats::verify::Mode;
 use metal::place::Place;
@@ -88,6 +89,11 @@ pub struct Settings {
     pub trace: Option<PathBuf>,
     /// Bounds of attempts.
     pub limits: Limits,
+    /// What the firmware has told of the board, for which drivers are chosen: `PV_BOOTLOADER_FITCONFIG`, and on the command
+    /// line `cairn.dtb=FILE` and `cairn.overlays=FILE,FILE`.
+    pub board: Board,
+    /// Every driver is loaded before any container starts.
+    pub drivers_early: bool,
     /// The words of the firmware.
     pub words: String,
     /// What was said and has no effect.
@@ -231,7 +237,9 @@ impl Settings {
         let watchdog = armed(watchdog, over);
         let commit_delay = over.commit_delay.or(commit_delay).or(under.commit_delay).unwrap_or(COMMIT_DELAY);
         let storage_wait = over.storage_wait.or(storage_wait).or(under.storage_wait).unwrap_or(STORAGE_WAIT);
-        Ok(Self {
+        let fit_config = over.fit_config.clone().or_else(|| under.fit_config.clone());
+        let drivers_early = over.drivers_early.or(under.drivers_early).unwrap_or(false);
+        let mut settings = Self {
             fit,
             signatures,
             commit_delay,
@@ -243,9 +251,15 @@ impl Settings {
             watchdog,
             trace,
             limits,
+            board: Board { fit_config, ..Board::default() },
+            drivers_early,
             words,
             remarks,
-        })
+        };
+        let overlays = settings.value("cairn.overlays").into_iter().flat_map(|list| list.split(','));
+        settings.board.overlays = overlays.filter(|file| !file.is_empty()).map(str::to_owned).collect();
+        settings.board.dtb = settings.value("cairn.dtb").map(str::to_owned);
+        Ok(settings)
     }
 
     /// The words of the firmware for people to read: of credentials (`ph_…=`), which an existing device may have there, the
@@ -292,6 +306,18 @@ mod tests {
         assert_eq!(settings.signatures, Mode::Strict);
         assert_eq!(settings.limits, Limits::FIELD);
         assert_eq!(settings.endpoint.to_string(), "127.0.0.1:12368");
+    }
+
+    #[test]
+    fn a_firmware_tells_of_its_board_on_the_command_line() {
+        let words = "quiet cairn.dtb=broadcom/a.dtb cairn.overlays=cam.dtbo,,b cairn.dtb=b.dtb".to_owned();
+        let board = Settings::of("board=host\nline=demo\n", words).unwrap().board;
+        assert_eq!((board.dtb.as_deref(), board.fit_config), (Some("b.dtb"), None));
+        assert_eq!(board.overlays, ["cam.dtbo", "b"]);
+        let mut over = Options::default();
+        over.add_command_line("pv_bootloader_fitconfig=conf-a pv_system_drivers_load_early_auto=1", &mut Vec::new());
+        let settings = Settings::parse("board=host\nline=demo\n", String::new(), (&Options::default(), &over)).unwrap();
+        assert_eq!((settings.board.fit_config.as_deref(), settings.drivers_early), (Some("conf-a"), true));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The three threads beside the executor, one for each kind of work that waits for a medium.
+//! The threads beside the executor, one for each kind of work that waits for a medium or for hardware.
 //!
 //! | thread | what waits there | why alone |
 //! |---|---|---|
 //! | `update` | the driver: journal, boot cells, barrier | a durable write is never raced and never waits for hashing |
 //! | `store` | objects, trails, sweep, reports | reading a gigabyte takes its time |
 //! | `mounts` | images, volumes, starts and ends of containers | a hanging medium must not hold up a verdict |
+//! | `drivers` | modules of the kernel; only once a container needs some | hardware that answers late holds up nobody else |
 //!
 //! The executor itself does no more than it can do at once. A queue holds what was ordered and nothing else: who orders
 //! is the one state machine, whose orders are bounded, or a call through `front`, of which there are at most so many.

@@ -324,6 +324,8 @@ fn digest(name: &str) -> statemachine::ids::Digest {
 
 fn settings(board: &str, words: &str) -> Settings {
     Settings {
+        board: formats::drivers_json::Board::default(),
+        drivers_early: false,
         fit: Fit::parse(&format!("{board}/demo")).unwrap(),
         signatures: Mode::Disabled,
         commit_delay: Duration::ZERO,

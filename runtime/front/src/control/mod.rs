@@ -69,6 +69,7 @@ pub(crate) async fn handle(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body
             Reply::Code { code, seconds } => Ok(Some(Answer::json(&render::code(&code, seconds)))),
             _ => Err(Fail::mismatch()),
         },
+        (Method::Put, Route::ActOnDrivers(name, load)) => done(asker.ask(Call::ActOnDrivers { name, load }).await?),
         (Method::Delete, Route::Pairing(who)) => done(asker.ask(Call::Unpair { who }).await?),
         _ => Err(unknown(head)),
     }
@@ -90,6 +91,12 @@ async fn get(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body, r
         },
         Route::Daemons => match asker.ask(Call::Daemons).await? {
             Reply::Daemons(views) => array(&views, render::daemon),
+            _ => Err(Fail::mismatch()),
+        },
+        // Tools expect an object of a container that declares none.
+        Route::Drivers => match asker.ask(Call::Drivers).await? {
+            Reply::Drivers(views) if views.is_empty() => Ok(Some(Answer::json(&Json::object()))),
+            Reply::Drivers(views) => array(&views, render::driver),
             _ => Err(Fail::mismatch()),
         },
         Route::Pairings => match asker.ask(Call::Pairings).await? {

@@ -1,8 +1,8 @@
 //! What PID 1 shows, as the JSON that tools know. Members beyond those come last.
 
 use formats::control::{
-    ContainerView, DaemonView, DeviceView, GroupView, LawView, ObjectView, PairingView, PressureView, RecoveryView,
-    StepView, UpdateView, UsageView,
+    ContainerView, DaemonView, DeviceView, DriverView, GroupView, LawView, ObjectView, PairingView, PressureView,
+    RecoveryView, StepView, UpdateView, UsageView,
 };
 use formats::json::{Json, Number};
 use formats::pairing::Secret;
@@ -121,6 +121,13 @@ pub(super) fn daemon(view: &DaemonView) -> Json {
     // Clients know a helper that is down by this number.
     let pid = number(view.pid.unwrap_or(0));
     Json::object().with("name", view.name.as_str()).with("pid", pid).with("respawn", view.respawn)
+}
+
+pub(super) fn driver(view: &DriverView) -> Json {
+    Json::object()
+        .with("name", view.name.as_str())
+        .with("type", view.kind.as_str())
+        .with("status", view.status.as_str())
 }
 
 pub(super) fn object(view: &ObjectView) -> Json {

@@ -52,6 +52,10 @@ pub enum Route {
     Selftest,
     /// `/xconnect-graph`
     Graph,
+    /// `/drivers`
+    Drivers,
+    /// `/drivers/load`, `/drivers/NAME/unload`: which, and whether they are loaded
+    ActOnDrivers(Option<String>, bool),
     /// `/pairings`
     Pairings,
     /// `/pairings/ID`: a fingerprint or a name
@@ -106,6 +110,11 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
         ("storage", ["gc"]) => Route::Collect,
         ("selftest", []) => Route::Selftest,
         ("xconnect-graph", []) => Route::Graph,
+        ("drivers", []) => Route::Drivers,
+        ("drivers", [name @ .., action @ ("load" | "unload")]) if name.len() < 2 => {
+            let name = name.first().map(|name| driver(name)).transpose()?;
+            Route::ActOnDrivers(name, *action == "load")
+        }
         ("pairings", []) => Route::Pairings,
         ("pairings", [who]) => Route::Pairing(pairing(who)?),
         _ => return Err(RouteError::Unknown),
@@ -119,6 +128,11 @@ fn name(text: &str) -> Result<ContainerName, RouteError> {
 fn number(text: &str) -> Result<u32, RouteError> {
     let wrong = || RouteError::Name("a program is named by the number that it was given".into());
     text.parse().ok().filter(|number: &u32| number.to_string() == text).ok_or_else(wrong)
+}
+
+fn driver(name: &str) -> Result<String, RouteError> {
+    let checked = formats::path::component(name).map_err(|error| RouteError::Name(error.to_string()));
+    checked.map(|()| name.into())
 }
 
 fn pairing(text: &str) -> Result<String, RouteError> {
@@ -187,6 +201,12 @@ impl fmt::Display for Route {
             Self::Collect => f.write_str("/storage/gc"),
             Self::Selftest => f.write_str("/selftest"),
             Self::Graph => f.write_str("/xconnect-graph"),
+            Self::Drivers => f.write_str("/drivers"),
+            Self::ActOnDrivers(name, load) => {
+                f.write_str("/drivers")?;
+                name.iter().try_for_each(|name| write!(f, "/{name}"))?;
+                f.write_str(if *load { "/load" } else { "/unload" })
+            }
             Self::Pairings => f.write_str("/pairings"),
             Self::Pairing(who) => write!(f, "/pairings/{who}"),
         }
@@ -227,6 +247,11 @@ mod tests {
             "/daemons/front",
             "/storage/gc",
             "/xconnect-graph",
+            "/drivers",
+            "/drivers/load",
+            "/drivers/unload",
+            "/drivers/wifi/load",
+            "/drivers/load/unload",
             "/pairings",
             "/pairings/me@my-host",
         ] {
@@ -254,9 +279,17 @@ mod tests {
         {
             assert!(route(path).is_err(), "{path}");
         }
-        for path in
-            ["/{}", "/wakelocks", "/device-meta", "/storage", "/storage/gc/x", "/containers?x", "/steps/locals/a/b/c"]
-        {
+        for path in [
+            "/{}",
+            "/wakelocks",
+            "/device-meta",
+            "/storage",
+            "/storage/gc/x",
+            "/containers?x",
+            "/drivers/wifi",
+            "/drivers/a/b/load",
+            "/steps/locals/a/b/c",
+        ] {
             assert_eq!(route(path), Err(RouteError::Unknown), "{path}");
         }
     }

@@ -64,8 +64,8 @@ pub enum Refusal {
     NotPublished,
     /// A port that another container publishes: this one, that one, and whose.
     Published(Box<[String; 3]>),
-    /// Drivers that must be loaded first.
-    Drivers,
+    /// A driver that nothing of the revision knows.
+    Driver(String),
     /// Services of other containers.
     Services,
     /// A network other than `none` and `empty`.
@@ -125,15 +125,10 @@ pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Re
     if !manifest.remount.is_empty() {
         return refuse("remount", Refusal::Remount);
     }
-    if !manifest.drivers.required.is_empty() {
-        return refuse("drivers.required", Refusal::Drivers);
-    }
     if !manifest.services.required.is_empty() {
         return refuse("services.required", Refusal::Services);
     }
     let without_effect = [
-        ("drivers.optional", !manifest.drivers.optional.is_empty(), "this version loads no drivers"),
-        ("drivers.manual", !manifest.drivers.manual.is_empty(), "this version loads no drivers"),
         ("services.optional", !manifest.services.optional.is_empty(), "this version links no services"),
         ("exports", !manifest.exports.is_empty() && manifest.config.is_none(), "nothing of it is started"),
         ("logs", !manifest.logs.is_empty(), "only the console is logged"),
@@ -195,7 +190,9 @@ impl fmt::Display for Refusal {
                 let [port, taken, by] = &**claims;
                 write!(f, "{port}: {by} publishes {taken}; publish one of them at another port of the device")
             }
-            Self::Drivers => f.write_str("this version loads no drivers"),
+            Self::Driver(name) => {
+                write!(f, "{name}: bsp/drivers.json does not have it; add it there, or make it optional")
+            }
             Self::Services => f.write_str("this version links no services between containers"),
             Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),
             Self::Hook => f.write_str("hooks are programs of another runtime; remove the line"),

@@ -8,6 +8,7 @@ use statemachine::transition::{Decision, decide};
 
 use super::*;
 
+mod drivers;
 mod exports;
 mod filters;
 mod networks;
@@ -361,7 +362,11 @@ fn what_cannot_be_followed_is_refused_with_its_place() {
         ("", "lxc.namespace.keep = user net\nlxc.net.0.type = empty\n", "exclude each other"),
         ("", "lxc.namespace.keep = user uts\nlxc.uts.name = x\n", "exclude each other"),
         ("", "lxc.namespace.keep = user cgroup\n", "a writable cgroup tree needs a cgroup namespace"),
-        (r#","drivers":{"required":["wifi"]}"#, "", "web/run.json: drivers.required: this version loads no drivers"),
+        (
+            r#","drivers":{"required":["wifi"]}"#,
+            "",
+            "web/run.json: drivers.required: wifi: bsp/drivers.json does not have it",
+        ),
         (r#","services":{"required":[{"name":"a","target":"b"}]}"#, "", "web/run.json: services.required"),
         (r#","network":{"ip":"10.0.3.2"}"#, "", "web/run.json: network"),
         (r#","remount":{"default":[{"/x":"nosuid"}]}"#, "", "web/run.json: remount"),

@@ -44,6 +44,8 @@ impl Core {
             }
             Call::Execute(program) => self.execute(*program, descriptors),
             Call::SignalProgram { program, signal } => self.signal_program(program, signal),
+            Call::Drivers => self.driver_views(id, &caller),
+            Call::ActOnDrivers { name, load } => self.act_on_drivers(id, &caller, name.as_deref(), load),
             Call::Signal { kind } => self.signal(&caller, &kind),
             Call::Objects { after } => self.ask_store(id, move |holdings| {
                 let page = holdings.objects.list(after, PAGE_MAX)?;

@@ -9,7 +9,7 @@ use container::failure::Failure;
 use formats::control::Caller;
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
-use statemachine::container::{Effect, Event, Outcome};
+use statemachine::container::{Effect, Event, Outcome, Status};
 use statemachine::ids::RevisionId;
 
 use super::{Asker, Core, Message};
@@ -42,7 +42,7 @@ pub(super) struct Seat {
     pub(super) revision: RevisionId,
     of: Arc<Candidate>,
     /// Which run this is.
-    run: u64,
+    pub(super) run: u64,
     mounts: Option<Arc<Mounts>>,
     pub(super) process: Option<Process>,
     /// How often it was started in this boot.
@@ -55,10 +55,17 @@ impl Core {
     /// Gives every container of a revision its seat. One that both have, unchanged, keeps the seat it has.
     pub(super) fn seat(&mut self, of: &Arc<Candidate>) {
         let mut seats = std::mem::take(&mut self.table);
+        let mut idle = Vec::new();
         for assembled in &of.assembly.containers {
             let name = assembled.name.as_str();
             // One that is up was not asked to leave: it is the same container.
-            let kept = seats.remove(name).filter(|seat| seat.mounts.is_some());
+            let before = seats.remove(name);
+            // Its next start would let them go, but it may have none to load, and so no reason to look.
+            let had_drivers = before.as_ref().is_some_and(|seat| !seat.assembled.drivers.is_empty());
+            if had_drivers && assembled.drivers.is_empty() {
+                idle.push(name.to_owned());
+            }
+            let kept = before.filter(|seat| seat.mounts.is_some());
             let seat = kept.unwrap_or_else(|| Seat {
                 assembled: Arc::new(assembled.clone()),
                 revision: of.id.clone(),
@@ -71,6 +78,8 @@ impl Core {
             });
             self.table.insert(name.to_owned(), seat);
         }
+        idle.extend(seats.keys().cloned());
+        idle.iter().for_each(|name| self.release_drivers(name));
         for name in seats.into_keys() {
             self.helpers.close(&Caller::Container(name.clone()));
             self.mounts.order(move |engine| {
@@ -120,8 +129,15 @@ impl Core {
             Effect::Report(status) => {
                 self.log.info(name, &status.word());
                 self.trace.container(name, status);
+                if status == Status::Stopped && self.is_stopped_by_hand(name) {
+                    self.release_drivers(name);
+                }
             }
         }
+    }
+
+    fn is_stopped_by_hand(&self, name: &str) -> bool {
+        self.supervisor.containers().any(|(member, container)| member.name == name && container.is_user_stopped())
     }
 
     fn mount(&mut self, name: &str) {
@@ -156,6 +172,12 @@ impl Core {
     fn start(&mut self, name: &str) {
         let Some(seat) = self.table.get_mut(name) else { return };
         seat.starts = seat.starts.saturating_add(1);
+        if seat.assembled.drivers.is_empty() { self.spawn(name) } else { self.load_and_spawn(name) }
+    }
+
+    /// Starts the program of a container whose drivers are loaded.
+    pub(super) fn spawn(&mut self, name: &str) {
+        let Some(seat) = self.table.get_mut(name) else { return };
         let (run, assembled, tell) = (seat.run, Arc::clone(&seat.assembled), self.tell.clone());
         let Some(mounts) = seat.mounts.clone() else { return self.fact(name, Event::Failed) };
         let name = name.to_owned();

@@ -3,6 +3,7 @@
 //! | a call of | device | manager | other container | network |
 //! |---|---|---|---|---|
 //! | [`Circle::Oneself`] | – | yes | yes | – |
+//! | [`Circle::Declared`] | yes | yes | yes | – |
 //! | [`Circle::Managers`] | yes | yes | – | – |
 //! | [`Circle::Workstations`] | yes | yes | – | yes |
 //! | [`Circle::Network`] | – | – | – | yes |
@@ -17,6 +18,8 @@ use formats::control::{Call, Caller, Refused, Status};
 enum Circle {
     /// What a container says about itself.
     Oneself,
+    /// What the manifest of the caller names for it; the device has none, and may ask all the same.
+    Declared,
     /// What manages the device, from inside of it.
     Managers,
     /// What managing takes that a workstation does, too.
@@ -29,6 +32,7 @@ enum Circle {
 fn circle(call: &Call) -> Circle {
     match call {
         Call::Signal { .. } => Circle::Oneself,
+        Call::Drivers | Call::ActOnDrivers { .. } => Circle::Declared,
         Call::Containers
         | Call::Groups
         | Call::Daemons
@@ -67,8 +71,8 @@ fn circle(call: &Call) -> Circle {
 /// For the caller: what is missing.
 pub(super) fn permit(caller: &Caller, is_manager: bool, call: &Call) -> Result<(), Refused> {
     let why = match (caller, circle(call)) {
-        (Caller::Container(_), Circle::Oneself)
-        | (Caller::Device, Circle::Managers | Circle::Workstations)
+        (Caller::Container(_), Circle::Oneself | Circle::Declared)
+        | (Caller::Device, Circle::Declared | Circle::Managers | Circle::Workstations)
         | (Caller::Network(_), Circle::Workstations | Circle::Network) => return Ok(()),
         (Caller::Container(_), Circle::Managers | Circle::Workstations) if is_manager => return Ok(()),
         (Caller::Container(_), Circle::Managers | Circle::Workstations) => {
@@ -76,7 +80,9 @@ pub(super) fn permit(caller: &Caller, is_manager: bool, call: &Call) -> Result<(
         }
         (Caller::Device, Circle::Oneself) => "only a container can signal",
         (Caller::Device | Caller::Container(_), Circle::Network) => "this is for the network",
-        (Caller::Network(_), Circle::Oneself | Circle::Managers) => "this is not offered on the network",
+        (Caller::Network(_), Circle::Oneself | Circle::Declared | Circle::Managers) => {
+            "this is not offered on the network"
+        }
     };
     Err(Refused::new(Status::Forbidden, why))
 }
@@ -110,6 +116,8 @@ pub(super) fn writes(call: &Call) -> bool {
         | Call::Execute(_)
         | Call::SignalProgram { .. }
         | Call::Signal { .. }
+        | Call::Drivers
+        | Call::ActOnDrivers { .. }
         | Call::Objects { .. }
         | Call::ReadObject { .. }
         | Call::SizeOfObject(_)
@@ -160,6 +168,8 @@ mod tests {
         Call::Execute(_) = Call::Execute(Box::default()), "dm--";
         Call::SignalProgram { .. } = Call::SignalProgram { program: 1, signal: 15 }, "dm--";
         Call::Signal { .. } = Call::Signal { kind: "ready".into() }, "-mc-";
+        Call::Drivers = Call::Drivers, "dmc-";
+        Call::ActOnDrivers { .. } = Call::ActOnDrivers { name: None, load: true }, "dmc-";
         Call::Objects { .. } = Call::Objects { after: None }, "dm--";
         Call::ReadObject { .. } = Call::ReadObject { id: object(), offset: 0 }, "dm-n";
         Call::SizeOfObject(_) = Call::SizeOfObject(object()), "dm-n";
@@ -262,7 +272,8 @@ mod tests {
             let is_manager = manifest.is_manager(absent);
             table().into_iter().map(|(call, _)| call).filter(|call| permit(&web(), is_manager, call).is_ok()).collect()
         };
-        let ready = [Call::Signal { kind: "ready".into() }];
+        let ready =
+            [Call::Signal { kind: "ready".into() }, Call::Drivers, Call::ActOnDrivers { name: None, load: true }];
         assert_eq!(may("", AbsentRoles::default()), ready);
         assert_eq!(may(r#","roles":["nobody"]"#, AbsentRoles::Mgmt), ready);
         assert_eq!(may(r#","roles":[]"#, AbsentRoles::Mgmt), ready);
