@@ -95,6 +95,8 @@ pub enum Item {
     UtsName(String),
     /// `lxc.hook.mount`: a program of the device.
     HookMount(String),
+    /// `lxc.hook.start`: a program of the container, before its first process.
+    HookStart(Command),
     /// `lxc.prlimit.RESOURCE`
     Limit {
         /// Of what.
@@ -239,6 +241,9 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
         "lxc.seccomp.profile" => Item::SeccompProfile(beside(value, FILTER)?),
         "lxc.uts.name" => Item::UtsName(plain(value, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))?),
         "lxc.hook.mount" => Item::HookMount(absolute(value)?),
+        "lxc.hook.start" => {
+            Item::HookStart(Command::parse(value).ok_or_else(|| wrong(value, "a command with its quotes closed"))?)
+        }
         "lxc.proc.oom_score_adj" => Item::OomScoreAdj(
             value
                 .parse()
@@ -424,6 +429,7 @@ impl fmt::Display for Item {
             Self::SeccompProfile(file) => write!(f, "lxc.seccomp.profile = {file}"),
             Self::Net { index, item } => write!(f, "lxc.net.{index}.{item}"),
             Self::UtsName(name) => write!(f, "lxc.uts.name = {name}"),
+            Self::HookStart(command) => write!(f, "lxc.hook.start = {}", quoted(&alloc::format!("{command}"))),
             Self::HookMount(path) => write!(f, "lxc.hook.mount = {}", quoted(path)),
             Self::Limit { resource, limits } => write!(f, "lxc.prlimit.{resource} = {limits}"),
             Self::Sysctl { name, value } => write!(f, "lxc.sysctl.{name} = {}", quoted(value)),

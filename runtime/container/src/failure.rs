@@ -90,7 +90,9 @@ steps! {
     Enter = "enter the container",
     /// A terminal for a program that enters.
     Terminal = "open a terminal with",
-    /// The container's program.
+    /// A program that is run before the container's did not end well. Its code takes the place of an answer.
+    Hook = "start: the hook",
+    /// The container's program, or one that is run before it.
     Exec = "execute",
 }
 
@@ -163,6 +165,9 @@ impl fmt::Display for Failure {
         write!(f, "cannot {}", step.words())?;
         if !path.is_empty() {
             write!(f, " {path}")?;
+        }
+        if *step == Step::Hook {
+            return write!(f, " ended with code {errno}");
         }
         write!(f, ": {}", std::io::Error::from_raw_os_error(*errno))
     }

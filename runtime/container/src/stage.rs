@@ -68,6 +68,7 @@ fn run(launch: OwnedFd, channel: &OwnedFd) -> Result<Infallible, Failure> {
     pivot(&root)?;
     drop(root);
     process::settle(&launch.process)?;
+    process::prepare(&launch.process)?;
     Err(process::execute(&launch.process))
 }
 

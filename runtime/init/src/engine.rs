@@ -330,7 +330,7 @@ impl Engine {
         let program = assembled.program.as_ref();
         let program = program.ok_or_else(|| EngineError::NoProgram(assembled.name.as_str().to_owned()))?;
         let mut process = program.launch.process.clone();
-        (process.argv, process.output) = (wanted.argv, Output::Log);
+        (process.argv, process.output, process.hooks) = (wanted.argv, Output::Log, Vec::new());
         for (name, value) in wanted.env.iter().filter_map(|one| one.split_once('=')) {
             process.env.retain(|(known, _)| known != name);
             process.env.push((name.to_owned(), value.to_owned()));

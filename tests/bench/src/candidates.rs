@@ -214,6 +214,7 @@ fn launch(root: &Path) -> Result<Launch> {
         read_only: text(TARGETS_READ_ONLY),
         sysctls: vec![],
         process: Process {
+            hooks: vec![],
             argv: vec!["/bin/true".to_owned()],
             env: vec![("PATH".to_owned(), "/bin".to_owned())],
             cwd: "/".to_owned(),

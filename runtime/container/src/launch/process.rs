@@ -9,6 +9,9 @@ use super::{FILTER_MAX, LaunchError, absolute, count, text};
 pub struct Process {
     /// The program and its arguments. A program without a slash is looked for in the `PATH` of `env`.
     pub argv: Vec<String>,
+    /// Programs of the container that are run before that one, to their end and with the same rights: each with its
+    /// arguments.
+    pub hooks: Vec<Vec<String>>,
     /// The whole environment; nothing is inherited.
     pub env: Vec<(String, String)>,
     /// Where it starts.
@@ -101,12 +104,15 @@ pub enum Resource {
 
 impl Process {
     pub(crate) fn check(&self) -> Result<(), LaunchError> {
-        let program = self.argv.first().ok_or(LaunchError::Count("arguments"))?;
-        if program.is_empty() {
-            return Err(LaunchError::Text("program"));
+        count("hooks", &self.hooks)?;
+        for argv in self.hooks.iter().chain([&self.argv]) {
+            let program = argv.first().ok_or(LaunchError::Count("arguments"))?;
+            if program.is_empty() {
+                return Err(LaunchError::Text("program"));
+            }
+            count("arguments", argv)?;
+            argv.iter().try_for_each(|argument| text("argument", argument))?;
         }
-        count("arguments", &self.argv)?;
-        self.argv.iter().try_for_each(|argument| text("argument", argument))?;
         count("variables", &self.env)?;
         for (name, value) in &self.env {
             text("variable", name)?;

@@ -23,6 +23,7 @@ fn launch() -> Launch {
         read_only: TARGETS_READ_ONLY.iter().map(ToString::to_string).collect(),
         sysctls: vec![("net/ipv4/ip_forward".into(), "1".into())],
         process: Process {
+            hooks: vec![],
             argv: vec!["/sbin/init".into()],
             env: vec![("PATH".into(), "/bin".into())],
             cwd: "/".into(),

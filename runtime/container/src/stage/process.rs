@@ -1,7 +1,7 @@
 //! The last part of the stage: limits, user, capabilities, filter, exec. Each step takes rights away that the steps
 //! before it needed, so their order is fixed.
 
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
@@ -42,16 +42,32 @@ pub(super) fn settle(process: &Process) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Runs the programs that come before the container's, each to its end.
+pub(super) fn prepare(process: &Process) -> Result<(), Failure> {
+    for hook in &process.hooks {
+        let program = hook.first().map(String::as_str).unwrap_or_default();
+        let ended = command(hook, process).status().map_err(|error| super::failed(Step::Exec, program, &error))?;
+        if !ended.success() {
+            // A signal as a shell tells it.
+            let code = ended.code().or(ended.signal().map(|signal| 128 + signal)).unwrap_or_default();
+            return Err(Failure::new(Step::Hook, program, Errno::from_raw_os_error(code)));
+        }
+    }
+    Ok(())
+}
+
 /// Becomes the container's program, or says why not.
 pub(super) fn execute(process: &Process) -> Failure {
     let program = process.argv.first().map(String::as_str).unwrap_or_default();
-    // Also empties the signal mask and lets SIGPIPE end the program again, which our own runtime had changed.
-    let error = Command::new(program)
-        .args(process.argv.iter().skip(1))
-        .env_clear()
-        .envs(process.env.iter().map(|(name, value)| (name, value)))
-        .exec();
-    super::failed(Step::Exec, program, &error)
+    super::failed(Step::Exec, program, &command(&process.argv, process).exec())
+}
+
+/// A program with the environment of the container. Its start also empties the signal mask and lets SIGPIPE end it again,
+/// which our own runtime had changed.
+fn command(argv: &[String], process: &Process) -> Command {
+    let mut command = Command::new(argv.first().map(String::as_str).unwrap_or_default());
+    command.args(argv.iter().skip(1)).env_clear().envs(process.env.iter().map(|(name, value)| (name, value)));
+    command
 }
 
 fn discard(null: impl rustix::fd::AsFd) -> Result<(), Errno> {

@@ -6,6 +6,7 @@ mod calls;
 mod confinement;
 mod entering;
 mod exports;
+mod hooks;
 mod images;
 mod lifecycle;
 mod mounts;
@@ -98,6 +99,10 @@ const TESTS: &[Test<World>] = tests! {
         a_place_in_what_is_exported_is_kept_as_it_was_at_the_start,
         what_nobody_exports_is_missed_unless_it_is_optional,
         a_slot_of_the_other_kind_is_made_anew,
+    }
+    hooks::{
+        hooks_run_in_order_in_the_container_with_its_rights_and_then_its_program,
+        a_hook_that_fails_is_named_with_its_code_and_the_program_does_not_run,
     }
     images::{
         a_container_runs_from_an_image_of_each_kind,

@@ -65,6 +65,7 @@ impl World {
             read_only: vec![],
             sysctls: vec![],
             process: Process {
+                hooks: vec![],
                 argv: ["sh", "-c", script].map(String::from).into(),
                 env: vec![("PATH".into(), "/bin".into())],
                 cwd: "/".into(),

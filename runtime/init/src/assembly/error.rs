@@ -195,7 +195,9 @@ impl fmt::Display for Refusal {
             }
             Self::Services => f.write_str("this version links no services between containers"),
             Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),
-            Self::Hook => f.write_str("hooks are programs of another runtime; remove the line"),
+            Self::Hook => f.write_str(
+                "no program of the device is run for a container; what lies in it can be run by lxc.hook.start",
+            ),
             Self::Exports(path) => {
                 write!(f, "{path}: no other container exports it; add it to `exports` of its run.json")
             }

@@ -59,6 +59,7 @@ pub(super) struct Sight<'a> {
 struct Draft {
     rootfs: Option<lxc::Rootfs>,
     argv: Vec<String>,
+    hooks: Vec<Vec<String>>,
     cwd: String,
     uid: u32,
     gid: u32,
@@ -146,6 +147,7 @@ pub(super) fn of(
         sysctls: draft.sysctls,
         process: Process {
             argv: draft.argv,
+            hooks: draft.hooks,
             env: draft.env,
             cwd: draft.cwd,
             uid: draft.uid,
@@ -172,6 +174,7 @@ impl Draft {
         Self {
             rootfs: None,
             argv: vec!["/sbin/init".to_owned()],
+            hooks: vec![],
             cwd: "/".to_owned(),
             uid: 0,
             gid: 0,
@@ -228,7 +231,13 @@ impl Draft {
             Item::SeccompProfile(_) => {}
             Item::Net { index: _, item } => self.net(item)?,
             Item::UtsName(name) => self.confinement.hostname = Some(name.clone()),
+            // Programs that the reference adds to every container. What they do, the engine does.
+            Item::HookMount(path) if matches!(path.rsplit('/').next(), Some("export.sh" | "remount")) => {}
             Item::HookMount(_) => return Err(Refusal::Hook),
+            Item::HookStart(command) => {
+                let told = [sight.manifest.name.as_str(), "lxc", "start"].map(str::to_owned);
+                self.hooks.push([command.words(), &told].concat());
+            }
             Item::Limit { resource, limits } => {
                 let resource = limits::resource(*resource);
                 self.limits.retain(|other| other.resource != resource);

@@ -11,6 +11,7 @@ use super::*;
 mod drivers;
 mod exports;
 mod filters;
+mod hooks;
 mod networks;
 
 const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -339,7 +340,11 @@ fn an_overlay_of_its_own_storage_has_its_directories_made() {
 #[test]
 fn what_cannot_be_followed_is_refused_with_its_place() {
     for (members, lines, why) in [
-        ("", "lxc.hook.mount = /lib/x.sh\n", "web/lxc.container.conf: line 10: lxc.hook.mount: hooks are"),
+        (
+            "",
+            "lxc.hook.mount = /lib/x.sh\n",
+            "web/lxc.container.conf: line 10: lxc.hook.mount: no program of the device",
+        ),
         ("", "lxc.net.0.type = veth\n", "line 10: lxc.net.0.type: type = veth: this version has only"),
         ("", "lxc.net.0.ipv4.address = 10.0.3.7/24\n", "lxc.net.0.ipv4.address"),
         ("", "lxc.unknown = 1\n", "web/lxc.container.conf: line 10: lxc.unknown: LXC has no such key"),
