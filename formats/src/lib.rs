@@ -33,6 +33,7 @@ pub mod options;
 pub mod pairing;
 pub mod path;
 pub mod progress;
+pub mod remount;
 pub mod resolve;
 pub mod run_json;
 pub mod seccomp;

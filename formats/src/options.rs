@@ -57,6 +57,8 @@ pub struct Options {
     pub fit_config: Option<String>,
     /// `PV_SYSTEM_DRIVERS_LOAD_EARLY_AUTO`: whether every driver is loaded before any container starts.
     pub drivers_early: Option<bool>,
+    /// `PV_REMOUNT_POLICY`: which mount options of a revision apply.
+    pub remount_policy: Option<String>,
 }
 
 /// What becomes of an option that has no effect.
@@ -139,6 +141,7 @@ impl Options {
                 _ => Err(Why::Value),
             },
             "PV_BOOTLOADER_FITCONFIG" => put(&mut self.fit_config, (!value.is_empty()).then(|| value.to_string())),
+            "PV_REMOUNT_POLICY" => put(&mut self.remount_policy, (!value.is_empty()).then(|| value.to_string())),
             "PV_SYSTEM_DRIVERS_LOAD_EARLY_AUTO" => put(&mut self.drivers_early, flag(value)),
             "PV_SECUREBOOT_MODE" => match Mode::parse(value) {
                 Some(mode) if self.signatures.is_some_and(|(before, _)| mode < before) => Err(Why::Weaker),

@@ -72,6 +72,8 @@ pub struct Launch {
     pub masked: Vec<String>,
     /// Paths that appear read-only. One that does not exist needs no protection.
     pub read_only: Vec<String>,
+    /// Places where something of the above is mounted, `/` among them, and what is forbidden there in addition.
+    pub hardened: Vec<(String, Attributes)>,
     /// Settings of the kernel in its namespaces: the name below `/proc/sys`, and the value. Whoever makes the launch takes
     /// care that each belongs to a namespace of its own; any other is the device's.
     pub sysctls: Vec<(String, String)>,
@@ -202,6 +204,8 @@ impl Launch {
         count("masked paths", &self.masked)?;
         count("read-only paths", &self.read_only)?;
         self.masked.iter().chain(&self.read_only).try_for_each(|path| absolute(path))?;
+        count("hardened places", &self.hardened)?;
+        self.hardened.iter().try_for_each(|(path, _)| absolute(path))?;
         count("settings of the kernel", &self.sysctls)?;
         for (name, value) in &self.sysctls {
             relative(name)?;

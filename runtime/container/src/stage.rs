@@ -63,6 +63,7 @@ fn run(launch: OwnedFd, channel: &OwnedFd) -> Result<Infallible, Failure> {
     kernel::mount(&launch, &root)?;
     mounts::attach(&launch.mounts, sources, &root, showcase.as_ref())?;
     kernel::hide(&launch, &root)?;
+    mounts::harden(&launch.hardened, &root)?;
     exports::show(&launch.exports, &root, showcase.as_ref())?;
     drop(showcase);
     pivot(&root)?;

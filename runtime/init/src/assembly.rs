@@ -22,6 +22,7 @@ mod limits;
 mod network;
 mod order;
 mod program;
+mod remount;
 mod volumes;
 
 #[cfg(test)]
@@ -70,6 +71,8 @@ pub struct Settings {
     pub leases: Leases,
     /// What the firmware has told of the board, for which drivers are chosen.
     pub board: Board,
+    /// Which mount options of the revision apply. `None`: those of the policy `default`.
+    pub remount_policy: Option<String>,
 }
 
 impl Default for Settings {
@@ -82,6 +85,7 @@ impl Default for Settings {
             kernel: None,
             leases: Leases::default(),
             board: Board::default(),
+            remount_policy: None,
         }
     }
 }
@@ -158,9 +162,9 @@ impl Assembly {
     ) -> Result<Self, AssemblyError> {
         let Resolved { device, containers, warnings } = resolve(revision)?;
         let mut warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-        if !device.remount.is_empty() {
-            return Err(AssemblyError::refused("device.json", Where::Member("remount".into()), Refusal::Remount));
-        }
+        let policy_name = settings.remount_policy.as_deref().unwrap_or(remount::DEFAULT);
+        let wrong = |why| AssemblyError::refused("device.json", Where::Member("remount".into()), why);
+        let rules = remount::rules(&device.remount, policy_name).map_err(wrong)?;
         let mut doubts = Vec::new();
         let aliases = Aliases::of(revision, &mut doubts)?;
         warnings.extend(doubts.iter().map(Warning::to_string));
@@ -192,6 +196,9 @@ impl Assembly {
                         settings,
                     };
                     let (mut program, uses) = program::of(&lines, &sight, &mut warnings)?;
+                    let own = remount::rules(&container.manifest.remount, policy_name);
+                    let own = own.map_err(|why| AssemblyError::member(&container.manifest, "remount", why))?;
+                    remount::apply(&mut program.launch, &[rules.clone(), own].concat(), &document, &mut warnings);
                     for line in &lines {
                         if let Item::SeccompProfile(file) = &line.item {
                             let filter = filter::of(name.as_str(), file, &mut read);

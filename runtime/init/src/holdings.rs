@@ -196,8 +196,8 @@ impl Holdings {
         let trust = if settings.signatures == Mode::Disabled { Trust::default() } else { trust(Path::new(TRUST))? };
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
         let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
-        let board = settings.board.clone();
-        let assembling = assembly::Settings { kernel, board, ..assembly::Settings::default() };
+        let (board, remount_policy) = (settings.board.clone(), settings.remount_policy.clone());
+        let assembling = assembly::Settings { kernel, board, remount_policy, ..assembly::Settings::default() };
         Ok(Self { objects, trails, places: None, dir, trust, policy, settings, assembling })
     }
 

@@ -94,6 +94,8 @@ pub struct Settings {
     pub board: Board,
     /// Every driver is loaded before any container starts.
     pub drivers_early: bool,
+    /// Which mount options of a revision apply. `None`: those of the policy `default`.
+    pub remount_policy: Option<String>,
     /// The words of the firmware.
     pub words: String,
     /// What was said and has no effect.
@@ -238,6 +240,7 @@ impl Settings {
         let commit_delay = over.commit_delay.or(commit_delay).or(under.commit_delay).unwrap_or(COMMIT_DELAY);
         let storage_wait = over.storage_wait.or(storage_wait).or(under.storage_wait).unwrap_or(STORAGE_WAIT);
         let fit_config = over.fit_config.clone().or_else(|| under.fit_config.clone());
+        let remount_policy = over.remount_policy.clone().or_else(|| under.remount_policy.clone());
         let drivers_early = over.drivers_early.or(under.drivers_early).unwrap_or(false);
         let mut settings = Self {
             fit,
@@ -253,6 +256,7 @@ impl Settings {
             limits,
             board: Board { fit_config, ..Board::default() },
             drivers_early,
+            remount_policy,
             words,
             remarks,
         };

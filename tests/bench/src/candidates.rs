@@ -212,6 +212,7 @@ fn launch(root: &Path) -> Result<Launch> {
         exports: vec![],
         masked: text(TARGETS_MASKED),
         read_only: text(TARGETS_READ_ONLY),
+        hardened: vec![],
         sysctls: vec![],
         process: Process {
             hooks: vec![],

@@ -326,6 +326,7 @@ fn settings(board: &str, words: &str) -> Settings {
     Settings {
         board: formats::drivers_json::Board::default(),
         drivers_early: false,
+        remount_policy: None,
         fit: Fit::parse(&format!("{board}/demo")).unwrap(),
         signatures: Mode::Disabled,
         commit_delay: Duration::ZERO,

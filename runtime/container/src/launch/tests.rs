@@ -21,6 +21,7 @@ fn launch() -> Launch {
         exports: vec![Export { path: "run/web".into(), spot: "web/run%2fweb".into() }],
         masked: TARGETS_MASKED.iter().map(ToString::to_string).collect(),
         read_only: TARGETS_READ_ONLY.iter().map(ToString::to_string).collect(),
+        hardened: vec![],
         sysctls: vec![("net/ipv4/ip_forward".into(), "1".into())],
         process: Process {
             hooks: vec![],

@@ -115,15 +115,29 @@ pub(super) fn clone_tree(dir: impl AsFd, path: &str, recursive: bool) -> Result<
 
 /// A bind mount with what is forbidden on it added to what is forbidden on its source.
 fn bound(tree: OwnedFd, recursive: bool, attributes: &Attributes, target: &str) -> Result<OwnedFd, Failure> {
-    let clear = if attributes.noatime { u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits()) } else { 0 };
     let attr = propagation(match attributes.propagation {
         Propagation::Private => libc::MS_PRIVATE,
         // It already is one, since the whole tree of the device was made so.
         Propagation::Slave => 0,
     });
-    let attr = MountAttr { set: u64::from(flags(attributes).bits()), clear, ..attr };
+    let attr = MountAttr { propagation: attr.propagation, ..changes(attributes) };
     sys::mount_setattr(&tree, recursive, attr).map_err(at(Step::Mount, target))?;
     Ok(tree)
+}
+
+/// What is forbidden, and no other change.
+fn changes(attributes: &Attributes) -> MountAttr {
+    let clear = if attributes.noatime { u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits()) } else { 0 };
+    MountAttr { set: u64::from(flags(attributes).bits()), clear, ..MountAttr::default() }
+}
+
+/// Forbids more at places where something is mounted by now.
+pub(super) fn harden(places: &[(String, Attributes)], root: &OwnedFd) -> Result<(), Failure> {
+    for (path, attributes) in places {
+        let place = target::find(root, path).map_err(at(Step::Target, path))?;
+        sys::mount_setattr(&place, false, changes(attributes)).map_err(at(Step::Mount, path))?;
+    }
+    Ok(())
 }
 
 /// How mounts spread, and no other change.

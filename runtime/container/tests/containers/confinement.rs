@@ -1,6 +1,9 @@
 //! What a container is kept from.
 
-use container::launch::{CgroupMode, Mount, ProcMode, Resource, Rlimit, SysMode, TARGETS_MASKED, TARGETS_READ_ONLY};
+use container::failure::Step;
+use container::launch::{
+    Attributes, CgroupMode, Mount, ProcMode, Resource, Rlimit, SysMode, TARGETS_MASKED, TARGETS_READ_ONLY,
+};
 use harness::Result;
 use statemachine::container::Outcome;
 
@@ -231,5 +234,26 @@ pub(crate) fn limits_are_in_force(world: &World) -> Result {
     ];
     launch.process.oom_score_adj = 300;
     assert_eq!(world.output(&launch)?, "123\n456\n0\n300\n");
+    Ok(())
+}
+
+pub(crate) fn what_is_forbidden_in_addition_is_forbidden_at_that_place_and_not_below(world: &World) -> Result {
+    let mut launch = world.launch("grep -E ' (/|/dev|/dev/shm|/proc) ' /proc/self/mountinfo; touch /x || echo refused");
+    let nosuid = Attributes { nosuid: true, noatime: true, ..Attributes::default() };
+    let read_only = Attributes { read_only: true, ..Attributes::default() };
+    launch.hardened = vec![("/".into(), nosuid), ("/dev/shm".into(), read_only)];
+    let log = world.output(&launch)?;
+    let options = |place: &str| {
+        let line = log.lines().find(|line| line.split(' ').nth(4) == Some(place));
+        line.and_then(|line| line.split(' ').nth(5)).map(str::to_owned).ok_or(format!("no {place}: {log}"))
+    };
+    assert!(options("/")?.contains("nosuid") && options("/")?.contains("noatime"), "{log}");
+    assert!(options("/dev/shm")?.starts_with("ro,") && options("/dev")?.starts_with("rw,"), "{log}");
+    assert!(!options("/proc")?.contains("noatime") && !log.contains("refused"), "{log}");
+    launch.hardened = vec![("/".into(), read_only)];
+    assert!(world.output(&launch)?.contains("refused"));
+    launch.hardened = vec![("/srv".into(), read_only)];
+    let failure = world.run(&launch)?.failure.ok_or("no failure")?;
+    assert_eq!((failure.step, failure.path.as_str()), (Step::Mount, "/srv"));
     Ok(())
 }

@@ -54,6 +54,7 @@ const TESTS: &[Test<World>] = tests! {
         proc_and_sys_are_as_writable_as_the_launch_says,
         the_network_of_the_device_is_set_up_by_those_who_may_administer_it,
         masked_paths_are_empty_and_protected_ones_read_only,
+        what_is_forbidden_in_addition_is_forbidden_at_that_place_and_not_below,
         capabilities_outside_the_bounding_set_are_gone,
         another_user_has_the_ambient_capabilities_and_no_others,
         keys_of_the_device_are_out_of_reach,

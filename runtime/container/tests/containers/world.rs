@@ -63,6 +63,7 @@ impl World {
             exports: vec![],
             masked: vec![],
             read_only: vec![],
+            hardened: vec![],
             sysctls: vec![],
             process: Process {
                 hooks: vec![],

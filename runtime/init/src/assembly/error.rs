@@ -6,6 +6,7 @@ use container::launch::{LaunchError, MountError};
 use formats::document::DocumentError;
 use formats::leases::Why;
 use formats::lxc::FilesError;
+use formats::remount::RuleError;
 use formats::run_json::Manifest;
 use formats::seccomp::FilterError;
 
@@ -52,8 +53,8 @@ pub enum Refusal {
     FileSystem(String),
     /// A disk of this type.
     Disk(String),
-    /// Mount options by policy.
-    Remount,
+    /// An entry of a policy of mount options.
+    Remount(String, RuleError),
     /// More containers in pools than can be.
     Pool,
     /// An address in a pool.
@@ -122,9 +123,6 @@ impl AssemblyError {
 /// Refuses what a manifest needs and nothing provides, and tells what has no effect.
 pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Result<(), AssemblyError> {
     let refuse = |member: &str, why| Err(AssemblyError::member(manifest, member, why));
-    if !manifest.remount.is_empty() {
-        return refuse("remount", Refusal::Remount);
-    }
     if !manifest.services.required.is_empty() {
         return refuse("services.required", Refusal::Services);
     }
@@ -177,7 +175,7 @@ impl fmt::Display for Refusal {
             }
             Self::FileSystem(kind) => write!(f, "images of type {kind:?} are not mounted; use squashfs, erofs or ext4"),
             Self::Disk(kind) => write!(f, "disks of type {kind} are not supported by this version"),
-            Self::Remount => f.write_str("mount options by policy are not supported by this version"),
+            Self::Remount(pattern, why) => write!(f, "{pattern:?}: {why}"),
             Self::Pool => f.write_str("there are more containers in pools than a device keeps addresses for"),
             Self::Address(refused) => write!(f, "pool {}: {}", refused.0, refused.1),
             Self::Mac(other) => {

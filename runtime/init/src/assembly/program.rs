@@ -144,6 +144,7 @@ pub(super) fn of(
         exports,
         masked: confined.masked,
         read_only: confined.read_only,
+        hardened: vec![],
         sysctls: draft.sysctls,
         process: Process {
             argv: draft.argv,

@@ -13,6 +13,7 @@ mod exports;
 mod filters;
 mod hooks;
 mod networks;
+mod remounts;
 
 const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -374,7 +375,7 @@ fn what_cannot_be_followed_is_refused_with_its_place() {
         ),
         (r#","services":{"required":[{"name":"a","target":"b"}]}"#, "", "web/run.json: services.required"),
         (r#","network":{"ip":"10.0.3.2"}"#, "", "web/run.json: network"),
-        (r#","remount":{"default":[{"/x":"nosuid"}]}"#, "", "web/run.json: remount"),
+        (r#","remount":{"default":[{"/(a|b)":"nosuid"}]}"#, "", "web/run.json: remount: \"/(a|b)\": '(' is not read"),
     ] {
         let error = refused(members, lines);
         assert!(error.contains(why), "{lines}{members}: {error}");

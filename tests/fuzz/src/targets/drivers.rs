@@ -1,10 +1,11 @@
-//! What decides which modules of the kernel are loaded: aliases of a revision, and the lists of `depmod`.
+//! What decides which modules of the kernel are loaded, aliases of a revision and the lists of `depmod`; and rules of policies.
 
 use std::collections::BTreeSet;
 
 use formats::drivers_json::{Aliases, Board};
 use formats::modules::{Lists, ORDER_MAX, is_excluded, name_of, parameters, plain};
 use formats::path;
+use formats::remount::{PATTERN_MAX, Rule};
 
 pub(crate) fn aliases(bytes: &[u8]) {
     let Ok(text) = core::str::from_utf8(bytes) else { return };
@@ -47,4 +48,21 @@ pub(crate) fn modules(bytes: &[u8]) {
     }
     let asked_by_name = order.iter().any(|module| module.name == plain(name));
     assert!(!asked_by_name || !order.is_empty());
+}
+
+/// A pattern, in the next line options, and in the third a place.
+pub(crate) fn remount(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let mut lines = text.split('\n');
+    let (pattern, options, place) = (lines.next(), lines.next().unwrap_or("ro"), lines.next().unwrap_or("/a"));
+    let Some(pattern) = pattern else { return };
+    let Ok(rule) = Rule::parse(pattern, options) else { return };
+    assert!(pattern.len() <= PATTERN_MAX);
+    let is_about = rule.is_about(place);
+    // What has nothing special in it is about itself alone.
+    if !pattern.contains(['.', '[', '*', '+', '?', '\\', '^', '$']) {
+        assert_eq!(is_about, pattern == place);
+    }
+    let whatever = Rule::parse(".*", options).map(|rule| rule.is_about(place));
+    assert_eq!(whatever, Ok(true));
 }
