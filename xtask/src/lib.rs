@@ -15,6 +15,7 @@ mod cargo;
 mod diskcuts;
 mod docs;
 mod elf;
+mod escape;
 mod explore;
 mod flash;
 mod image;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::explore::Explorer;
 use crate::lane::{Lane, Teller, Told};
 use crate::term::{Out, bold, green, red};
-use crate::{Json, cargo, flash, mtd, nostd, pick_nostd, porting, run, setup, tidy};
+use crate::{Json, cargo, escape, flash, mtd, nostd, pick_nostd, porting, run, setup, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// Only these stages, by name (blanks as `-`): `mission`, `first-light`, `unit-tests`, …
     #[arg(conflicts_with = "fast")]
     only: Vec<String>,
+    /// Of `escape` alone: only attempts whose names begin so
+    #[arg(long = "only", value_name = "PREFIX")]
+    prefix: Option<String>,
     #[command(flatten)]
     json: Json,
 }
@@ -72,6 +75,7 @@ const STAGES: &[Stage] = &[
     Stage::check("power cuts", false, |out| must(Explorer::POWERCUT.command::<&str>(&[]), out)),
     // A moment for each target: a fault that takes longer to be found is looked for by hand, with `cargo xtask fuzz`.
     Stage::check("fuzz", false, |out| must(Explorer::FUZZ.command(&["--seconds", "2"]), out)),
+    Stage::check("escape", false, escape::check),
     Stage::check("flash", false, flash::stage::check),
     Stage::check("mtd", false, mtd::check),
     Stage::check("porting", false, porting::check),
@@ -90,6 +94,14 @@ struct Outcome {
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
+    // A stage that is run alone and has figures of its own shows those instead of a table with one line.
+    let alone = if let [name] = options.only.as_slice() { Some(name.as_str()) } else { None };
+    if alone == Some("escape") {
+        return escape::run(options.prefix.as_deref(), options.json.json);
+    }
+    if options.prefix.is_some() {
+        bail!("--only belongs to `test escape`");
+    }
     let stages = select(&options)?;
     let outcomes = if options.only.is_empty() { whole(stages, out)? } else { each(stages, out) };
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
@@ -253,6 +265,7 @@ mod tests {
         let options = |only: &[&str]| Options {
             fast: false,
             only: only.iter().map(|name| (*name).to_owned()).collect(),
+            prefix: None,
             json: Json { json: false },
         };
         let names =
