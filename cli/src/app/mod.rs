@@ -13,6 +13,7 @@
 //! the rename holds the lock of the repository: fetching takes minutes.
 
 mod build;
+mod grants;
 mod info;
 mod line;
 mod rm;
@@ -25,6 +26,7 @@ use std::path::Path;
 
 use formats::path::ContainerName;
 
+pub use grants::{Device, Grants, HostMount, Wide};
 pub use info::{Info, info, list};
 pub use rm::remove;
 pub use template::{GOALS, KEPT, Template, Volume};
@@ -69,6 +71,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Writable directories, beside those of the image.
     pub volumes: Vec<Volume>,
+    /// What it may do beyond its template.
+    pub grants: Grants,
     /// Options for the writer of the squashfs.
     pub format_options: Option<String>,
     /// The times of the squashfs.

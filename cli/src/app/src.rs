@@ -25,6 +25,17 @@ pub(super) fn of(options: &Options, image: &Image) -> Result<Json> {
         let pairs: Vec<Json> = options.env.iter().map(|(name, value)| format!("{name}={value}").into()).collect();
         args.set("PV_LXC_EXTRA_ENV", pairs);
     }
+    for wide in &options.grants.wide {
+        args.set(wide.argument(), "yes");
+    }
+    let lists = [
+        ("PV_CONFINED_DEVICES", options.grants.devices.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ("PV_CONFINED_CAPS", options.grants.capabilities.iter().map(ToString::to_string).collect()),
+        ("PV_CONFINED_MOUNTS", options.grants.mounts.iter().map(ToString::to_string).collect()),
+    ];
+    for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+        args.set(name, list);
+    }
     let mut src = Json::object().with("#spec", "service-manifest-src@1").with("template", options.template.as_str());
     if args != Json::object() {
         src.set("args", args);

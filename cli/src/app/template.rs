@@ -2,7 +2,7 @@
 //!
 //! | template | |
 //! |---|---|
-//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities (but no device nodes), the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's |
+//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities, the device nodes of every container, the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's |
 //! | `builtin-lxc-docker` | line for line what existing tools write: root with every capability, and the device's `/sys` |
 //!
 //! Both are read back as a device reads them before they are written, so no value of an image can add a line of its own
@@ -183,9 +183,13 @@ pub(super) fn render(name: &ContainerName, options: &Options, image: &Image) -> 
     let config = match (starts, options.template) {
         (false, _) => None,
         (true, Template::Confined) => {
-            let kept = kept(image)?;
-            filter = calls(image, kept, &mut warnings)?;
+            let kept = options.grants.kept(kept(image)?);
+            filter = calls(image, &kept, &mut warnings)?;
             Some(confined(name, options, image, &volumes, kept, filter.is_some(), &mut warnings)?)
+        }
+        (true, Template::BuiltinLxcDocker) if options.grants.is_narrow() => {
+            return Err(Error::user("a container of this template has all devices and capabilities")
+                .hint("--device, --cap and --mount are for `--template confined`"));
         }
         (true, Template::BuiltinLxcDocker) => Some(docker(name, options, image, &volumes, &mut warnings)?),
     };
@@ -259,7 +263,7 @@ fn confined(
     options: &Options,
     image: &Image,
     volumes: &[Volume],
-    kept: &[Capability],
+    kept: Vec<Capability>,
     filtered: bool,
     warnings: &mut Vec<String>,
 ) -> Result<String> {
@@ -286,15 +290,15 @@ fn confined(
         list.push(MountOption::Create(create));
         MountEntry { source, target: target.to_owned(), fstype: fstype.to_owned(), options: list }
     };
-    let mut items = vec![
-        Item::TtyMax(8),
-        Item::PtyMax(1024),
+    let mut items = vec![Item::TtyMax(8), Item::PtyMax(1024)];
+    items.extend(options.grants.rules());
+    items.extend([
         Item::Rootfs(Rootfs {
             lowers: vec![format!("/volumes/{name}/{ROOT}")],
             upper: Some(format!("/volumes/{name}/{OVERLAY}/upper")),
         }),
         Item::InitCmd(command),
-    ];
+    ]);
     let cwd = text(image, "WorkingDir")?;
     items.extend((!cwd.is_empty()).then_some(Item::InitCwd(cwd)));
     if (user.uid, user.gid) != (0, 0) {
@@ -305,6 +309,7 @@ fn confined(
         Item::NamespaceKeep(vec![Namespace::User, Namespace::Net]),
         Item::MountAuto(vec![AutoMount::ProcMixed, AutoMount::SysRo]),
     ]);
+    items.extend(options.grants.mounts());
     let mut resolver = mount("/etc/resolv.conf".into(), "etc/resolv.conf", "none", Create::File, &["bind", "ro"]);
     resolver.options.push(MountOption::Optional);
     items.push(Item::Mount(resolver));
@@ -320,7 +325,7 @@ fn confined(
             "{path} is empty and root's on a new device, and the image runs as user {uid}: can it start?"
         ));
     }
-    items.push(Item::CapKeep(kept.to_vec()));
+    items.push(Item::CapKeep(kept));
     items.push(Item::NoNewPrivs(true));
     items.extend(filtered.then(|| Item::SeccompProfile(FILTER.to_owned())));
     let signal = text(image, "StopSignal")?;
@@ -356,9 +361,10 @@ fn docker(
     lines.extend((!cwd.is_empty()).then(|| format!("lxc.init.cwd = {cwd}")));
     let pairs = env(image)?.into_iter().chain(options.env.iter().cloned());
     lines.extend(pairs.map(|(name, value)| format!("lxc.environment = {name}={value}")));
+    lines.push("lxc.namespace.keep = user  net  ipc".to_owned());
+    lines.push("lxc.mount.auto = proc  sys:rw  cgroup".to_owned());
+    lines.extend(options.grants.wide.iter().map(|wide| wide.line().to_owned()));
     lines.extend([
-        "lxc.namespace.keep = user  net  ipc".to_owned(),
-        "lxc.mount.auto = proc  sys:rw  cgroup".to_owned(),
         "lxc.mount.entry = /etc/resolv.conf etc/resolv.conf none bind,rw,create=file 0 0".to_owned(),
         "lxc.mount.entry = tmpfs run tmpfs rw,nodev,relatime,create=dir,mode=755 0 0".to_owned(),
     ]);

@@ -79,6 +79,10 @@ impl Bench {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
+    pub(crate) fn bytes(&self, path: &str) -> Vec<u8> {
+        fs::read(self.path(path)).unwrap()
+    }
+
     /// The program, in the repository, with nothing of the caller's environment that it reads.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("pvr"));

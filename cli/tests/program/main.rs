@@ -6,6 +6,7 @@ mod bad;
 mod bench;
 mod deploying;
 mod device;
+mod grants;
 mod images;
 mod pairing;
 mod registries;

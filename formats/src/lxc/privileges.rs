@@ -16,7 +16,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{AutoMount, Config, DeviceRule, Item, MountEntry, MountOption, Namespace};
+use super::{AutoMount, Config, DeviceKind, DeviceRule, Item, MountEntry, MountOption, Namespace};
 
 /// What is said where no filter of system calls is loaded.
 pub const EVERY_CALL: &str = "every system call";
@@ -50,7 +50,6 @@ pub fn privileges(config: &Config) -> Vec<String> {
         _ => None,
     });
     let no_new = items().rev_find(|item| if let Item::NoNewPrivs(on) = item { Some(*on) } else { None });
-    let everything = items().any(|item| matches!(item, Item::Devices { allow: true, rule: DeviceRule::All, .. }));
     let mut lines = vec![
         format!("user {uid}, group {gid}"),
         format!(
@@ -64,7 +63,7 @@ pub fn privileges(config: &Config) -> Vec<String> {
         format!("shares with the device {}", joined(shared.iter().flatten().map(|it| it.as_str()).collect())),
         format!("programs {} gain privileges", if no_new == Some(true) { "cannot" } else { "can" }),
     ];
-    lines.extend(everything.then(|| "every device node".to_owned()));
+    lines.extend(nodes(config));
     for item in items() {
         match item {
             Item::MountAuto(list) => lines.extend(list.iter().filter_map(|one| match one {
@@ -86,8 +85,56 @@ pub fn privileges(config: &Config) -> Vec<String> {
     lines
 }
 
+/// The nodes that every container has: null, zero, full, random, urandom, tty, console, ptmx and the terminals of `pts`.
+/// Character devices by major and minor number; `None` is any.
+pub const USUAL_DEVICES: [(u32, Option<u32>); 9] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(1)),
+    (5, Some(2)),
+    (136, None),
+];
+
+/// Whether it has every device node, and the rules that make it less than that, or else more than the usual ones.
+pub(super) fn devices(config: &Config) -> (bool, Vec<DeviceRule>) {
+    let rules = config.items().filter_map(|item| match item {
+        Item::Devices { allow, rule, .. } => Some((*allow, *rule)),
+        _ => None,
+    });
+    let (mut all, mut others) = (true, Vec::new());
+    for (allow, rule) in rules {
+        match rule {
+            DeviceRule::All => {
+                all = allow;
+                others.clear();
+            }
+            DeviceRule::Nodes { kind: DeviceKind::Character, major: Some(major), minor, .. }
+                if !all && USUAL_DEVICES.contains(&(major, minor)) => {}
+            DeviceRule::Nodes { .. } if all != allow => others.push(rule),
+            // It takes back what another allowed, or a part of that: what is told is never less than there is.
+            DeviceRule::Nodes { .. } => others.retain(|other| *other != rule),
+        }
+    }
+    (all, others)
+}
+
+/// The device nodes that are left to it. Without a rule that is all of them.
+fn nodes(config: &Config) -> Vec<String> {
+    let (all, others) = devices(config);
+    let others = others.iter().map(|rule| format!("{rule}"));
+    match (all, others.len()) {
+        (true, 0) => vec!["every device node".to_owned()],
+        (true, _) => vec![format!("every device node but {}", others.collect::<Vec<_>>().join(", "))],
+        (false, _) => others.map(|rule| format!("the device nodes {rule}")).collect(),
+    }
+}
+
 /// All that can be shared.
-const SHARED: [Namespace; 6] =
+pub(super) const SHARED: [Namespace; 6] =
     [Namespace::User, Namespace::Net, Namespace::Ipc, Namespace::Pid, Namespace::Uts, Namespace::Cgroup];
 
 /// Whether a mount shows a container nothing but volumes of the revision, or itself.
@@ -114,8 +161,13 @@ mod tests {
 
     #[test]
     fn a_configuration_without_a_line_leaves_everything_but_the_namespaces() {
-        let plain =
-            ["user 0, group 0", "capabilities all", "shares with the device none", "programs can gain privileges"];
+        let plain = [
+            "user 0, group 0",
+            "capabilities all",
+            "shares with the device none",
+            "programs can gain privileges",
+            "every device node",
+        ];
         assert_eq!(said(""), plain);
         assert_eq!(filter(&Config::default()), None);
     }
@@ -155,6 +207,20 @@ mod tests {
                 "is spared when memory runs out (-500)",
             ]
         );
+    }
+
+    #[test]
+    fn device_nodes_are_told_as_the_rules_leave_them_in_their_order() {
+        let devices = |text: &str| said(text)[4..].join(";");
+        let denied = "lxc.cgroup.devices.deny = a\n";
+        let usual = "lxc.cgroup.devices.allow = c 1:3 rwm\nlxc.cgroup2.devices.allow = c 136:* rwm\n";
+        assert_eq!(devices(&[denied, usual].concat()), "");
+        let serial = "lxc.cgroup.devices.allow = c 188:0 rw\n";
+        assert_eq!(devices(&[denied, usual, serial].concat()), "the device nodes c 188:0 rw");
+        assert_eq!(devices(&[serial, denied].concat()), "");
+        assert_eq!(devices(&[denied, serial, "lxc.cgroup.devices.deny = c 188:0 rw"].concat()), "");
+        assert_eq!(devices("lxc.cgroup.devices.deny = b 8:* rwm"), "every device node but b 8:* rwm");
+        assert_eq!(devices(&[denied, "lxc.cgroup.devices.allow = a"].concat()), "every device node");
     }
 
     #[test]

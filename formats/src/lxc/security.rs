@@ -152,7 +152,11 @@ pub struct Access {
 }
 
 impl DeviceRule {
-    pub(super) fn parse(value: &str) -> Result<Self, LxcWrong> {
+    /// Reads `a` or `KIND MAJOR:MINOR ACCESS`.
+    ///
+    /// # Errors
+    /// It has another form.
+    pub fn parse(value: &str) -> Result<Self, LxcWrong> {
         parse(value).ok_or_else(|| wrong(value, "a device rule like `a` or `c 1:3 rwm`"))
     }
 }

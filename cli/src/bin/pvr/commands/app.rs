@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cli::app::{self, GOALS, Options, Template, Volume};
+use cli::app::{self, Device, GOALS, Grants, HostMount, Options, Template, Volume, Wide};
 use cli::image::Limits;
 use cli::image::manifest::Platform;
 use cli::image::reference::Reference;
@@ -28,6 +28,7 @@ const MIRRORS: &str = "mirrors.json";
   pvr app add web --from nginx:1.27 --platform linux/arm64
   pvr app add --from registry.example.com/team/web@sha256:…     called web
   pvr app add web --from oci:build/layout:latest --group app --status-goal STARTED
+  pvr app add gps --from team/gps --device /dev/ttyUSB0 --cap sys_time
   pvr app info web
   pvr app seccomp --platform linux/arm64 --output web/seccomp.bpf
   pvr app rm web")]
@@ -99,7 +100,8 @@ directory name other places: PVR_MIRRORS='docker.io=http://127.0.0.1:5000'. Name
 
 Templates:
   confined            Docker's capabilities but mknod, and its system calls; the image's user, no new privileges, /proc and
-                      /sys without what changes the device; the network is the device's
+                      /sys without what changes the device, no device nodes but null, zero, full, random, urandom and
+                      terminals; the network is the device's
   builtin-lxc-docker  what existing tools write: root with all capabilities")]
 struct Add {
     /// What to call it [default: as the image]
@@ -126,6 +128,18 @@ struct Add {
     /// Keep a directory: permanent, revision or boot; `lxc-overlay` is all the rest
     #[arg(long, value_name = "PATH:PERSISTENCE[@DISK]")]
     volume: Vec<String>,
+    /// Grant a device node; its numbers are needed unless Linux has given them away for good
+    #[arg(long, value_name = "PATH[=KIND MAJOR:MINOR ACCESS]")]
+    device: Vec<String>,
+    /// Grant a capability, like sys_time, and the system calls that need it
+    #[arg(long, value_name = "CAPABILITY")]
+    cap: Vec<String>,
+    /// Grant files of the device; options are rw, file and optional
+    #[arg(long, value_name = "SOURCE:TARGET[:OPTION,...]")]
+    mount: Vec<String>,
+    /// Grant a part of the device as a whole
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Wide::WORDS))]
+    grant: Vec<String>,
     /// How it is started and confined
     #[arg(long, default_value = Template::WORDS[0], value_parser = clap::builder::PossibleValuesParser::new(Template::WORDS))]
     template: String,
@@ -187,9 +201,6 @@ fn seccomp(profile: Option<&Path>, platform: &str, keep: &[String], output: &Pat
         Error::user(format!("no table of the system calls of {platform} is here"))
             .hint("there are those of amd64, 386, arm64, arm and riscv64")
     })?;
-    let capability = |word: &String| {
-        Capability::parse(word).ok_or_else(|| Error::user(format!("{word:?} is no capability like sys_time")))
-    };
     let keeps = keep.iter().map(capability).collect::<Result<Vec<_>>>()?;
     let keeps = if keep.is_empty() { app::KEPT } else { &keeps };
     let filter = match profile {
@@ -200,6 +211,10 @@ fn seccomp(profile: Option<&Path>, platform: &str, keep: &[String], output: &Pat
     cli::seccomp::write(&filter, output)?;
     note(format_args!("{}: {} instructions", output.display(), filter.steps().len()));
     Ok(())
+}
+
+fn capability(word: &String) -> Result<Capability> {
+    Capability::parse(word).ok_or_else(|| Error::user(format!("{word:?} is no capability like sys_time")))
 }
 
 fn platform_of(text: &str) -> Result<Platform> {
@@ -237,6 +252,12 @@ fn options(args: &Add, keys: &Keys) -> Result<Options> {
         restart_policy: args.restart_policy.clone(),
         env: args.env.iter().map(variable).collect::<Result<_>>()?,
         volumes: args.volume.iter().map(|text| Volume::parse(text)).collect::<Result<_>>()?,
+        grants: Grants {
+            wide: args.grant.iter().filter_map(|word| Wide::parse(word)).collect(),
+            devices: args.device.iter().map(|text| Device::parse(text)).collect::<Result<_>>()?,
+            capabilities: args.cap.iter().map(capability).collect::<Result<_>>()?,
+            mounts: args.mount.iter().map(|text| HostMount::parse(text)).collect::<Result<_>>()?,
+        },
         format_options: args.format_options.clone(),
         times: times()?,
         force: args.force,
