@@ -17,6 +17,7 @@ use crate::compare::{Change, Comparison, Content, Status, compare};
 use crate::error::{Error, Result};
 use crate::repo::durable::Prepared;
 use crate::repo::{Repo, Staged};
+use crate::rights;
 use crate::sign::auto::{self, Step};
 use crate::sign::keys::DeveloperKey;
 use crate::state::State;
@@ -31,6 +32,8 @@ pub const NO_MESSAGE: &str = "** No commit message **";
 pub struct Committed {
     /// What went in, as lines.
     pub lines: Vec<String>,
+    /// What containers may do from now on that they could not before, and the reverse.
+    pub rights: Vec<String>,
     /// What was signed.
     pub steps: Vec<Step>,
     /// What a person should hear about.
@@ -66,13 +69,14 @@ pub fn commit(repo: &Repo, message: &str, key: Option<&DeveloperKey>, watch: &dy
     let staged = repo.staged_path();
     if state.canonical() == committed.canonical() {
         Staged::clear(&staged)?;
-        return Ok(Committed { lines: Vec::new(), steps: Vec::new(), warnings, digest: None });
+        return Ok(Committed { lines: Vec::new(), rights: Vec::new(), steps: Vec::new(), warnings, digest: None });
     }
+    let rights = rights::changes(repo, &committed, &signed);
     store_objects(repo, &comparison, watch)?;
     publish(repo, &state, &steps, message)?;
     Staged::clear(&staged)?;
     let lines = comparison.changes.iter().filter_map(line).collect();
-    Ok(Committed { lines, steps, warnings, digest: Some(signed.digest().to_string()) })
+    Ok(Committed { lines, rights, steps, warnings, digest: Some(signed.digest().to_string()) })
 }
 
 fn store_objects(repo: &Repo, comparison: &Comparison, watch: &dyn Watch) -> Result<()> {

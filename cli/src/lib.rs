@@ -35,6 +35,7 @@ pub mod image;
 pub mod remote;
 pub mod repo;
 pub mod reset;
+mod rights;
 pub mod seccomp;
 pub mod sign;
 pub mod state;

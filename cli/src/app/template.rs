@@ -30,22 +30,7 @@ pub const GOALS: &[&str] = Goal::WORDS;
 /// The storage that takes all changes of a container outside of its volumes.
 const OVERLAY: &str = "lxc-overlay";
 
-/// What Docker keeps, but `mknod`: a node made in a container is the device's hardware.
-pub const KEPT: &[Capability] = &[
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setpcap,
-    Capability::NetBindService,
-    Capability::NetRaw,
-    Capability::SysChroot,
-    Capability::AuditWrite,
-    Capability::Setfcap,
-];
+pub use formats::lxc::rights::CONFINED as KEPT;
 
 /// How a container is started and confined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -75,3 +75,56 @@ fn a_grant_that_cannot_be_understood_makes_nothing() {
     let all = ["x", "--from", "oci:../image", "--template", "builtin-lxc-docker", "--cap", "sys_time"];
     bench.nothing(1, &[], &all, &["has all devices and capabilities", "--template confined"]);
 }
+
+#[test]
+fn a_commit_tells_who_gains_rights_and_who_loses_some() {
+    let bench = bench();
+    let commit = || {
+        bench.ok(&["add"]);
+        bench.ok(&["commit"]).stderr
+    };
+    bench.app(&["add", "gps", "--from", "oci:../image"]);
+    bench.app(&["add", "old", "--from", "oci:../image", "--template", "builtin-lxc-docker"]);
+    let said = commit();
+    assert!(!said.contains("gps is new"), "a confined container has nothing to tell: {said}");
+    assert!(said.contains("old is new and has more than a confined container: all other capabilities; "), "{said}");
+    for part in ["shares with the device ipc", "programs can gain privileges", "every system call", "every device node"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // What it grants lies in a file that the configuration includes.
+    let config = bench.read("gps/lxc.container.conf");
+    bench.write("gps/lxc.container.conf", &format!("{config}lxc.include = more\n"));
+    bench.write("gps/more", "lxc.cap.keep = sys_time\nlxc.cgroup.devices.allow = c 188:0 rw\n");
+    let said = commit();
+    assert!(said.contains("gps gains: the capability sys_time; the device nodes c 188:0 rw\n"), "{said}");
+    assert!(!said.contains("old"), "{said}");
+    bench.write("gps/more", "lxc.cap.keep = sys_time\nlxc.cgroup.devices.allow = c 188:0 r\nlxc.no_new_privs = 0\n");
+    let said = commit();
+    assert!(
+        said.contains("gps gains: programs can gain privileges\ngps loses: the device nodes c 188:0 rw\n"),
+        "{said}"
+    );
+    bench.write("gps/more", "lxc.environment = A=b\n");
+    assert!(commit().contains("gps loses: the capability sys_time; programs can gain privileges; the device nodes"));
+    bench.ok(&["app", "seccomp", "--platform", "linux/amd64", "--keep", "sys_time", "-o", "gps/seccomp.bpf"]);
+    assert!(commit().contains("gps has another filter of system calls: gps/seccomp.bpf\n"));
+    // Objects that the pool has lost.
+    for object in std::fs::read_dir(bench.path(".pvr/objects")).unwrap() {
+        std::fs::remove_file(object.unwrap().path()).unwrap();
+    }
+    bench.write("gps/more", "lxc.cap.keep = sys_time\n");
+    let said = commit();
+    assert!(said.contains("gps has, and nothing here says what it had: the capability sys_time\n"), "{said}");
+}
+
+#[test]
+fn a_role_that_manages_the_device_is_a_right() {
+    let bench = bench();
+    bench.app(&["add", "gps", "--from", "oci:../image"]);
+    bench.ok(&["add"]);
+    bench.ok(&["commit"]);
+    let run = bench.read("gps/run.json").replacen('{', "{\"roles\": [\"mgmt\"],", 1);
+    bench.write("gps/run.json", &run);
+    assert!(bench.ok(&["commit"]).stderr.contains("gps gains: manages the device\n"));
+}

@@ -21,6 +21,7 @@ mod limit;
 mod mount;
 mod net;
 pub mod privileges;
+pub mod rights;
 mod security;
 
 use alloc::borrow::ToOwned;

@@ -14,6 +14,8 @@ use crate::term::{Done, note, warn};
 /// Takes changed, deleted and staged files. Refuses what a device would refuse, and says where it stands. Signs
 /// whatever is not signed yet, part by part, so that a device that trusts your key and insists on signatures takes the
 /// result; signatures that still fit stay as they are. Either all of it is committed or nothing is.
+///
+/// Tells what containers gain and lose of rights over the device.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = "Examples:
   pvr commit -m 'web: listen on 8080'
@@ -45,6 +47,7 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
             Step::Dropped(name) => note(format_args!("Removing {name}, which has nothing left to sign")),
         }
     }
+    done.rights.iter().for_each(note);
     done.warnings.iter().for_each(warn);
     match done.digest {
         None => note("nothing to commit"),

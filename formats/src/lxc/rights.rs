@@ -1,0 +1,305 @@
+//! Each right over the device that a configuration grants, as a value: so that two configurations can be compared, and one
+//! held against a measure.
+//!
+//! ```text
+//!   before   sys_time  sees /etc
+//!   after    sys_time  writes to /etc    c 188:0 rw        gained: writes to /etc of the device; the device nodes c 188:0 rw
+//!   confined chown kill … net  user                        what `pvr app add` gives without being asked
+//! ```
+//!
+//! [`privileges`](super::privileges) tells the same to a person who looks at one container. Whatever is not understood well
+//! enough to be called harmless is a right.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::privileges::{SHARED, devices, filter};
+use super::{AutoMount, Capability, Config, DeviceRule, Item, MountOption, Namespace};
+
+/// What a confined container keeps: what Docker keeps, but `mknod`: a node made in a container is the device's hardware.
+pub const CONFINED: &[Capability] = &[
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::NetRaw,
+    Capability::SysChroot,
+    Capability::AuditWrite,
+    Capability::Setfcap,
+];
+
+/// One right over the device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Right {
+    /// A capability.
+    Capability(Capability),
+    /// A namespace of the device.
+    Shares(Namespace),
+    /// A program in it can have more than the first one.
+    Gains,
+    /// Every system call that the kernel has.
+    EveryCall,
+    /// Every device node, whatever single rules take of that.
+    EveryDevice,
+    /// Device nodes beside those of every container.
+    Device(DeviceRule),
+    /// All of `/proc`, and with it of the kernel's settings.
+    WritesProc,
+    /// All of `/sys`.
+    WritesSys,
+    /// A path of the device, or of another container: below `/volumes` and `/exports`.
+    Path {
+        /// Which.
+        path: String,
+        /// Or it can only be read.
+        writes: bool,
+    },
+    /// A file system of the kernel's, like `debugfs`, or one on a disk.
+    FileSystem(String),
+    /// It is spared when memory runs out.
+    Spared,
+    /// A program of the device, run with the device's rights.
+    Hook(String),
+    /// It manages the device. Not of its configuration but of its manifest.
+    Manages,
+}
+
+/// File systems that hold nothing but what the container puts there.
+const OWN: [&str; 4] = ["tmpfs", "devpts", "mqueue", "proc"];
+
+/// What a configuration grants to the container of this name.
+#[must_use]
+pub fn rights(container: &str, config: &Config) -> Vec<Right> {
+    let (mut kept, mut dropped) = (None::<Vec<Capability>>, Vec::new());
+    let (mut shared, mut no_new) = (Vec::new(), false);
+    let mut rights = Vec::new();
+    for item in config.items() {
+        match item {
+            Item::CapKeep(list) => kept.get_or_insert_default().extend(list),
+            Item::CapDrop(list) => dropped.extend(list),
+            Item::NamespaceKeep(list) => shared.clone_from(list),
+            Item::NamespaceClone(own) => shared = SHARED.iter().copied().filter(|one| !own.contains(one)).collect(),
+            Item::NoNewPrivs(on) => no_new = *on,
+            Item::MountAuto(list) => rights.extend(list.iter().filter_map(|one| match one {
+                AutoMount::ProcRw => Some(Right::WritesProc),
+                AutoMount::SysRw => Some(Right::WritesSys),
+                _ => None,
+            })),
+            Item::Rootfs(root) => {
+                rights.extend(root.lowers.iter().filter_map(|lower| path(container, lower, false)));
+                rights.extend(root.upper.iter().filter_map(|upper| path(container, upper, true)));
+            }
+            Item::Mount(entry) if entry.options.contains(&MountOption::Relative) => {}
+            Item::Mount(entry) if entry.fstype == "overlay" => {
+                for (key, list) in entry.kernel_options().filter_map(|option| option.split_once('=')) {
+                    let writes = key != "lowerdir";
+                    rights.extend(list.split(':').filter_map(|layer| path(container, layer, writes)));
+                }
+            }
+            Item::Mount(entry) if OWN.contains(&entry.fstype.as_str()) => {}
+            Item::Mount(entry) if entry.source.starts_with('/') => {
+                let writes = !entry.kernel_options().any(|option| option == "ro");
+                rights.extend(path(container, &entry.source, writes));
+            }
+            Item::Mount(entry) => rights.push(Right::FileSystem(entry.fstype.clone())),
+            Item::OomScoreAdj(..0) => rights.push(Right::Spared),
+            Item::HookMount(path) => rights.push(Right::Hook(path.clone())),
+            _ => {}
+        }
+    }
+    let kept = kept.unwrap_or_else(|| Capability::WORDS.iter().filter_map(|word| Capability::parse(word)).collect());
+    let mut all: Vec<Right> = kept.into_iter().filter(|one| !dropped.contains(one)).map(Right::Capability).collect();
+    all.extend(shared.into_iter().map(Right::Shares));
+    all.extend((!no_new).then_some(Right::Gains));
+    all.extend(filter(config).is_none().then_some(Right::EveryCall));
+    match devices(config) {
+        (true, _) => all.push(Right::EveryDevice),
+        (false, rules) => all.extend(rules.into_iter().map(Right::Device)),
+    }
+    all.extend(rights);
+    all
+}
+
+/// What of the device, or of another container, a path is.
+fn path(container: &str, path: &str, writes: bool) -> Option<Right> {
+    let own = path.strip_prefix("/volumes/").and_then(|rest| rest.split('/').next()) == Some(container);
+    (path.starts_with('/') && !own).then(|| Right::Path { path: path.trim_end_matches('/').to_owned(), writes })
+}
+
+/// What `pvr app add` gives to a container without being asked.
+#[must_use]
+pub fn confined() -> Vec<Right> {
+    let mut rights: Vec<_> = CONFINED.iter().copied().map(Right::Capability).collect();
+    rights.extend([Right::Shares(Namespace::User), Right::Shares(Namespace::Net)]);
+    rights.push(Right::Path { path: "/etc/resolv.conf".to_owned(), writes: false });
+    rights
+}
+
+/// Those of `wanted` that nothing in `had` covers, each once.
+#[must_use]
+pub fn beyond(wanted: &[Right], had: &[Right]) -> Vec<Right> {
+    let mut beyond = Vec::new();
+    for right in wanted.iter().filter(|right| !had.iter().any(|had| had.covers(right))) {
+        if !beyond.contains(right) {
+            beyond.push(right.clone());
+        }
+    }
+    beyond
+}
+
+impl Right {
+    /// Whether who has this one gains nothing by the other.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::EveryDevice, Self::Device(_)) => true,
+            // Numbers that are more, or the same ones, with at least as much that may be done.
+            (
+                Self::Device(DeviceRule::Nodes { kind, major, minor, access }),
+                Self::Device(DeviceRule::Nodes { kind: its, major: of, minor: one, access: does }),
+            ) => {
+                let number = |all: &Option<u32>, one: &Option<u32>| all.is_none() || all == one;
+                let may = access.read >= does.read && access.write >= does.write && access.mknod >= does.mknod;
+                kind == its && number(major, of) && number(minor, one) && may
+            }
+            (Self::Path { path, writes }, Self::Path { path: other, writes: wanted }) => {
+                let below =
+                    other.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                below && writes >= wanted
+            }
+            _ => self == other,
+        }
+    }
+}
+
+/// What a list of rights says, a line for each kind.
+#[must_use]
+pub fn lines(rights: &[Right]) -> Vec<String> {
+    let names = |pick: fn(&Right) -> Option<&'static str>| rights.iter().filter_map(pick).collect::<Vec<_>>();
+    let capabilities = names(|right| if let Right::Capability(one) = right { Some(one.as_str()) } else { None });
+    let shared = names(|right| if let Right::Shares(one) = right { Some(one.as_str()) } else { None });
+    let mut lines = vec![];
+    match capabilities.as_slice() {
+        [] => {}
+        all if all.len() == Capability::WORDS.len() => lines.push("all capabilities".to_owned()),
+        rest if rest.len() + CONFINED.len() == Capability::WORDS.len()
+            && CONFINED.iter().all(|one| !rest.contains(&one.as_str())) =>
+        {
+            lines.push("all other capabilities".to_owned());
+        }
+        [one] => lines.push(format!("the capability {one}")),
+        some => lines.push(format!("the capabilities {}", some.join(" "))),
+    }
+    if !shared.is_empty() {
+        lines.push(format!("shares with the device {}", shared.join(" ")));
+    }
+    let single = rights.iter().filter(|right| !matches!(right, Right::Capability(_) | Right::Shares(_)));
+    lines.extend(single.map(|right| format!("{right}")));
+    lines
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capability(one) => write!(f, "the capability {one}"),
+            Self::Shares(one) => write!(f, "shares with the device {one}"),
+            Self::Gains => f.write_str("programs can gain privileges"),
+            Self::EveryCall => f.write_str(super::privileges::EVERY_CALL),
+            Self::EveryDevice => f.write_str("every device node"),
+            Self::Device(rule) => write!(f, "the device nodes {rule}"),
+            Self::WritesProc => f.write_str("writes to all of /proc"),
+            Self::WritesSys => f.write_str("writes to all of /sys"),
+            Self::Path { path, writes } => {
+                let others = path.starts_with("/exports/") || path.starts_with("/volumes/");
+                let whose = if others { "" } else { " of the device" };
+                let path = if path.is_empty() { "/" } else { path };
+                write!(f, "{} {path}{whose}", if *writes { "writes to" } else { "sees" })
+            }
+            Self::FileSystem(kind) => write!(f, "the file system {kind} of the kernel"),
+            Self::Spared => f.write_str("is spared when memory runs out"),
+            Self::Hook(path) => write!(f, "runs {path} of the device"),
+            Self::Manages => f.write_str("manages the device"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Vec<Right> {
+        rights("web", &Config::parse(text.as_bytes()).unwrap())
+    }
+
+    const CONFINES: &str = "lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:3 rwm\n\
+         lxc.namespace.keep = user net\nlxc.mount.auto = proc:mixed sys:ro\n\
+         lxc.mount.entry = /etc/resolv.conf etc/resolv.conf none bind,ro,create=file,optional 0 0\n\
+         lxc.mount.entry = tmpfs run tmpfs rw,mode=755,create=dir 0 0\n\
+         lxc.mount.entry = /volumes/web/docker--data data none bind,rw,create=dir 0 0\n\
+         lxc.cap.keep = chown kill\nlxc.no_new_privs = 1\nlxc.seccomp.profile = seccomp.bpf\n";
+
+    fn gained(more: &str) -> String {
+        lines(&beyond(&of(&[CONFINES, more].concat()), &confined())).join("; ")
+    }
+
+    #[test]
+    fn what_the_template_gives_is_nothing_beyond_it_and_each_further_line_is() {
+        assert_eq!(gained(""), "");
+        for (line, told) in [
+            ("lxc.cap.keep = sys_time", "the capability sys_time"),
+            ("lxc.cap.keep = sys_admin sys_boot", "the capabilities sys_admin sys_boot"),
+            ("lxc.namespace.keep = net pid", "shares with the device pid"),
+            ("lxc.namespace.clone = user net ipc", "shares with the device pid uts cgroup"),
+            ("lxc.no_new_privs = 0", "programs can gain privileges"),
+            ("lxc.cgroup.devices.allow = c 188:0 rw", "the device nodes c 188:0 rw"),
+            ("lxc.cgroup2.devices.allow = a", "every device node"),
+            ("lxc.mount.auto = proc:rw sys:rw", "writes to all of /proc; writes to all of /sys"),
+            ("lxc.mount.entry = / host none bind,rw,create=dir 0 0", "writes to / of the device"),
+            ("lxc.mount.entry = /etc/resolv.conf x none bind,create=file", "writes to /etc/resolv.conf of the device"),
+            ("lxc.mount.entry = /exports/db/run db none bind,ro 0 0", "sees /exports/db/run"),
+            ("lxc.mount.entry = /volumes/db/data db none bind,rw 0 0", "writes to /volumes/db/data"),
+            ("lxc.rootfs.path = overlayfs:/volumes/web/a:/volumes/db/b:/volumes/web/c/upper", "sees /volumes/db/b"),
+            (
+                "lxc.mount.entry = x m overlay lowerdir=/volumes/web/a:/etc,upperdir=/volumes/web/o/u,x 0 0",
+                "sees /etc of the device",
+            ),
+            ("lxc.mount.entry = / m overlay upperdir=/volumes/db/o/u 0 0", "writes to /volumes/db/o/u"),
+            ("lxc.mount.entry = debugfs d debugfs rw 0 0", "the file system debugfs of the kernel"),
+            ("lxc.mount.entry = /dev/sda1 d ext4 rw 0 0", "writes to /dev/sda1 of the device"),
+            ("lxc.proc.oom_score_adj = -1", "is spared when memory runs out"),
+        ] {
+            assert_eq!(gained(line), told, "{line}");
+        }
+        assert_eq!(lines(&beyond(&of(""), &confined()))[0], "all other capabilities");
+        assert_eq!(
+            lines(&of("")),
+            ["all capabilities", "programs can gain privileges", "every system call", "every device node"]
+        );
+        assert!(!of("lxc.cap.drop = sys_boot").contains(&Right::Capability(Capability::SysBoot)));
+    }
+
+    #[test]
+    fn who_has_more_gains_nothing_by_a_part_of_it() {
+        let lose = |had: &str, wanted: &str| beyond(&of(wanted), &of(had)).is_empty();
+        let path = |path: &str, options: &str| alloc::format!("lxc.mount.entry = {path} x none bind,{options} 0 0\n");
+        assert!(lose(&path("/", "rw"), &path("/etc/x", "ro")));
+        assert!(lose(&path("/etc/", "rw"), &path("/etc", "rw")));
+        assert!(!lose(&path("/etc", "ro"), &path("/etc", "rw")));
+        assert!(!lose(&path("/etc", "rw"), &path("/etcetera", "ro")));
+        let rule = |rule: &str| alloc::format!("lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = {rule}\n");
+        assert!(lose("", &rule("c 188:0 rw")));
+        assert!(lose(&rule("c 188:* rw"), &rule("c 188:0 r")));
+        assert!(!lose(&rule("c 188:0 r"), &rule("c 188:0 rw")));
+        assert!(!lose(&rule("c 188:0 rw"), &rule("c 188:* rw")));
+        assert!(!lose(&rule("c 188:0 rw"), &rule("b 188:0 rw")));
+    }
+}
