@@ -118,6 +118,36 @@ pub(crate) fn device_nodes_are_those_that_the_rules_leave(world: &World) -> Resu
     Ok(())
 }
 
+/// What `pvr app add` writes about device nodes, and further rules.
+fn usual(more: &str) -> String {
+    let rule = |(major, minor): &(u32, Option<u32>)| {
+        let minor = minor.map_or("*".to_owned(), |minor| minor.to_string());
+        format!("lxc.cgroup.devices.allow = c {major}:{minor} rwm\n")
+    };
+    let usual: String = formats::lxc::privileges::USUAL_DEVICES.iter().map(rule).collect();
+    format!("lxc.cgroup.devices.deny = a\n{usual}{more}")
+}
+
+pub(crate) fn a_confined_container_has_its_own_nodes_its_terminals_and_what_is_granted(world: &World) -> Result {
+    let entry = "lxc.mount.entry = /dev/loop-control dev/granted none bind,rw,create=file 0 0\n";
+    // Without a terminal there is nothing behind `tty`, and one that is locked cannot be opened: neither is a refusal.
+    let script = "for node in null zero full random urandom; do : < /dev/$node && echo $node; done; (: < /dev/tty) 2>&1; \
+                  exec 3<>/dev/ptmx; ls /dev/pts; (: < /dev/pts/0) 2>&1; rm /etc/origin && echo removed; \
+                  mknod /tmp/mem c 1 1 2>&1; mknod /tmp/disk b 8 0 2>&1; (: <> /dev/granted) 2>&1 && echo opened";
+    let log = |more: &str| world.output(BOOT, &[script, "; true"].concat(), &(usual(more) + entry));
+    let refused = log("")?;
+    assert!(refused.starts_with("null\nzero\nfull\nrandom\nurandom\n"), "{refused}");
+    assert!(refused.contains("\n0\n") && refused.contains("removed\n"), "{refused}");
+    for path in ["/tmp/mem", "/tmp/disk", "/dev/granted"] {
+        let is_refused = |line: &&str| line.contains(path) && line.contains("Operation not permitted");
+        assert_eq!(refused.lines().filter(is_refused).count(), 1, "{path}: {refused}");
+    }
+    assert_eq!(refused.matches("not permitted").count(), 3, "{refused}");
+    let granted = log("lxc.cgroup.devices.allow = c 10:237 rw\n")?;
+    assert!(granted.ends_with("opened\n") && !refused.contains("opened"), "{granted}");
+    Ok(())
+}
+
 pub(crate) fn what_an_earlier_life_has_left_is_swept(world: &World) -> Result {
     let running = world.start(&world.assemble(BOOT, WAITS, "")?)?;
     read_until(&running, "up")?;
