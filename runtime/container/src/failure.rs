@@ -169,8 +169,25 @@ impl fmt::Display for Failure {
         if *step == Step::Hook {
             return write!(f, " ended with code {errno}");
         }
-        write!(f, ": {}", std::io::Error::from_raw_os_error(*errno))
+        write!(f, ": {}", std::io::Error::from_raw_os_error(*errno))?;
+        match advice(*step, Errno::from_raw_os_error(*errno)) {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
     }
+}
+
+/// What the kernel's answer means here, where that is more than it says.
+fn advice(step: Step, errno: Errno) -> Option<&'static str> {
+    Some(match (step, errno) {
+        (Step::Exec, Errno::NOENT) => "it is not in the root, or its interpreter is not",
+        (Step::Exec, Errno::ACCESS) => "it is no file, or may not be executed",
+        (Step::Exec, Errno::NOEXEC) => "it is for another machine, or no program",
+        (Step::Source, Errno::NOENT) => "the container does not start without it unless the entry says optional",
+        (Step::Target, Errno::NOENT) => "let the entry say create=dir or create=file, or add it to the root",
+        (Step::Mount, Errno::NODEV) => "this kernel has no such file system",
+        _ => return None,
+    })
 }
 
 impl std::error::Error for Failure {}
@@ -190,6 +207,17 @@ mod tests {
     fn an_empty_pipe_is_success_and_rubbish_is_an_error() {
         assert_eq!(Failure::decode(&[]), Ok(None));
         assert_eq!(Failure::decode(&[0xff; 8]), Err(BadFrame));
+    }
+
+    #[test]
+    fn a_failure_that_is_often_met_says_what_to_do() {
+        let said = |step, errno| Failure::new(step, "/x", errno).to_string();
+        assert_eq!(
+            said(Step::Exec, Errno::NOEXEC),
+            "cannot execute /x: Exec format error (os error 8); it is for another machine, or no program"
+        );
+        assert!(said(Step::Source, Errno::NOENT).contains("optional"));
+        assert!(!said(Step::Source, Errno::NOTDIR).contains(';'));
     }
 
     #[test]

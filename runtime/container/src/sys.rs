@@ -5,9 +5,11 @@
 //! that was prepared before and makes system calls, nothing else.
 #![expect(unsafe_code, reason = "raw system calls; each block states why it is sound")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::net::Ipv4Addr;
 use std::os::raw::{c_char, c_int, c_long, c_uint, c_void};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::ptr;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -223,6 +225,21 @@ pub(crate) fn pidfd_send(pidfd: impl AsFd, signal: c_int) -> Result<(), Errno> {
     // SAFETY: the null pointer asks for the default information; no other memory is passed.
     let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, ptr::null::<c_void>(), 0) };
     checked(done).map(|_| ())
+}
+
+/// Has `command` end in `execve(2)` of this very file. Some C libraries try a shell on what the kernel refuses as no program,
+/// which then fails for reasons of its own.
+pub(crate) fn execute_exactly(command: &mut Command, program: CString, args: Vec<CString>, env: Vec<CString>) {
+    let list = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+    let execute = move || {
+        let (args, env) = (list(&args), list(&env));
+        // SAFETY: each text ends with a zero and each list with a null pointer, and all of them live until the call
+        // returns, which it does only if it fails.
+        unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+        Err(std::io::Error::last_os_error())
+    };
+    // SAFETY: the command is executed in this process and not in a fork of it, so the closure may allocate.
+    unsafe { command.pre_exec(execute) };
 }
 
 /// Lets the kernel judge every further system call of this thread by `filter`, a row of `struct sock_filter`.

@@ -1,6 +1,7 @@
 //! The last part of the stage: limits, user, capabilities, filter, exec. Each step takes rights away that the steps
 //! before it needed, so their order is fixed.
 
+use std::ffi::CString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 
@@ -59,7 +60,22 @@ pub(super) fn prepare(process: &Process) -> Result<(), Failure> {
 /// Becomes the container's program, or says why not.
 pub(super) fn execute(process: &Process) -> Failure {
     let program = process.argv.first().map(String::as_str).unwrap_or_default();
-    super::failed(Step::Exec, program, &command(&process.argv, process).exec())
+    match exact(program, process) {
+        Ok(mut command) => super::failed(Step::Exec, program, &command.exec()),
+        Err(failure) => failure,
+    }
+}
+
+/// A program that has to be one of the machine's, unless it is a bare name, which is looked for along `PATH`.
+fn exact(program: &str, process: &Process) -> Result<Command, Failure> {
+    let mut command = command(&process.argv, process);
+    if program.contains('/') {
+        let text = |text: String| CString::new(text).map_err(|_| Failure::new(Step::Exec, program, Errno::INVAL));
+        let args = process.argv.iter().cloned().map(text).collect::<Result<_, _>>()?;
+        let env = process.env.iter().map(|(name, value)| text(format!("{name}={value}"))).collect::<Result<_, _>>()?;
+        sys::execute_exactly(&mut command, text(program.to_owned())?, args, env);
+    }
+    Ok(command)
 }
 
 /// A program with the environment of the container. Its start also empties the signal mask and lets SIGPIPE end it again,

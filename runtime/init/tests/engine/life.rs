@@ -1,12 +1,13 @@
 //! From the start of an assembled container to its end.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use container::failure::Step;
 use harness::Result;
 use statemachine::container::Outcome;
 
-use crate::world::{BOOT, World, read_until, wait};
+use crate::world::{BOOT, World, config, read_until, wait};
 
 /// A script that has said `up` and then only waits.
 const WAITS: &str = "echo up; while true; do sleep 1000; done";
@@ -97,6 +98,9 @@ pub(crate) fn a_stage_that_fails_says_where(world: &World) -> Result {
         world.run(&world.assemble(BOOT, WAITS, "lxc.mount.entry = /no/such mnt none bind,create=dir 0 0\n")?)?;
     let failure = run.failure.ok_or("it runs")?;
     assert_eq!((failure.step, failure.path.as_str()), (Step::Source, "/no/such"));
+    let said = "cannot open the source /no/such: No such file or directory (os error 2); the container does not start \
+                without it unless the entry says optional";
+    assert_eq!(failure.to_string(), said);
     invariant_all_is_down(world)
 }
 
@@ -146,6 +150,24 @@ pub(crate) fn a_confined_container_has_its_own_nodes_its_terminals_and_what_is_g
     let granted = log("lxc.cgroup.devices.allow = c 10:237 rw\n")?;
     assert!(granted.ends_with("opened\n") && !refused.contains("opened"), "{granted}");
     Ok(())
+}
+
+pub(crate) fn a_program_that_cannot_run_here_says_why(world: &World) -> Result {
+    // A head of ELF for a machine that there is none of.
+    let foreign = format!("\u{7f}ELF\u{2}\u{1}\u{1}{}\u{2}\0\u{7f}\u{7f}{}", "\0".repeat(9), "\0".repeat(100));
+    let files = [
+        ("foreign", foreign.as_str(), 0o755, "it is for another machine, or no program"),
+        ("plain", "#!/bin/sh\n", 0o644, "it is no file, or may not be executed"),
+        ("script", "#!/bin/no-shell\n", 0o755, "it is not in the root, or its interpreter is not"),
+    ];
+    for (name, text, mode, why) in files {
+        let file = world.file(&format!("_config/web/bin/{name}"), text)?;
+        fs::set_permissions(file, fs::Permissions::from_mode(mode))?;
+        let config = config("web", "true", "").replace("/bin/sh -c \"true\"", &format!("/bin/{name}"));
+        let failure = world.run(&world.assemble_whole(BOOT, &config)?)?.failure.ok_or("it runs")?.to_string();
+        assert!(failure.starts_with(&format!("cannot execute /bin/{name}: ")) && failure.ends_with(why), "{failure}");
+    }
+    invariant_all_is_down(world)
 }
 
 pub(crate) fn what_an_earlier_life_has_left_is_swept(world: &World) -> Result {

@@ -25,6 +25,7 @@ const TESTS: &[Test<World>] = tests! {
         a_limit_that_this_device_lacks_starts_nothing,
         device_nodes_are_those_that_the_rules_leave,
         a_confined_container_has_its_own_nodes_its_terminals_and_what_is_granted,
+        a_program_that_cannot_run_here_says_why,
         what_an_earlier_life_has_left_is_swept,
     }
     exports::{
