@@ -185,6 +185,7 @@ fn advice(step: Step, errno: Errno) -> Option<&'static str> {
         (Step::Exec, Errno::NOEXEC) => "it is for another machine, or no program",
         (Step::Source, Errno::NOENT) => "the container does not start without it unless the entry says optional",
         (Step::Target, Errno::NOENT) => "let the entry say create=dir or create=file, or add it to the root",
+        (Step::Layer, Errno::LOOP) => "there is a link on the way to it",
         (Step::Mount, Errno::NODEV) => "this kernel has no such file system",
         _ => return None,
     })

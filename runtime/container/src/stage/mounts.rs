@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::exports::Showcase;
-use super::target;
+use super::{root, target};
 use crate::failure::{Failure, Step, at};
 use crate::launch::{Attributes, Create, Mount, Propagation, Source};
 use crate::sys::{self, MountAttr};
@@ -38,8 +38,10 @@ fn open_source(mount: &Mount, showcase: Option<&Showcase>) -> Result<Tree, Failu
         Source::Filesystem { fstype, source, options } => {
             // A device that cannot be written is mounted only by a file system that does not want to.
             let ro = (mount.attributes.read_only && source.starts_with('/')).then_some("ro");
-            let options = options.iter().map(String::as_str).chain(ro);
-            filesystem(fstype, source, options, flags(&mount.attributes)).map_err(at(Step::Mount, &mount.target))
+            layers(fstype, options).and_then(|(options, _open)| {
+                let options = options.iter().map(String::as_str).chain(ro);
+                filesystem(fstype, source, options, flags(&mount.attributes)).map_err(at(Step::Mount, &mount.target))
+            })
         }
     };
     match tree {
@@ -47,6 +49,30 @@ fn open_source(mount: &Mount, showcase: Option<&Showcase>) -> Result<Tree, Failu
         Err(_) if mount.optional => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// The options of an overlay with its directories opened, as [`root::directory`] does it; those of others as they are.
+fn layers(fstype: &str, options: &[String]) -> Result<(Vec<String>, Vec<OwnedFd>), Failure> {
+    let mut open = Vec::new();
+    let mut named = |path: &str| {
+        // An empty name stands before layers that only lend data.
+        if !path.starts_with('/') {
+            return Ok(path.to_owned());
+        }
+        let directory = root::directory(path)?;
+        let name = root::name(&directory);
+        open.push(directory);
+        Ok(name)
+    };
+    let options = options.iter().map(|option| match option.split_once('=') {
+        Some((key @ ("lowerdir" | "upperdir" | "workdir"), list)) if fstype == "overlay" => {
+            let names = list.split(':').map(&mut named).collect::<Result<Vec<_>, _>>()?;
+            Ok(format!("{key}={}", names.join(":")))
+        }
+        _ => Ok(option.clone()),
+    });
+    let options = options.collect::<Result<_, _>>()?;
+    Ok((options, open))
 }
 
 /// A place within a directory, whatever links lie in there.

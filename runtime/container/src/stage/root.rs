@@ -1,10 +1,11 @@
 //! The root of a container: one read-only directory, or layers with what is written on top.
 //!
 //! The layers are opened once, and the overlay is told their descriptors (`/proc/self/fd/N`): no path is looked up
-//! twice, a colon in a name means nothing, and the kernel's limit of 255 bytes for an option holds twelve of them.
+//! twice, a colon in a name means nothing, and the kernel's limit of 255 bytes for an option holds twelve of them. No link
+//! is followed on the way to one: another container that writes to the same volume could turn it at any moment.
 
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 
 use super::mounts::{clone_tree, filesystem, put};
@@ -85,15 +86,17 @@ pub(super) fn cover(root: &OwnedFd) -> Result<(), Failure> {
     rustix::process::chroot(".").map_err(step())
 }
 
-fn directory(path: &str) -> Result<OwnedFd, Failure> {
+/// Opens a layer.
+pub(super) fn directory(path: &str) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(at(Step::Layer, path))
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(at(Step::Layer, path))
 }
 
 fn joined(layers: &[OwnedFd]) -> String {
     layers.iter().map(name).collect::<Vec<_>>().join(":")
 }
 
-fn name(directory: &OwnedFd) -> String {
+/// What the kernel finds a layer by, as long as it is open.
+pub(super) fn name(directory: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", directory.as_raw_fd())
 }

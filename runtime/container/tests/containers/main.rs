@@ -39,6 +39,7 @@ const TESTS: &[Test<World>] = tests! {
         entries_are_mounted_in_order_and_as_they_say,
         a_block_device_is_mounted_by_the_container_that_names_it,
         a_source_within_a_directory_does_not_lead_out_of_it,
+        a_link_that_is_turned_while_it_is_looked_up_leads_nowhere_else,
         an_optional_mount_may_be_missing_and_no_other,
         nothing_that_is_mounted_inside_is_seen_outside,
         a_container_keeps_no_mount_of_the_device_alive,

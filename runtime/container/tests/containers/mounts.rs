@@ -3,14 +3,18 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
+use container::Launch;
 use container::failure::Step;
 use container::image::{self, Kind, Unmounted};
-use container::launch::{Attributes, Mount, Source};
+use container::launch::{Attributes, Mount, Source, Writable};
 use container::loopdev::Loop;
 use harness::{Result, host, wait};
 use rustix::fd::AsFd;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use statemachine::container::Outcome;
 
@@ -148,6 +152,81 @@ pub(crate) fn a_source_within_a_directory_does_not_lead_out_of_it(world: &World)
     launch.mounts = vec![within("new/dir", true), within("", false)];
     world.run(&launch)?;
     assert!(world.ground.dir.join("data/new/dir").is_dir());
+    Ok(())
+}
+
+/// Exchanges two names for as long as it lives: what a container does with a volume that another one mounts.
+struct Turning(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Turning {
+    fn new(one: PathBuf, other: PathBuf) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ends);
+        let turn = move || {
+            while !seen.load(Ordering::Relaxed) {
+                let _ = rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                std::thread::yield_now();
+            }
+        };
+        Self(ends, Some(std::thread::spawn(turn)))
+    }
+}
+
+impl Drop for Turning {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        let _ = self.1.take().map(JoinHandle::join);
+    }
+}
+
+/// Starts containers until one has seen the directory and one was refused, and many have been tried.
+fn no_run_leads_out(world: &World, launch: &Launch, step: Step) -> Result {
+    let (mut inside, mut refused) = (0, 0);
+    for run in 0..2000 {
+        let run = (run, world.run(launch)?);
+        match (&run.1.failure, run.1.log.as_str()) {
+            (None, "own\n") => inside += 1,
+            (Some(failure), _) if failure.step == step => refused += 1,
+            other => return Err(format!("run {}: {other:?}", run.0).into()),
+        }
+        if inside > 0 && refused > 0 && inside + refused >= 50 {
+            return Ok(());
+        }
+    }
+    Err(format!("nothing turned: {inside} runs were inside and {refused} were refused").into())
+}
+
+pub(crate) fn a_link_that_is_turned_while_it_is_looked_up_leads_nowhere_else(world: &World) -> Result {
+    world.file("data/spot/file", "own\n")?;
+    world.file("data/spot/upper/x", "")?;
+    world.file("data/spot/work/x", "")?;
+    fs::remove_file(world.ground.dir.join("data/spot/work/x"))?;
+    let outside = world.file("outside/file", "outside\n")?;
+    world.file("outside/upper/x", "")?;
+    fs::create_dir_all(world.ground.dir.join("outside/work"))?;
+    let data = world.ground.dir.join("data");
+    symlink(outside.parent().ok_or("no parent")?, data.join("link"))?;
+    let turning = Turning::new(data.join("spot"), data.join("link"));
+    let mut launch = world.launch("cat /srv/file");
+    launch.mounts = vec![Mount {
+        source: Source::Within { dir: world.ground.path("data"), path: "spot".into(), recursive: false, create: false },
+        target: "srv".into(),
+        attributes: Attributes::default(),
+        create: None,
+        optional: false,
+    }];
+    no_run_leads_out(world, &launch, Step::Source)?;
+    // The same of a layer of an overlay, and of one of the root.
+    let layer = |name: &str| world.ground.path(&format!("data/spot/{name}"));
+    let lower = format!("lowerdir={}:{}", world.ground.path("data/spot"), world.ground.path("image/etc"));
+    launch.mounts = vec![Mount::from_fstab("x", "srv", "overlay", [lower.as_str()])?];
+    no_run_leads_out(world, &launch, Step::Layer)?;
+    launch.mounts.clear();
+    launch.process.argv = ["sh", "-c", "echo own; touch /made"].map(String::from).into();
+    launch.root.writable = Some(Writable { upper: layer("upper"), work: layer("work") });
+    no_run_leads_out(world, &launch, Step::Layer)?;
+    drop(turning);
+    assert!(!world.ground.dir.join("outside/upper/made").exists());
     Ok(())
 }
 

@@ -62,6 +62,9 @@ pub(super) fn complete(
             }
         }
     }
+    let layers = launch.root.layers.iter_mut();
+    let written = launch.root.writable.iter_mut().flat_map(|writable| [&mut writable.upper, &mut writable.work]);
+    layers.chain(written).try_for_each(|path| settle(path, paths))?;
     // Last, so that nothing of the configuration covers it. Sockets answer on a read-only mount, too.
     launch.mounts.push(Mount {
         source: Source::Device { path: text(&paths.control(name))?, recursive: false, create: false },
@@ -87,7 +90,9 @@ pub(super) fn name(launch: &mut Launch, paths: &Paths, files: &Path) -> Result<(
             let made = std::fs::OpenOptions::new().create(true).append(true).open(&path);
             made.map_err(EngineError::file("make", &path))?;
         }
-        launch.root.layers.push(text(&base)?);
+        let mut base = text(&base)?;
+        settle(&mut base, paths)?;
+        launch.root.layers.push(base);
     }
     let sources = [text(&files.join("hosts"))?, text(&files.join("hostname"))?, resolver];
     for (target, path) in ["etc/hosts", "etc/hostname", "etc/resolv.conf"].into_iter().zip(sources) {
@@ -106,6 +111,18 @@ pub(super) fn name(launch: &mut Launch, paths: &Paths, files: &Path) -> Result<(
     Ok(())
 }
 
+/// The same place without links on the way to this device's own directories. The stage follows none on the way to a layer.
+fn settle(path: &mut String, paths: &Paths) -> Result<(), EngineError> {
+    for base in [&paths.run, &paths.storage] {
+        if let Ok(rest) = Path::new(path.as_str()).strip_prefix(base) {
+            let base = std::fs::canonicalize(base).map_err(EngineError::file("find", base))?;
+            *path = text(&base.join(rest))?;
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// A layer of places to mount on, below all others.
 fn places(paths: &Paths) -> Result<String, EngineError> {
     let base = paths.run.join("places");
@@ -118,7 +135,12 @@ fn places(paths: &Paths) -> Result<String, EngineError> {
 /// Directories in an option of an overlay.
 fn layers(option: &mut String, paths: &Paths) -> Result<(), EngineError> {
     if let Some((name @ ("lowerdir" | "upperdir" | "workdir"), list)) = option.split_once('=') {
-        let list: Vec<_> = list.split(':').map(|path| text(&paths.plain(path, false)?)).collect::<Result<_, _>>()?;
+        let plain = |path| {
+            let mut plain = text(&paths.plain(path, false)?)?;
+            settle(&mut plain, paths)?;
+            Ok::<_, EngineError>(plain)
+        };
+        let list: Vec<_> = list.split(':').map(plain).collect::<Result<_, _>>()?;
         *option = format!("{name}={}", list.join(":"));
     }
     Ok(())
