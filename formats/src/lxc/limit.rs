@@ -120,7 +120,13 @@ impl Signal {
             return u8::try_from(index).ok().map(|index| Self(index.saturating_add(1)));
         }
         // A number has no prefix.
-        number(text).filter(|number| (1..=64).contains(number)).map(Self)
+        number(text).and_then(Self::of)
+    }
+
+    /// The signal of a number.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        (1..=64).contains(&number).then_some(Self(number))
     }
 
     /// Its number.

@@ -3,9 +3,13 @@
 //! | first process                           | signal        | because                                          |
 //! |-----------------------------------------|---------------|--------------------------------------------------|
 //! | of a container that names a signal      | that one      | its maker knows                                  |
-//! | blocks `SIGRTMIN+3` (it waits for it)   | `SIGRTMIN+3`  | so systemd is told to halt a container           |
-//! | handles `SIGPWR`                        | `SIGPWR`      | so other inits are, by LXC too                   |
+//! | waits for `SIGRTMIN+3`                  | `SIGRTMIN+3`  | so systemd is told to halt a container           |
+//! | waits for `SIGPWR`, or handles it       | `SIGPWR`      | so other inits are, by LXC too                   |
 //! | any other                               | `SIGTERM`     | a program; without a handler it hears nothing    |
+//!
+//! To wait for a signal is to block it and to ask for it (`signalfd`, `sigtimedwait`): systemd does that, and the init of
+//! BusyBox, to which `SIGTERM` means a reboot. Small inits of images that pass signals on (tini, dumb-init) block all there
+//! are, `SIGALRM` among them, which no init waits for; what they start takes `SIGTERM`.
 //!
 //! The last row is the kernel's rule for the PID 1 of a namespace: what it does not handle does not reach it. Such a
 //! container ends by [`Group::kill`](crate::cgroup::Group::kill), after its grace.
@@ -21,20 +25,21 @@ use crate::sys;
 /// 34 with every C library: the two below it belong to its threads.
 const RTMIN_3: i32 = 37;
 const PWR: i32 = 30;
+const ALRM: i32 = 14;
 const TERM: i32 = 15;
 
 /// Asks the first process of a container to end, by the signal that the container names, if it does. One that has ended
-/// was asked.
+/// was asked. Says by which signal.
 ///
 /// # Errors
 /// The kernel refuses the signal.
-pub fn ask(pid: Pid, pidfd: impl AsFd, named: Option<u8>) -> Result<(), SystemError> {
+pub fn ask(pid: Pid, pidfd: impl AsFd, named: Option<u8>) -> Result<i32, SystemError> {
     let path = format!("/proc/{}/status", pid.as_raw_pid());
     // Gone, or nobody can look: then the signal is one that means the same to everybody.
     let found = || std::fs::read_to_string(&path).map_or(TERM, |status| signal(&status));
     let signal = named.map_or_else(found, i32::from);
     match sys::pidfd_send(pidfd, signal) {
-        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Ok(()) | Err(Errno::SRCH) => Ok(signal),
         Err(errno) => Err(cannot("ask for an end of the process of", path)(errno)),
     }
 }
@@ -46,9 +51,11 @@ fn signal(status: &str) -> i32 {
         mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
     };
     let has = |set: u64, signal: i32| set & (1 << (signal - 1)) != 0;
-    if has(set("SigBlk:"), RTMIN_3) {
+    let (blocked, handled) = (set("SigBlk:"), set("SigCgt:"));
+    let waits = |signal| has(blocked, signal) && !has(blocked, ALRM);
+    if waits(RTMIN_3) {
         RTMIN_3
-    } else if has(set("SigCgt:"), PWR) {
+    } else if waits(PWR) || has(handled, PWR) {
         PWR
     } else {
         TERM
@@ -74,7 +81,13 @@ mod tests {
             |blocked: u64, caught: u64| format!("Name:\tinit\nSigBlk:\t{blocked:016x}\nSigCgt:\t{caught:016x}\n");
         assert_eq!(signal(&status(1 << 36, 1 << 29)), RTMIN_3);
         assert_eq!(signal(&status(0, 1 << 29)), PWR);
+        assert_eq!(signal(&status(1 << 29, 0)), PWR);
         assert_eq!(signal(&status(0, 1 << 14)), TERM);
         assert_eq!(signal("unreadable"), TERM);
+    }
+
+    #[test]
+    fn who_blocks_everything_waits_for_nothing_of_an_init() {
+        assert_eq!(signal(&format!("SigBlk:\t{:016x}\nSigCgt:\t{:016x}\n", u64::MAX, 0)), TERM);
     }
 }

@@ -39,6 +39,18 @@ pub fn with_memory_kills(outcome: Outcome, kills: u64) -> Outcome {
     }
 }
 
+/// The same end, as that of the first process of a namespace of its own. `reboot(2)` in there ends it, and the kernel tells
+/// by the signal what was asked for (`reboot_pid_ns`). A signal that only somebody sends does not reach such a process
+/// unless it handles it, so these two mean nothing else.
+#[must_use]
+pub fn with_own_processes(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Signal(signal) if signal == rustix::process::Signal::HUP.as_raw() => Outcome::AskedReboot,
+        Outcome::Signal(signal) if signal == rustix::process::Signal::INT.as_raw() => Outcome::AskedPowerOff,
+        other => other,
+    }
+}
+
 fn outcome(status: WaitStatus) -> Option<Outcome> {
     status.exit_status().map(Outcome::Code).or_else(|| status.terminating_signal().map(Outcome::Signal))
 }

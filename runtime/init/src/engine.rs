@@ -345,7 +345,8 @@ impl Engine {
     /// # Errors
     /// The kernel refuses the signal.
     pub fn terminate(&self, assembled: &Assembled, running: &Running) -> Result<(), EngineError> {
-        Ok(halt::ask(running.pid, &running.pidfd, assembled.halt())?)
+        halt::ask(running.pid, &running.pidfd, assembled.halt())?;
+        Ok(())
     }
 
     /// Kills every process of a container. Where there is none, nothing is to be done.

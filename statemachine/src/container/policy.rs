@@ -52,7 +52,7 @@ pub enum RecoveryPolicy {
     No,
     /// Always.
     Always,
-    /// Unless it ended with code 0: then its work is done.
+    /// Unless it ended with code 0 or powered itself off: then its work is done.
     OnFailure,
     /// As [`Self::Always`]. What a person has stopped stays stopped under every policy; this word says so aloud.
     UnlessStopped,
@@ -111,7 +111,7 @@ impl Recovery {
     /// Whether this end is a failure, or simply the end of the work. `None`: it could not be started at all.
     #[must_use]
     pub fn is_done(&self, outcome: Option<Outcome>) -> bool {
-        self.policy == RecoveryPolicy::OnFailure && outcome == Some(Outcome::Code(0))
+        self.policy == RecoveryPolicy::OnFailure && matches!(outcome, Some(Outcome::Code(0) | Outcome::AskedPowerOff))
     }
 
     /// Whether no restart is left after this many.
@@ -200,14 +200,17 @@ mod tests {
     }
 
     #[test]
-    fn only_on_failure_takes_code_zero_for_the_end_of_the_work() {
+    fn only_on_failure_takes_code_zero_and_a_power_off_for_the_end_of_the_work() {
         let done = |policy, outcome| Recovery { policy, ..Recovery::default() }.is_done(outcome);
-        assert!(done(RecoveryPolicy::OnFailure, Some(Outcome::Code(0))));
-        for outcome in [Some(Outcome::Code(1)), Some(Outcome::Signal(15)), Some(Outcome::OutOfMemory), None] {
+        let goes_on = [Outcome::Code(1), Outcome::Signal(15), Outcome::OutOfMemory, Outcome::AskedReboot];
+        for outcome in goes_on.map(Some).into_iter().chain([None]) {
             assert!(!done(RecoveryPolicy::OnFailure, outcome));
         }
-        for policy in [RecoveryPolicy::No, RecoveryPolicy::Always, RecoveryPolicy::UnlessStopped] {
-            assert!(!done(policy, Some(Outcome::Code(0))));
+        for outcome in [Outcome::Code(0), Outcome::AskedPowerOff].map(Some) {
+            assert!(done(RecoveryPolicy::OnFailure, outcome));
+            for policy in [RecoveryPolicy::No, RecoveryPolicy::Always, RecoveryPolicy::UnlessStopped] {
+                assert!(!done(policy, outcome));
+            }
         }
     }
 }

@@ -15,6 +15,10 @@ pub enum Outcome {
     Signal(i32),
     /// The kernel ended it because the container had used up its memory.
     OutOfMemory,
+    /// It asked for a reboot, which in processes of its own is its end.
+    AskedReboot,
+    /// It asked to be powered off or halted, likewise.
+    AskedPowerOff,
 }
 
 /// The public word for where a container is.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use container::cgroup::Limit;
 use container::failure::{EXIT_CODE, Failure, Step};
 use container::launch::{Mount, Namespaces};
-use container::{Launch, reaper};
+use container::{Launch, halt, reaper};
 use harness::{Result, wait};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -223,6 +223,49 @@ pub(crate) fn a_container_that_uses_up_its_memory_is_told_by_that_name(world: &W
     group.end(Duration::from_secs(5))?;
     let run = world.run(&world.launch("true"))?;
     assert_eq!(reaper::with_memory_kills(run.outcome, 0), Outcome::Code(0));
+    Ok(())
+}
+
+pub(crate) fn who_reboots_itself_or_powers_itself_off_is_told_by_that_name(world: &World) -> Result {
+    let asks = |applet: &str| -> Result<Outcome> {
+        let launch = world.launch(&format!("busybox {applet} -f; sleep 1000"));
+        // With those of this machine it would be this machine that reboots.
+        assert!(launch.namespaces.pid);
+        Ok(reaper::with_own_processes(world.run(&launch)?.outcome))
+    };
+    assert_eq!(asks("reboot")?, Outcome::AskedReboot);
+    assert_eq!(asks("poweroff")?, Outcome::AskedPowerOff);
+    assert_eq!(asks("halt")?, Outcome::AskedPowerOff);
+    // The same signals, sent by somebody, are not even heard by who does not handle them. A shell would.
+    let mut waits = world.launch("");
+    waits.process.argv = ["busybox", "sleep", "1000"].map(String::from).into();
+    let (spawned, group) = world.start(&waits)?;
+    let comm = format!("/proc/{}/comm", spawned.pid.as_raw_pid());
+    while fs::read_to_string(&comm)? != "busybox\n" {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    rustix::process::pidfd_send_signal(&spawned.pidfd, Signal::HUP)?;
+    rustix::process::pidfd_send_signal(&spawned.pidfd, Signal::INT)?;
+    std::thread::sleep(Duration::from_millis(60));
+    assert!(group.is_populated()?);
+    group.kill()?;
+    assert_eq!(reaper::with_own_processes(wait(spawned)?.outcome), Outcome::Signal(9));
+    group.remove()?;
+    Ok(())
+}
+
+pub(crate) fn the_init_of_busybox_is_asked_in_its_own_language_and_powers_itself_off(world: &World) -> Result {
+    let table = "::sysinit:/bin/busybox echo up\\n::shutdown:/bin/busybox echo down\\n";
+    let launch = world.launch(&format!("printf '{table}' > /etc/inittab; exec busybox init"));
+    assert!(launch.namespaces.pid);
+    let (spawned, group) = world.start(&launch)?;
+    read_until(&spawned, "up")?;
+    let asked = halt::ask(spawned.pid, &spawned.pidfd, None)?;
+    let run = wait(spawned)?;
+    assert_eq!(asked, Signal::POWER.as_raw(), "SIGTERM would mean a reboot");
+    assert!(run.log.contains("down"), "{}", run.log);
+    assert_eq!(reaper::with_own_processes(run.outcome), Outcome::AskedPowerOff);
+    group.end(Duration::from_secs(5))?;
     Ok(())
 }
 

@@ -28,6 +28,8 @@ const TESTS: &[Test<World>] = tests! {
         killing_the_group_kills_all_of_it,
         a_frozen_container_stands_still_and_goes_on,
         a_container_that_uses_up_its_memory_is_told_by_that_name,
+        who_reboots_itself_or_powers_itself_off_is_told_by_that_name,
+        the_init_of_busybox_is_asked_in_its_own_language_and_powers_itself_off,
         a_container_cannot_have_more_tasks_than_its_limit,
         what_an_earlier_life_has_left_is_swept,
     }

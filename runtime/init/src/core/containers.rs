@@ -26,6 +26,10 @@ pub(super) struct Process {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) group: Group,
+    /// By which signal it was asked to end.
+    asked: Option<i32>,
+    /// It did not end in time, and was killed.
+    killed: bool,
 }
 
 impl Process {
@@ -108,14 +112,22 @@ impl Core {
             Effect::Mount => self.mount(name),
             Effect::Start => self.start(name),
             Effect::Terminate => {
-                if let Some(seat) = self.table.get(name)
-                    && let Some(process) = &seat.process
-                    && let Err(error) = container::halt::ask(process.pid, &process.pidfd, seat.assembled.halt())
+                if let Some(seat) = self.table.get_mut(name)
+                    && let Some(process) = &mut seat.process
                 {
-                    self.log.warn(name, &error);
+                    match container::halt::ask(process.pid, &process.pidfd, seat.assembled.halt()) {
+                        Ok(signal) => {
+                            process.asked = Some(signal);
+                            self.log.info(name, &format_args!("is asked to end by {}", signal_name(signal)));
+                        }
+                        Err(error) => self.log.warn(name, &error),
+                    }
                 }
             }
             Effect::Kill => {
+                if let Some(process) = self.table.get_mut(name).and_then(|seat| seat.process.as_mut()) {
+                    process.killed = true;
+                }
                 if let Err(error) = self.engine.kill(name) {
                     self.log.warn(name, &error);
                 }
@@ -192,7 +204,7 @@ impl Core {
         let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
         match result {
             Ok(Running { pid, pidfd, log, error, group }) => {
-                seat.process = Some(Process { pid, pidfd, group });
+                seat.process = Some(Process { pid, pidfd, group, asked: None, killed: false });
                 pipes::read_failure(&tasks.0, tasks.1, name, run, error);
                 pipes::keep_log(&tasks.0, log, self.log.console_of(&seat.revision, name));
                 if let Some(outcome) = self.take_unclaimed(pid) {
@@ -290,7 +302,11 @@ impl Core {
         let Some(process) = seat.process.take() else { return };
         let kills = process.group.memory_kills().unwrap_or(0);
         let outcome = container::reaper::with_memory_kills(outcome, kills);
-        let words = in_words(outcome);
+        let outcome = match seat.assembled.program.as_ref() {
+            Some(program) if program.launch.namespaces.pid => container::reaper::with_own_processes(outcome),
+            _ => outcome,
+        };
+        let words = in_words(outcome, process.asked.filter(|_| process.killed));
         // Why a step before its own program failed says more than the code it failed with.
         let is_stage = outcome == Outcome::Code(container::failure::EXIT_CODE);
         if !(is_stage && seat.reason.is_some()) {
@@ -307,13 +323,25 @@ impl Core {
     }
 }
 
-/// How a process ended, for people.
-fn in_words(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Code(code) => format!("exited with code {code}"),
-        Outcome::Signal(signal) => format!("was ended by signal {signal}"),
-        Outcome::OutOfMemory => "was ended because its memory was used up".to_owned(),
+/// How a process ended, for people. One that was killed for not ending in time was asked by this signal before.
+fn in_words(outcome: Outcome, ignored: Option<i32>) -> String {
+    const KILL: i32 = 9;
+    match (outcome, ignored) {
+        (Outcome::Signal(KILL), Some(asked)) => {
+            format!("did not end in time when {} asked it to, and was killed", signal_name(asked))
+        }
+        (Outcome::Code(code), _) => format!("exited with code {code}"),
+        (Outcome::Signal(signal), _) => format!("was ended by signal {signal}"),
+        (Outcome::OutOfMemory, _) => "was ended because its memory was used up".to_owned(),
+        (Outcome::AskedReboot, _) => "asked to reboot itself".to_owned(),
+        (Outcome::AskedPowerOff, _) => "asked to power off itself".to_owned(),
     }
+}
+
+/// As configurations call it.
+fn signal_name(signal: i32) -> String {
+    let named = u8::try_from(signal).ok().and_then(formats::lxc::Signal::of);
+    named.map_or_else(|| format!("signal {signal}"), |signal| signal.to_string())
 }
 
 /// A number for the reboots that a container asks for, the same in every boot.

@@ -183,6 +183,9 @@ impl Core {
             (None, Some(Outcome::Code(code))) => End::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
             (None, Some(Outcome::Signal(signal))) => End::Signalled(u8::try_from(signal).unwrap_or(u8::MAX)),
             (None, Some(Outcome::OutOfMemory)) => End::Signalled(9),
+            // Only the first process of a container is ever called by what it asked for.
+            (None, Some(Outcome::AskedReboot)) => End::Signalled(1),
+            (None, Some(Outcome::AskedPowerOff)) => End::Signalled(2),
             (None, None) => {
                 let why = format!("{} has ended, or its filter of system calls lets nobody in", guest.container);
                 End::Failed { code: NOT_EXECUTED, why }

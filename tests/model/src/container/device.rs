@@ -62,7 +62,8 @@ impl Device {
 
     /// What can come next from the container itself: the answer to an order, the end of its process, its signal.
     pub(crate) fn facts(&self, policy: &Policy, container: &Container) -> Vec<(Event, By)> {
-        let exits = [Outcome::Code(0), Outcome::Code(1)].map(Event::Exited);
+        let exits =
+            [Outcome::Code(0), Outcome::Code(1), Outcome::AskedReboot, Outcome::AskedPowerOff].map(Event::Exited);
         let mut next: Vec<(Event, By)> = Vec::new();
         match self.job {
             Some(Job::Mount) => next.extend([(Event::Mounted, By::Answer), (Event::Failed, By::Answer)]),

@@ -92,7 +92,7 @@ fn invariant_never_stuck(policy: &Policy, world: &World) -> bool {
 
 /// Facts that cannot come here are harmless: the machine takes them all and is never left with two orders.
 fn invariant_every_fact_is_defined(policy: &Policy, world: &World) -> bool {
-    const ALL: [Event; 17] = [
+    const ALL: [Event; 19] = [
         Event::Allowed,
         Event::Held,
         Event::Mounted,
@@ -101,6 +101,8 @@ fn invariant_every_fact_is_defined(policy: &Policy, world: &World) -> bool {
         Event::Exited(Outcome::Code(0)),
         Event::Exited(Outcome::Signal(9)),
         Event::Exited(Outcome::OutOfMemory),
+        Event::Exited(Outcome::AskedReboot),
+        Event::Exited(Outcome::AskedPowerOff),
         Event::Unmounted,
         Event::Failed,
         Event::StopAsked,
@@ -193,7 +195,7 @@ fn invariant_a_wake_up_is_never_asked_for_twice(edge: &Edge<'_>) -> bool {
 
 fn invariant_done_is_not_recovered(edge: &Edge<'_>) -> bool {
     let recovers = edge.to.container.retries() > edge.from.container.retries();
-    let done = edge.fact.event == Event::Exited(Outcome::Code(0));
+    let done = matches!(edge.fact.event, Event::Exited(Outcome::Code(0) | Outcome::AskedPowerOff));
     !(recovers && done && edge.policy.recovery.policy == RecoveryPolicy::OnFailure)
 }
 
