@@ -109,6 +109,21 @@ pub(crate) fn read_storage(map: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> R
     Ok(list)
 }
 
+/// How many bytes of an image [`begins_as`] looks at.
+pub const HEAD: usize = 2048;
+
+/// Whether an image begins as a file system of this kind does. Of kinds that nobody mounts everything does.
+#[must_use]
+pub fn begins_as(kind: &str, head: &[u8]) -> bool {
+    let magic: (usize, &[u8]) = match kind {
+        "squashfs" => (0, b"hsqs"),
+        "erofs" => (1024, &[0xE2, 0xE1, 0xF5, 0xE0]),
+        "ext4" => (1024 + 56, &[0x53, 0xEF]),
+        _ => return true,
+    };
+    head.get(magic.0..).is_some_and(|rest| rest.starts_with(magic.1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +177,22 @@ mod tests {
             let value = document::parse("d", &text).unwrap();
             assert!(read_storage(&Item::root("d", &value), &mut Vec::new()).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_first_bytes_and_not_by_its_name() {
+        let mut head = [0; HEAD];
+        for (kind, at, magic) in [
+            ("squashfs", 0, &b"hsqs"[..]),
+            ("erofs", 1024, &0xE0F5_E1E2_u32.to_le_bytes()[..]),
+            ("ext4", 1080, &0xEF53_u16.to_le_bytes()[..]),
+        ] {
+            assert!(!begins_as(kind, &head), "{kind}");
+            head[at..at + magic.len()].copy_from_slice(magic);
+            assert!(begins_as(kind, &head) && !begins_as(kind, &head[..at + magic.len() - 1]), "{kind}");
+            assert!(!begins_as(kind, b""));
+            head.fill(0);
+        }
+        assert!(begins_as("data", b""));
     }
 }

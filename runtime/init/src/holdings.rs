@@ -20,6 +20,7 @@ use formats::object::ObjectId;
 use formats::state::{Revision, StateError};
 use formats::trust::Trust;
 use formats::verify::{Mode, Policy, Untrusted, Verified, VerifyError, verify};
+use formats::volume;
 use statemachine::ids::RevisionId;
 use statemachine::journal::{Known, Transition};
 use statemachine::update::Evicts;
@@ -29,7 +30,7 @@ use store::sweep::{Roots, SweepError, Swept, sweep, withdraw};
 use store::trails::{Depth, Staged, TrailError, Trails};
 use store::volumes::VolumeKeys;
 
-use crate::assembly::{self, Assembly, AssemblyError};
+use crate::assembly::{self, Assembly, AssemblyError, What};
 use crate::engine::LEASES;
 use crate::places::{PlaceError, Places, Stand};
 use crate::settings::{Settings, TRUST};
@@ -75,6 +76,13 @@ pub enum HoldError {
         /// How many in all.
         count: usize,
     },
+    /// A file that is no image of the kind that its name says.
+    Image {
+        /// Its key in the state.
+        key: String,
+        /// The kind.
+        kind: &'static str,
+    },
     /// Its boot files have no place on this board.
     Place(PlaceError),
     /// A trail.
@@ -102,6 +110,7 @@ impl fmt::Display for HoldError {
                 }
                 f.write_str("; send the objects before the state")
             }
+            Self::Image { key, kind } => write!(f, "{key} has no {kind} file system in it; make the image anew"),
             Self::Place(error) => error.fmt(f),
             Self::Trail(error) => error.fmt(f),
             Self::Object(error) => error.fmt(f),
@@ -155,6 +164,7 @@ impl HoldError {
             | Self::Misfit(_)
             | Self::Assembly(_)
             | Self::Objects { .. }
+            | Self::Image { .. }
             | Self::Place(_)
             | Self::Object(ObjectError::Refused { .. } | ObjectError::TooLarge { .. }) => Status::Unprocessable,
             Self::Trail(TrailError::Missing(_)) | Self::Object(ObjectError::Missing(_)) => Status::NotFound,
@@ -261,7 +271,8 @@ impl Holdings {
     /// [`HoldError`]; nothing is left of it.
     pub fn receive(&self, id: &RevisionId, bytes: &[u8], base: Option<&RevisionId>) -> Result<Staged, HoldError> {
         let revision = self.admit(bytes)?;
-        self.assemble(&revision)?;
+        let assembly = self.assemble(&revision)?;
+        self.images(&revision, &assembly)?;
         if let Some(places) = &self.places {
             places.check(&revision, &self.objects)?;
         }
@@ -336,6 +347,25 @@ impl Holdings {
             None => Ok(()),
             Some(first) => Err(HoldError::Objects { first, count }),
         }
+    }
+
+    /// Whether every image begins as its kind does. Asked of what arrives only: a default that has a bad one goes on without
+    /// that container, which is better than none of it.
+    fn images(&self, revision: &Revision, assembly: &Assembly) -> Result<(), HoldError> {
+        use std::io::Read as _;
+        for (container, volume) in
+            assembly.containers.iter().flat_map(|one| one.volumes.iter().map(move |of| (one, of)))
+        {
+            let What::Image(kind) = volume.what else { continue };
+            let key = format!("{}/{}", container.name, volume.name);
+            let Some(id) = revision.get(&key).and_then(|entry| entry.object_id()) else { continue };
+            let mut head = Vec::new();
+            let read = self.objects.open_object(id)?.take(volume::HEAD as u64).read_to_end(&mut head);
+            if read.is_err() || !volume::begins_as(kind.as_str(), &head) {
+                return Err(HoldError::Image { key, kind: kind.as_str() });
+            }
+        }
+        Ok(())
     }
 
     /// A small file of a revision: a configuration that the assembly is made from.
