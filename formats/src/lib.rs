@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod bootenv;
 pub mod bsp_json;
+pub mod ceiling;
 pub mod compatible;
 pub mod config;
 pub mod control;

@@ -235,6 +235,21 @@ pub fn examine(revision: &Revision, verifier: &impl Verifier) -> Result<Coverage
     Ok(Coverage { signatures: signatures.into_iter().map(|signature| signature.key).collect(), rows })
 }
 
+/// Which keys of a revision these trusted keys alone have signed, in its order. Signatures of others are passed over.
+///
+/// # Errors
+/// A signature cannot be read.
+pub fn covered_by(revision: &Revision, verifier: &impl Verifier) -> Result<Vec<bool>, DocumentError> {
+    let mut covered: Vec<bool> = revision.entries().map(|_| false).collect();
+    for signature in Signature::all(revision)? {
+        let selection = verified_selection(revision, &signature, verifier).unwrap_or_default();
+        for (covered, selected) in covered.iter_mut().zip(selection) {
+            *covered |= selected == Selected::Included;
+        }
+    }
+    Ok(covered)
+}
+
 /// The keys that the policy wants covered and that are not.
 pub fn uncovered<'r>(revision: &'r Revision, coverage: &'r Coverage, policy: Policy) -> impl Iterator<Item = &'r str> {
     revision.entries().zip(&coverage.rows).filter_map(move |(entry, row)| {
@@ -245,6 +260,11 @@ pub fn uncovered<'r>(revision: &'r Revision, coverage: &'r Coverage, policy: Pol
         };
         (!covered).then_some(entry.key)
     })
+}
+
+/// What no device wants signed, because it is checked by itself or ignored.
+pub(crate) fn is_left_out(key: &str) -> bool {
+    is_signature_file(key) || matches!(key.split_once('/'), Some((_, "src.json")))
 }
 
 fn is_signature_file(key: &str) -> bool {

@@ -11,15 +11,18 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use formats::ceiling::{self, Above, Ceiling};
 use formats::compatible::{self, Misfit, Unstated};
 use formats::control::{Refused, Status};
 use formats::device_json::Device;
 use formats::document::DocumentError;
 use formats::leases::Leases;
+use formats::lxc::rights::{Right, rights};
+use formats::lxc::{self, Config};
 use formats::object::ObjectId;
 use formats::state::{Revision, StateError};
 use formats::trust::Trust;
-use formats::verify::{Mode, Policy, Untrusted, Verified, VerifyError, verify};
+use formats::verify::{Mode, Policy, Untrusted, Verified, VerifyError, covered_by, verify};
 use formats::volume;
 use statemachine::ids::RevisionId;
 use statemachine::journal::{Known, Transition};
@@ -76,6 +79,8 @@ pub enum HoldError {
         /// How many in all.
         count: usize,
     },
+    /// More than a signer of apps may grant.
+    Ceiling(Above),
     /// A file that is no image of the kind that its name says.
     Image {
         /// Its key in the state.
@@ -110,6 +115,7 @@ impl fmt::Display for HoldError {
                 }
                 f.write_str("; send the objects before the state")
             }
+            Self::Ceiling(above) => above.fmt(f),
             Self::Image { key, kind } => write!(f, "{key} has no {kind} file system in it; make the image anew"),
             Self::Place(error) => error.fmt(f),
             Self::Trail(error) => error.fmt(f),
@@ -134,7 +140,7 @@ macro_rules! from {
 
 from! {
     StateError => State, DocumentError => Document, VerifyError => Verify, Misfit => Misfit, AssemblyError => Assembly,
-    PlaceError => Place, TrailError => Trail, ObjectError => Object, DirError => Dir,
+    PlaceError => Place, Above => Ceiling, TrailError => Trail, ObjectError => Object, DirError => Dir,
 }
 
 impl HoldError {
@@ -164,6 +170,7 @@ impl HoldError {
             | Self::Misfit(_)
             | Self::Assembly(_)
             | Self::Objects { .. }
+            | Self::Ceiling(_)
             | Self::Image { .. }
             | Self::Place(_)
             | Self::Object(ObjectError::Refused { .. } | ObjectError::TooLarge { .. }) => Status::Unprocessable,
@@ -186,6 +193,8 @@ pub struct Holdings {
     pub places: Option<Places>,
     dir: Dir,
     trust: Trust,
+    /// Who signs everything, and what others may grant at most. `None`: there are no others.
+    ceiling: Option<(Trust, Ceiling)>,
     policy: Policy,
     settings: Settings,
     assembling: assembly::Settings,
@@ -203,12 +212,13 @@ impl Holdings {
     pub fn open(storage: &Path, settings: Settings) -> Result<Self, HoldError> {
         let dir = Dir::open(storage)?;
         let (objects, trails) = (Objects::open(&dir)?, Trails::open(&dir)?);
-        let trust = if settings.signatures == Mode::Disabled { Trust::default() } else { trust(Path::new(TRUST))? };
+        let (trust, ceiling) =
+            if settings.signatures == Mode::Disabled { (Trust::default(), None) } else { trust(Path::new(TRUST))? };
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
         let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
         let (board, remount_policy) = (settings.board.clone(), settings.remount_policy.clone());
         let assembling = assembly::Settings { kernel, board, remount_policy, ..assembly::Settings::default() };
-        Ok(Self { objects, trails, places: None, dir, trust, policy, settings, assembling })
+        Ok(Self { objects, trails, places: None, dir, trust, ceiling, policy, settings, assembling })
     }
 
     /// Clears what power cuts have left of work in progress.
@@ -227,8 +237,7 @@ impl Holdings {
     /// [`HoldError`] says which step it did not pass.
     pub fn admit(&self, bytes: &[u8]) -> Result<Verified<Revision>, HoldError> {
         let revision = Untrusted::new(Revision::parse(bytes)?);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().max(EPOCH);
-        let verified = verify(revision, self.policy, &self.trust.at(now))?;
+        let verified = verify(revision, self.policy, &self.trust.at(now()))?;
         let device = Device::of(&verified, &mut Vec::new())?;
         // States of other tools state nothing; only who asks for nothing strict takes those.
         let unstated = if self.policy.mode == Mode::Strict { Unstated::Refuse } else { Unstated::Accept };
@@ -245,13 +254,36 @@ impl Holdings {
         self.needs(revision)?;
         let leases = self.leases();
         let assembling = assembly::Settings { leases, ..self.assembling.clone() };
-        Ok(Assembly::of(revision, &assembling, |key| self.file(revision, key))?)
+        let assembly = Assembly::of(revision, &assembling, |key| self.file(revision, key))?;
+        self.hold_down(revision, &assembly)?;
+        Ok(assembly)
     }
 
     /// Who has which address. A list that is lost or damaged costs no more than addresses that change.
     fn leases(&self) -> Leases {
         let bytes = self.dir.read_if_any(LEASES, formats::leases::LIST_MAX).unwrap_or_default();
         bytes.and_then(|bytes| Leases::parse(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether containers of app signers have no more than those may grant. Only where everything has to be signed: elsewhere
+    /// nobody needs a signature for more.
+    fn hold_down(&self, revision: &Revision, assembly: &Assembly) -> Result<(), HoldError> {
+        let Some((everything, ceiling)) = self.ceiling.as_ref().filter(|_| self.policy.mode == Mode::Strict) else {
+            return Ok(());
+        };
+        let covered = covered_by(revision, &everything.at(now()))?;
+        let limited = ceiling::limited(revision, &covered)?;
+        for container in assembly.containers.iter().filter(|one| limited.contains(one.name.as_str())) {
+            let name = container.name.as_str();
+            let mut wanted: Vec<Right> = container.manager.then_some(Right::Manages).into_iter().collect();
+            if let Some(file) = &container.manifest.config {
+                let lines = lxc::lines(name, file, &mut |key| self.file(revision, key)).map_err(AssemblyError::from)?;
+                let config: Config = lines.into_iter().map(|line| line.item).collect();
+                wanted.extend(rights(name, &config));
+            }
+            ceiling.check(name, &wanted)?;
+        }
+        Ok(())
     }
 
     /// The revision of this name, if it may run.
@@ -375,15 +407,21 @@ impl Holdings {
         let Some(id) = entry.object_id() else { return Some(entry.raw.as_bytes().to_vec()) };
         let mut bytes = Vec::new();
         // One byte more than any configuration may have, so that a longer one is seen to be longer.
-        let limit = formats::lxc::BYTES_MAX as u64 + 1;
+        let limit = lxc::BYTES_MAX as u64 + 1;
         self.objects.open_object(id).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
         // What is assembled from must be what was signed: the whole file is in memory, so its name is checked here.
         (ObjectId::of(&bytes) == id).then_some(bytes)
     }
 }
 
-/// Certificates and public keys: every `.pem` of the directory.
-fn trust(dir: &Path) -> Result<Trust, HoldError> {
+/// The moment that certificates are judged by.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().max(EPOCH)
+}
+
+/// Certificates and public keys: every `.pem` of the directory. Where some are for signers of apps, those of the others
+/// once more, and the ceiling.
+fn trust(dir: &Path) -> Result<(Trust, Option<(Trust, Ceiling)>), HoldError> {
     let wrong = |what: &dyn fmt::Display| HoldError::Trust(format!("{}: {what}", dir.display()));
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|error| wrong(&error))? {
@@ -393,13 +431,35 @@ fn trust(dir: &Path) -> Result<Trust, HoldError> {
         }
     }
     paths.sort();
-    let mut trust = Trust::default();
+    let (mut all, mut everything, mut of_apps) = (Trust::default(), Trust::default(), false);
     for path in paths {
         let pem = std::fs::read(&path).map_err(|error| wrong(&format_args!("{}: {error}", path.display())))?;
-        let text = String::from_utf8_lossy(&pem);
-        let added =
-            if text.contains("BEGIN PUBLIC KEY") { trust.add_public_keys(&pem) } else { trust.add_certificates(&pem) };
-        added.map_err(|error| wrong(&format_args!("{}: {error}", path.display())))?;
+        let is_key = String::from_utf8_lossy(&pem).contains("BEGIN PUBLIC KEY");
+        let add = |trust: &mut Trust| {
+            let added = if is_key { trust.add_public_keys(&pem) } else { trust.add_certificates(&pem) };
+            added.map_err(|error| wrong(&format_args!("{}: {error}", path.display())))
+        };
+        add(&mut all)?;
+        if path.to_str().is_some_and(|path| path.ends_with(ceiling::KEYS)) {
+            of_apps = true;
+        } else {
+            add(&mut everything)?;
+        }
     }
-    Ok(trust)
+    if !of_apps {
+        return Ok((all, None));
+    }
+    let path = dir.join(ceiling::FILE);
+    let ceiling = match std::fs::read(&path) {
+        Ok(text) => {
+            let config = Config::parse(&text);
+            Ceiling::with(&config.map_err(|error| wrong(&format_args!("{}: {error}", path.display())))?)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ceiling::default(),
+        Err(error) => return Err(wrong(&format_args!("{}: {error}", path.display()))),
+    };
+    Ok((all, Some((everything, ceiling))))
 }
+
+#[cfg(test)]
+mod tests;
