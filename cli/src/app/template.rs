@@ -3,6 +3,7 @@
 //! | template | |
 //! |---|---|
 //! | `confined` | the lines of the other one with what Docker allows at most: its capabilities, the device nodes of every container, the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's |
+//! |   ‥ of a system | if the first program is an init: what that needs besides, and nothing of the device's: its own cgroups to divide, and to reboot and power off itself |
 //! | `builtin-lxc-docker` | line for line what existing tools write: root with every capability, and the device's `/sys` |
 //!
 //! Both are read back as a device reads them before they are written, so no value of an image can add a line of its own
@@ -31,6 +32,40 @@ pub const GOALS: &[&str] = Goal::WORDS;
 const OVERLAY: &str = "lxc-overlay";
 
 pub use formats::lxc::rights::CONFINED as KEPT;
+
+/// What a whole system keeps besides. In processes of its own a reboot is the end of the container; the other calls that
+/// this capability is for, those that start another kernel, its filter refuses.
+const SYSTEM: &[Capability] = &[
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::NetRaw,
+    Capability::SysChroot,
+    Capability::AuditWrite,
+    Capability::Setfcap,
+    Capability::SysBoot,
+];
+
+/// First programs that run a whole system. An init that only looks after one program (`/init`, tini) is none of them.
+const INITS: &[&str] = &[
+    "/sbin/init",
+    "/bin/init",
+    "/usr/sbin/init",
+    "/usr/bin/init",
+    "/lib/systemd/systemd",
+    "/usr/lib/systemd/systemd",
+    "/sbin/openrc-init",
+    "/usr/sbin/openrc-init",
+];
+
+/// What systemd calls it that there is no terminal to log in at. What the container writes is in the device's log.
+const NO_GETTY: (&str, &str) = ("SYSTEMD_GETTY_AUTO", "0");
 
 /// How a container is started and confined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -168,7 +203,7 @@ pub(super) fn render(name: &ContainerName, options: &Options, image: &Image) -> 
     let config = match (starts, options.template) {
         (false, _) => None,
         (true, Template::Confined) => {
-            let kept = options.grants.kept(kept(image)?);
+            let kept = options.grants.kept(kept(image, is_system(image)?)?);
             filter = calls(image, &kept, &mut warnings)?;
             Some(confined(name, options, image, &volumes, kept, filter.is_some(), &mut warnings)?)
         }
@@ -227,8 +262,19 @@ fn text(image: &Image, member: &str) -> Result<String> {
 
 /// What the program of an image keeps. Whoever is not root has no capability in Docker either; what is kept for it here,
 /// it would have from the start.
-fn kept(image: &Image) -> Result<&'static [Capability]> {
-    Ok(if user(image)?.uid == 0 { KEPT } else { &[] })
+fn kept(image: &Image, system: bool) -> Result<&'static [Capability]> {
+    Ok(match (user(image)?.uid, system) {
+        (0, true) => SYSTEM,
+        (0, false) => KEPT,
+        _ => &[],
+    })
+}
+
+/// Whether it starts a whole system. Only where calls can be filtered: what a system keeps could else start another kernel.
+fn is_system(image: &Image) -> Result<bool> {
+    let words = line::words(&image.config)?;
+    let init = words.first().is_some_and(|first| INITS.contains(&first.as_str()));
+    Ok(init && user(image)?.uid == 0 && seccomp::arch(&image.config.platform.architecture).is_some())
 }
 
 /// The filter for what an image runs on.
@@ -252,8 +298,11 @@ fn confined(
     filtered: bool,
     warnings: &mut Vec<String>,
 ) -> Result<String> {
-    let user = user(image)?;
+    let (user, system) = (user(image)?, kept.contains(&Capability::SysBoot));
     let mut env = env(image)?;
+    if system && !env.iter().any(|(name, _)| name == NO_GETTY.0) {
+        env.push((NO_GETTY.0.into(), NO_GETTY.1.into()));
+    }
     if let (Some(home), None) = (&user.home, env.iter().find(|(name, _)| name == "HOME")) {
         env.push(("HOME".into(), home.clone()));
     }
@@ -290,16 +339,22 @@ fn confined(
         items.extend([Item::InitUid(user.uid), Item::InitGid(user.gid)]);
     }
     items.extend(env.into_iter().map(|(name, value)| Item::Environment { name, value }));
-    items.extend([
-        Item::NamespaceKeep(vec![Namespace::User, Namespace::Net]),
-        Item::MountAuto(vec![AutoMount::ProcMixed, AutoMount::SysRo]),
-    ]);
+    items.push(Item::NamespaceKeep(vec![Namespace::User, Namespace::Net]));
+    let mut auto = vec![AutoMount::ProcMixed, AutoMount::SysRo];
+    // As the root of all it sees.
+    auto.extend(system.then_some(AutoMount::CgroupRw));
+    items.push(Item::MountAuto(auto));
     items.extend(options.grants.mounts());
     let mut resolver = mount("/etc/resolv.conf".into(), "etc/resolv.conf", "none", Create::File, &["bind", "ro"]);
     resolver.options.push(MountOption::Optional);
     items.push(Item::Mount(resolver));
     let run = ["rw", "nosuid", "nodev", "relatime", "mode=755"];
     items.push(Item::Mount(mount("tmpfs".into(), "run", "tmpfs", Create::Dir, &run)));
+    if system {
+        // Debian's systemd mounts it, and does not go on without.
+        let lock = ["rw", "nosuid", "nodev", "noexec", "relatime", "mode=1777", "size=5m"];
+        items.push(Item::Mount(mount("tmpfs".into(), "run/lock", "tmpfs", Create::Dir, &lock)));
+    }
     for volume in volumes.iter().filter(|volume| volume.path != OVERLAY) {
         let source = format!("/volumes/{name}/{}", volume.directory());
         items.push(Item::Mount(mount(source, volume.inside(), "none", Create::Dir, &["bind", "rw"])));

@@ -146,6 +146,37 @@ lxc.seccomp.profile = seccomp.bpf
 }
 
 #[test]
+fn an_image_that_starts_an_init_is_a_system_and_confined_as_any_other() {
+    let bench = Bench::new();
+    let made = |name: &str, config: &str| {
+        let layer = passwd(Layer::new()).file("sbin/init", "#!/bin/sh\n").file("init", "#!/bin/sh\n");
+        bench.layout(name, &[Image::new(config).layer(layer, Packed::Zstd)]);
+        bench.app(&["add", name, "--from", &format!("oci:../{name}")]);
+        bench.read(&format!("{name}/lxc.container.conf"))
+    };
+    let system = made("os", r#"{"Cmd":["/sbin/init"]}"#);
+    for line in [
+        "lxc.environment = SYSTEMD_GETTY_AUTO=0",
+        "lxc.mount.auto = proc:mixed sys:ro cgroup:rw",
+        "lxc.mount.entry = tmpfs run/lock tmpfs rw,nosuid,nodev,noexec,relatime,mode=1777,size=5m,create=dir 0 0",
+        "lxc.cap.keep = chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot \
+         audit_write setfcap sys_boot",
+        "lxc.no_new_privs = 1",
+        "lxc.seccomp.profile = seccomp.bpf",
+    ] {
+        assert!(system.lines().any(|one| one == line), "{line}: {system}");
+    }
+    bench.ok(&["add", "os"]);
+    bench.ok(&["commit"]);
+    bench.strict().unwrap();
+    // Neither an init that looks after one program, nor one without the rights to.
+    for (name, config) in [("one", r#"{"Cmd":["/init","web"]}"#), ("user", r#"{"Cmd":["/sbin/init"],"User":"web"}"#)] {
+        let app = made(name, config);
+        assert!(!app.contains("cgroup") && !app.contains("sys_boot") && !app.contains("run/lock"), "{app}");
+    }
+}
+
+#[test]
 fn the_older_template_is_line_for_line_what_existing_tools_write() {
     let bench = Bench::new();
     let bare = || Image::new("{}").layer(Layer::new().file("sbin/init", ""), Packed::Plain);
@@ -453,7 +484,8 @@ fn a_missing_tool_is_named_with_its_package() {
 fn a_container_carries_the_filter_of_its_architecture_and_the_same_each_time() {
     let bench = Bench::new();
     let of = |architecture, variant| {
-        Image::new("{}").on(architecture, variant).layer(Layer::new().file("sbin/init", ""), Packed::Plain)
+        let program = r#"{"Cmd":["/bin/web"]}"#;
+        Image::new(program).on(architecture, variant).layer(Layer::new().file("bin/web", ""), Packed::Plain)
     };
     let (all, places) = ([of("amd64", ""), of("arm64", ""), of("arm", "v7"), of("mips", "")], "oci:../all");
     bench.layout("all", &all);
