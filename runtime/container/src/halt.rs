@@ -4,12 +4,13 @@
 //! |-----------------------------------------|---------------|--------------------------------------------------|
 //! | of a container that names a signal      | that one      | its maker knows                                  |
 //! | waits for `SIGRTMIN+3`                  | `SIGRTMIN+3`  | so systemd is told to halt a container           |
-//! | waits for `SIGPWR`, or handles it       | `SIGPWR`      | so other inits are, by LXC too                   |
+//! | handles `SIGPWR`, or waits for it       | `SIGPWR`      | so other inits are, by LXC too                   |
+//! | is called `init`, handles no `SIGTERM`  | `SIGPWR`      | the init of BusyBox, to which that is a reboot   |
 //! | any other                               | `SIGTERM`     | a program; without a handler it hears nothing    |
 //!
-//! To wait for a signal is to block it and to ask for it (`signalfd`, `sigtimedwait`): systemd does that, and the init of
-//! BusyBox, to which `SIGTERM` means a reboot. Small inits of images that pass signals on (tini, dumb-init) block all there
-//! are, `SIGALRM` among them, which no init waits for; what they start takes `SIGTERM`.
+//! To wait for a signal is to block it and to ask for it: systemd does that. Small inits of images that pass signals on
+//! (tini, dumb-init) block all there are, `SIGALRM` among them, which no init waits for; what they start takes `SIGTERM`.
+//! Who asks by `sigtimedwait`, as BusyBox does, is shown by the kernel as blocking nothing meanwhile: it is known by its name.
 //!
 //! The last row is the kernel's rule for the PID 1 of a namespace: what it does not handle does not reach it. Such a
 //! container ends by [`Group::kill`](crate::cgroup::Group::kill), after its grace.
@@ -55,7 +56,7 @@ fn signal(status: &str) -> i32 {
     let waits = |signal| has(blocked, signal) && !has(blocked, ALRM);
     if waits(RTMIN_3) {
         RTMIN_3
-    } else if waits(PWR) || has(handled, PWR) {
+    } else if waits(PWR) || has(handled, PWR) || status.starts_with("Name:\tinit\n") && !has(handled, TERM) {
         PWR
     } else {
         TERM
@@ -78,12 +79,14 @@ mod tests {
     #[test]
     fn every_init_is_asked_in_its_own_language() {
         let status =
-            |blocked: u64, caught: u64| format!("Name:\tinit\nSigBlk:\t{blocked:016x}\nSigCgt:\t{caught:016x}\n");
+            |blocked: u64, caught: u64| format!("Name:\tweb\nSigBlk:\t{blocked:016x}\nSigCgt:\t{caught:016x}\n");
         assert_eq!(signal(&status(1 << 36, 1 << 29)), RTMIN_3);
         assert_eq!(signal(&status(0, 1 << 29)), PWR);
         assert_eq!(signal(&status(1 << 29, 0)), PWR);
         assert_eq!(signal(&status(0, 1 << 14)), TERM);
         assert_eq!(signal("unreadable"), TERM);
+        let init = |caught: u64| format!("Name:\tinit\nSigBlk:\t{:016x}\nSigCgt:\t{caught:016x}\n", 0);
+        assert_eq!((signal(&init(0)), signal(&init(1 << 14))), (PWR, TERM));
     }
 
     #[test]
