@@ -94,7 +94,7 @@ fn a_commit_tells_who_gains_rights_and_who_loses_some() {
     }
     // What it grants lies in a file that the configuration includes.
     let config = bench.read("gps/lxc.container.conf");
-    bench.write("gps/lxc.container.conf", &format!("{config}lxc.include = more\n"));
+    bench.write("gps/lxc.container.conf", format!("{config}lxc.include = more\n"));
     bench.write("gps/more", "lxc.cap.keep = sys_time\nlxc.cgroup.devices.allow = c 188:0 rw\n");
     let said = commit();
     assert!(said.contains("gps gains: the capability sys_time; the device nodes c 188:0 rw\n"), "{said}");

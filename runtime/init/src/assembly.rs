@@ -31,8 +31,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use formats::document::Warning;
-use formats::leases::Leases;
 use formats::drivers_json::{Aliases, Board};
+use formats::leases::Leases;
 use formats::lxc::{self, Item};
 use formats::network::Pool;
 use formats::object::sha256;

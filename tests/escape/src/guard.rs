@@ -21,6 +21,8 @@ pub(crate) enum Guard {
     NoNewPrivs,
     /// A line that this attempt's configuration has.
     Line(&'static str),
+    /// Rules say which devices work.
+    Rules,
     /// Its cgroups are there to be read.
     CgroupsToRead,
     /// A line that no configuration has unless somebody signs for it.
@@ -48,6 +50,7 @@ impl Guard {
             Self::Sys => "sys:ro".into(),
             Self::NoNewPrivs => "lxc.no_new_privs".into(),
             Self::Line(line) => line.into(),
+            Self::Rules => "lxc.cgroup.devices".into(),
             Self::CgroupsToRead => "cgroup:ro".into(),
             Self::Unsigned(line) => format!("no line: {line}"),
             Self::NoNodes => "engine: nodev".into(),
@@ -66,6 +69,7 @@ impl Guard {
             Self::Sys => config.replace("sys:ro", "sys:rw"),
             Self::NoNewPrivs => config.drop("lxc.no_new_privs"),
             Self::Line(line) => config.drop(line),
+            Self::Rules => config.drop_all("lxc.cgroup.devices"),
             Self::CgroupsToRead => config.replace("cgroup:ro", "cgroup:rw"),
             Self::Unsigned(line) => {
                 config.add(&fill(line));
@@ -122,6 +126,13 @@ impl Config {
     pub(crate) fn drop(&mut self, what: &str) -> Result<(), String> {
         let line = self.find(what)?.clone();
         self.0.retain(|other| *other != line);
+        Ok(())
+    }
+
+    /// Removes every line with these words.
+    fn drop_all(&mut self, what: &str) -> Result<(), String> {
+        self.find(what)?;
+        self.0.retain(|line| !line.contains(what));
         Ok(())
     }
 

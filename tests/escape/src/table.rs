@@ -1,7 +1,7 @@
 //! The table: each attempt, what it needs beside the template, and what stands in its way.
 
 use crate::guard::Guard::{
-    self, Beneath, CgroupsToRead, Filter, Lacks, Line, NoNewPrivs, NoNodes, Own, Proc, Stage, Sys, Unsigned,
+    self, Beneath, CgroupsToRead, Filter, Lacks, Line, NoNewPrivs, NoNodes, Own, Proc, Rules, Stage, Sys, Unsigned,
 };
 
 /// One row.
@@ -166,19 +166,15 @@ pub(crate) const ALL: &[Case] = &[
     with("own-limit", &[CgroupsToRead], &[Setting::Replace("sys:ro", "sys:ro cgroup:ro")]),
     case("xattr-trusted", &[ADMIN]),
     // Devices.
-    case("disk-of-device", &[Unsigned("lxc.mount.entry = /dev/DISK dev/DISK none bind,create=file 0 0")]),
-    case("kernel-log-of-device", &[Unsigned("lxc.mount.entry = /dev/kmsg dev/kmsg none bind,create=file 0 0")]),
+    case("disk-of-device", &[Unsigned("lxc.mount.entry = /dev/DISK dev/DISK none bind,create=file 0 0"), Rules]),
+    case("kernel-log-of-device", &[Unsigned("lxc.mount.entry = /dev/kmsg dev/kmsg none bind,create=file 0 0"), Rules]),
     case("terminal-of-device", &[Unsigned("lxc.mount.entry = /dev/pts dev/pts none bind 0 0")]),
-    case("node-of-disk", &[Lacks("mknod")]),
-    case("node-of-disk-in-root", &[Lacks("mknod"), NoNodes]),
-    with(
-        "node-of-disk-by-rules",
-        &[Line("lxc.cgroup.devices.deny = a")],
-        &[Setting::Add("lxc.cgroup.devices.deny = a"), Setting::Replace("lxc.cap.keep =", "lxc.cap.keep = mknod")],
-    ),
-    case("node-of-kernel-log", &[Lacks("mknod")]),
-    case("node-of-loop-control", &[Lacks("mknod")]),
-    case("node-of-kernel-memory", &[Lacks("mknod sys_rawio")]),
+    case("node-of-disk", &[Lacks("mknod"), Rules]),
+    case("node-of-disk-in-root", &[Lacks("mknod"), Rules, NoNodes]),
+    with("node-of-disk-by-rules", &[Rules], &[Setting::Replace("lxc.cap.keep =", "lxc.cap.keep = mknod")]),
+    case("node-of-kernel-log", &[Lacks("mknod"), Rules]),
+    case("node-of-loop-control", &[Lacks("mknod"), Rules]),
+    case("node-of-kernel-memory", &[Lacks("mknod sys_rawio"), Rules]),
     // Networks.
     with("abstract-socket", &[Line("lxc.net.0.type = empty")], &[Setting::OwnNetwork]),
     with("loopback-service", &[Line("lxc.net.0.type = empty")], &[Setting::OwnNetwork]),

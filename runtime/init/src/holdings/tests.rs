@@ -44,6 +44,7 @@ impl Bench {
             objects: Objects::open(&dir)?,
             trails: Trails::open(&dir)?,
             places: None,
+            dir,
             trust,
             ceiling,
             policy: Policy { mode: Mode::Strict, boot_chain_checks_fit: false },

@@ -85,10 +85,9 @@ pub(crate) fn program(bytes: &[u8]) {
     if let Ok(signal) = body::program_signal(bytes) {
         assert!((1..=64).contains(&signal));
     }
-    let _ = control_frames::decode_ask(bytes).map(|ask| match ask.call {
-        Call::Execute(program) => assert_eq!(program.check(), Ok(())),
-        _ => {}
-    });
+    if let Ok(Call::Execute(program)) = control_frames::decode_ask(bytes).map(|ask| ask.call) {
+        assert_eq!(program.check(), Ok(()));
+    }
     if let Some(end) = str::from_utf8(bytes).ok().and_then(End::parse) {
         assert_eq!(end.line().as_bytes(), bytes);
     }
