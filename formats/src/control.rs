@@ -32,8 +32,8 @@ use crate::pairing::{Secret, TokenHash};
 
 pub use program::Program;
 pub use view::{
-    ContainerView, DaemonView, DeviceView, DriverView, GroupView, LawView, ObjectView, PairingView, PressureView,
-    RecoveryView, StepView, UpdateView, UsageView,
+    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, LawView, LogPiece, LogPlace, ObjectView,
+    PairingView, PressureView, RecoveryView, StepView, UpdateView, UsageView,
 };
 
 /// The largest frame in bytes.
@@ -232,6 +232,18 @@ pub enum Call {
     Leave,
     /// Start a program in a container that runs: [`Reply::Program`]. Descriptors come with the packet.
     Execute(Box<Program>),
+    /// What one container is and may do: [`Reply::Inspected`].
+    Inspect {
+        /// Which.
+        name: String,
+    },
+    /// What a container has written: [`Reply::Log`].
+    ReadLog {
+        /// Which.
+        name: String,
+        /// Where the piece before has ended; `None` is the oldest that is kept.
+        after: Option<LogPlace>,
+    },
     /// Send a signal to a program that was started so.
     SignalProgram {
         /// The number that [`Reply::Program`] gave.
@@ -326,6 +338,10 @@ pub enum Reply {
     Pairings(Vec<PairingView>),
     /// The token of a new pairing.
     Token(Secret),
+    /// One container.
+    Inspected(Box<InspectView>),
+    /// A piece of a log; empty at its end.
+    Log(LogPiece),
     /// The number of a program that is on its way; how it ends is told where it was asked to be.
     Program(u32),
 }
@@ -442,6 +458,8 @@ pub fn decode_ask(packet: &[u8]) -> Result<Ask, FrameError> {
         Call::ActOnContainer { name: text, .. }
         | Call::ActOnDaemon { name: text, .. }
         | Call::ActOnDrivers { name: Some(text), .. }
+        | Call::Inspect { name: text }
+        | Call::ReadLog { name: text, .. }
         | Call::Signal { kind: text }
         | Call::SetMessage { message: text, .. }
         | Call::Unpair { who: text } => text.len() <= TEXT_MAX,

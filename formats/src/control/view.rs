@@ -198,3 +198,40 @@ pub struct PairingView {
     /// When it was paired, in seconds since 1970, if the device knew.
     pub date: Option<u64>,
 }
+
+/// One container, with what it is made of and what it may do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InspectView {
+    /// As in a list of all.
+    pub container: ContainerView,
+    /// Of which revision it is.
+    pub revision: RevisionId,
+    /// For how long its first process has run, in milliseconds; `None` if it is not up.
+    pub running_ms: Option<u64>,
+    /// Its files in the state, and what they are.
+    pub images: Vec<(String, ObjectId)>,
+    /// Lines of its configuration that limit what it uses.
+    pub limits: Vec<String>,
+    /// What it may do to the device, a line each: [`privileges`](crate::lxc::privileges).
+    pub privileges: Vec<String>,
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogPlace {
+    /// Which file, as the device tells them apart.
+    pub file: u64,
+    /// How many bytes of it come before.
+    pub offset: u64,
+}
+
+/// What a container has written, from a place on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogPiece {
+    /// At most [`PIECE_MAX`](super::PIECE_MAX) bytes, as they were written.
+    pub bytes: Vec<u8>,
+    /// Where the next piece begins; `None` if nothing was ever written.
+    pub place: Option<LogPlace>,
+    /// Something between the place before and these bytes is no longer kept.
+    pub lost: bool,
+}

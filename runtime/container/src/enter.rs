@@ -74,7 +74,7 @@ impl Streams {
     pub fn are_harmless(&self) -> bool {
         match self {
             Self::Pipes { input, output, errors } => [input, output, errors].into_iter().all(is_pipe),
-            Self::Terminal(socket) => sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX),
+            Self::Terminal(socket) => is_local(socket),
         }
     }
 }
@@ -83,6 +83,12 @@ impl Streams {
 #[must_use]
 pub fn is_pipe(fd: &OwnedFd) -> bool {
     fcntl_getpipe_size(fd).is_ok()
+}
+
+/// Whether a descriptor is a UNIX socket. Never waits.
+#[must_use]
+pub fn is_local(fd: &OwnedFd) -> bool {
+    sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX)
 }
 
 /// A program on its way into a container.

@@ -11,6 +11,7 @@ use statemachine::ids::RevisionId;
 
 use crate::exec::Wanted;
 use crate::failure::Failure;
+use crate::logs;
 
 /// How lists are shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +80,10 @@ pub(crate) enum Command {
     Unpair(String),
     /// A program in a container.
     Exec(Wanted),
+    /// What a container has written.
+    Logs(logs::Wanted),
+    /// One container, whole.
+    Inspect(ContainerName),
 }
 
 /// Reads the arguments after the name of the program.
@@ -90,6 +95,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     let mut options = Options { socket: None, output: None, message: None, form: Form::Fitting, verbose: false };
     let (mut words, mut help, mut retry) = (Vec::<OsString>::new(), false, false);
     let (mut terminal, mut env) = (false, Vec::new());
+    let (mut follow, mut lines) = (false, None);
     loop {
         if let [exec, name] = words.as_slice()
             && exec == "exec"
@@ -121,6 +127,14 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             Some(Arg::Short('h') | Arg::Long("help")) => help = true,
             Some(Arg::Short('v') | Arg::Long("verbose")) => options.verbose = true,
             Some(Arg::Short('s') | Arg::Long("socket")) => options.socket = Some(parser.value().map_err(usage)?.into()),
+            Some(Arg::Short('f') | Arg::Long("follow")) if words.first().is_some_and(|first| first == "logs") => {
+                follow = true
+            }
+            Some(Arg::Short('n') | Arg::Long("lines")) if words.first().is_some_and(|first| first == "logs") => {
+                let number = text(parser.value().map_err(usage)?)?;
+                lines =
+                    Some(number.parse().map_err(|_| Failure::Usage(format!("-n {number:?} is no number of lines")))?);
+            }
             Some(Arg::Short('f') | Arg::Long("output")) => options.output = Some(parser.value().map_err(usage)?.into()),
             Some(Arg::Short('m') | Arg::Long("message")) => {
                 options.message = Some(text(parser.value().map_err(usage)?)?)
@@ -144,7 +158,10 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
         let topic = words.into_iter().next().map(text).transpose()?;
         return Ok((options, Command::Help(topic)));
     }
-    let command = command(&words, retry)?;
+    let mut command = command(&words, retry)?;
+    if let Command::Logs(wanted) = &mut command {
+        (wanted.follow, wanted.lines) = (follow, lines);
+    }
     if retry && !matches!(command, Command::Run { .. }) {
         return Err(Failure::Usage("--retry belongs to cmd run".into()));
     }
@@ -168,6 +185,11 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["ls" | "list"] | ["containers", "ls" | "list"] => Command::Containers,
         ["device"] => Command::Device,
         ["top"] => Command::Top,
+        ["logs", name] => Command::Logs(logs::Wanted { container: container(name)?, follow: false, lines: None }),
+        ["inspect", name] => Command::Inspect(container(name)?),
+        [action @ ("start" | "stop" | "restart"), name] => {
+            Command::Act("containers", container(name)?, known_action(action)?)
+        }
         ["containers", action, name] => Command::Act("containers", container(name)?, known_action(action)?),
         ["groups", "ls" | "list"] => Command::Groups,
         ["daemons", "ls" | "list"] => Command::Daemons,
@@ -355,8 +377,21 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_followed_and_written_to_no_file_by_the_same_letter() {
+        let read = |follow, lines| {
+            Command::Logs(logs::Wanted { container: ContainerName::parse("web").unwrap(), follow, lines })
+        };
+        assert_eq!(wanted("logs web"), read(false, None));
+        assert_eq!(wanted("logs -f web -n 7"), read(true, Some(7)));
+        let (options, command) = self::read("-f out logs web").unwrap();
+        assert_eq!((options.output, command), (Some("out".into()), read(false, None)));
+        assert!(self::read("logs -n x web").is_err() && self::read("ls -n 3").is_err());
+    }
+
+    #[test]
     fn old_spellings_mean_the_same() {
         assert_eq!(wanted("list"), wanted("containers ls"));
+        assert_eq!(wanted("stop web"), wanted("containers stop web"));
         assert_eq!(wanted("command reboot why"), Command::Order("REBOOT_DEVICE", "why".into()));
         assert_eq!(wanted("steps get current"), Command::GetStep("current".into()));
         let revision = RevisionId::parse("7").unwrap();

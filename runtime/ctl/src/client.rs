@@ -41,6 +41,10 @@ pub(crate) struct Answer {
     stream: UnixStream,
     ahead: Vec<u8>,
     length: Option<u64>,
+    /// Where in a log the next piece begins.
+    pub(crate) log_place: Option<String>,
+    /// Something of the log is no longer there.
+    pub(crate) log_lost: bool,
 }
 
 /// What a request carries.
@@ -138,19 +142,19 @@ impl Client {
     }
 
     fn answer_after(&self, mut stream: UnixStream, mut ahead: Vec<u8>, about: About) -> Result<Answer, Failure> {
-        let (code, length, retry_after) = loop {
+        let Head { code, length, retry_after, log_place, log_lost, .. } = loop {
             match head(&ahead)? {
                 // `100 Continue`, unasked: the answer follows.
                 Some(Head { code: 100..=199, end, .. }) => drop(ahead.drain(..end)),
-                Some(Head { code, length, retry_after, end }) => {
-                    ahead.drain(..end);
-                    break (code, length, retry_after);
+                Some(head) => {
+                    ahead.drain(..head.end);
+                    break head;
                 }
                 None => more(&mut stream, &mut ahead)?,
             }
         };
         self.tell(&format!("< {code}"));
-        let answer = Answer { stream, ahead, length };
+        let answer = Answer { stream, ahead, length, log_place, log_lost };
         if code == 200 {
             return Ok(answer);
         }
@@ -191,13 +195,18 @@ impl Answer {
 
     /// The whole body as text, if it is not longer than this.
     pub(crate) fn text(self, max: u64) -> Result<String, Failure> {
+        String::from_utf8(self.bytes(max)?).map_err(|_| Failure::Answer("a text that is not UTF-8"))
+    }
+
+    /// The whole body, if it is not longer than this.
+    pub(crate) fn bytes(self, max: u64) -> Result<Vec<u8>, Failure> {
         if self.length.is_some_and(|length| length > max) {
             return Err(Failure::Answer("more than can be shown"));
         }
         let mut bytes = Vec::new();
         let bounded = &mut Bounded { bytes: &mut bytes, max };
         self.copy(bounded, &mut |_, _| {})?;
-        String::from_utf8(bytes).map_err(|_| Failure::Answer("a text that is not UTF-8"))
+        Ok(bytes)
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -268,6 +277,8 @@ struct Head {
     code: u16,
     length: Option<u64>,
     retry_after: Option<String>,
+    log_place: Option<String>,
+    log_lost: bool,
     end: usize,
 }
 
@@ -291,7 +302,15 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, Failure> {
     if field("transfer-encoding").is_some() {
         return Err(Failure::Answer("in a transfer encoding that is not spoken here"));
     }
-    Ok(Some(Head { code: answer.code.unwrap_or(0), length, retry_after: field("retry-after").map(Into::into), end }))
+    let place = field("log-place").filter(|place| place.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
+    Ok(Some(Head {
+        code: answer.code.unwrap_or(0),
+        length,
+        retry_after: field("retry-after").map(Into::into),
+        log_place: place.map(Into::into),
+        log_lost: field("log-lost").is_some(),
+        end,
+    }))
 }
 
 /// The text in `{"Error":"…"}`, or else the whole.

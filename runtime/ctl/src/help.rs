@@ -11,6 +11,12 @@ const COMMANDS: &[(&str, &str)] = &[
         "exec [-t] [-e NAME=VALUE]… CONTAINER [--] PROGRAM [ARGUMENT…]",
         "run a program in a container, with its rights; -t: with a terminal, as it is when input and output are one",
     ),
+    ("logs [-f] [-n LINES] CONTAINER", "what it has written; -n: the last lines; -f: and what it writes from now on"),
+    (
+        "inspect CONTAINER",
+        "one container, whole: what runs, its limits and what it uses, and what it may do to the device",
+    ),
+    ("start|stop|restart CONTAINER", "short for containers start, and so on"),
     ("groups ls", "groups of containers and their worst status"),
     ("signal ready", "say that this container is ready"),
     ("cmd run REVISION [--retry]", "go to a revision that is here; --retry: although it was tried and found bad"),
@@ -90,6 +96,7 @@ mod tests {
                 .replace("REVISION", "7")
                 .replace("NAME|FINGERPRINT", "me")
                 .replace("SHA256", &id)
+                .replace("LINES", "7")
                 .replace(['[', ']'], "");
             let read = crate::args::parse(line.split(' ').map(Into::into));
             assert!(read.is_ok(), "{line}: {}", read.err().map_or_else(String::new, |error| error.to_string()));

@@ -15,6 +15,7 @@ mod client;
 mod exec;
 mod failure;
 mod help;
+mod logs;
 mod relay;
 mod run;
 mod show;

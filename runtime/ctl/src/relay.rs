@@ -117,9 +117,11 @@ pub(crate) fn run(flows: &mut [Flow], end: &OwnedFd, signals: &OwnedFd) -> Resul
         }
         let own = all.len();
         all.extend(others);
-        let linger = Timespec { tv_sec: 0, tv_nsec: LINGER.subsec_nanos().into() };
-        match poll(&mut all, ended.then_some(&linger)) {
-            Ok(0) if ended => return Ok(Woken::Ended),
+        // Whoever is slow to take what is held is waited for.
+        let is_idle = ended && flows.iter().all(|flow| !flow.answers || flow.held.is_empty());
+        let linger = Timespec::try_from(LINGER).ok().filter(|_| is_idle);
+        match poll(&mut all, linger.as_ref()) {
+            Ok(0) if is_idle => return Ok(Woken::Ended),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -160,7 +162,7 @@ mod tests {
         });
         let reader = std::thread::spawn(move || {
             let mut back = Vec::new();
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LINGER * 3);
             std::fs::File::from(heard).read_to_end(&mut back).unwrap();
             back
         });

@@ -9,7 +9,7 @@ use formats::json::{Json, Limits};
 use crate::args::{Command, Form, Options, Source};
 use crate::client::{Body, Client, TEXT_MAX};
 use crate::failure::{About, Failure};
-use crate::{exec, help, show, top};
+use crate::{exec, help, logs, show, top};
 
 /// From this size on a person is told how far it is.
 const LONG: u64 = 1024 * 1024;
@@ -57,6 +57,8 @@ fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: 
             print(out, &format!("{device}\n{}", show::containers(&list("/containers")?)?))
         }
         Command::Containers => print(out, &shown("/containers", show::containers)?),
+        Command::Inspect(name) => print(out, &shown(&format!("/containers/{}", name.as_str()), show::inspected)?),
+        Command::Logs(wanted) => logs::run(&client, &wanted, out),
         Command::Top if tables => {
             let (before, since) = (list("/containers")?, Instant::now());
             std::thread::sleep(top::PAUSE);

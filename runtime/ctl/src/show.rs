@@ -101,6 +101,46 @@ pub(crate) fn steps(text: &str) -> Result<String, Failure> {
     Ok(table(&["NAME", "STATUS", "DATE", "MESSAGE"], &rows(text, row)?))
 }
 
+/// One container, a line for each thing worth knowing.
+pub(crate) fn inspected(text: &str) -> Result<String, Failure> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+    let view = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    let mut add = |name, text: String| {
+        if !text.is_empty() {
+            lines.push((name, text));
+        }
+    };
+    add("container", format!("{} of {}", cell(view, "name"), cell(view, "revision")));
+    let by_hand = if cell(view, "user_stopped") == "true" { ", stopped by hand" } else { "" };
+    add("status", format!("{}, wanted {}{by_hand}", cell(view, "status"), cell(view, "status_goal")));
+    if let (Some(pid), Some(ms)) = (number(view, "pid"), number(view, "running_ms")) {
+        add("runs", format!("as {pid}, for {}s, started again {} times", ms / 1000, cell(view, "restarts")));
+    }
+    add("because", cell(view, "reason"));
+    let roles: Vec<&str> =
+        view.get("roles").and_then(Value::as_array).unwrap_or_default().iter().filter_map(Value::as_str).collect();
+    add("roles", roles.join(" "));
+    if let Some(images) = view.get("images").and_then(Value::as_object) {
+        for (at, member) in images.iter().enumerate() {
+            let id = member.value.as_str().unwrap_or_default();
+            add(if at == 0 { "files" } else { "" }, format!("{id} {}", member.key));
+        }
+    }
+    if let Some(usage) = view.get("usage").and_then(Value::as_object) {
+        let used = [("memory", "bytes of memory"), ("tasks", "processes"), ("cpu_us", "µs of processor time")];
+        let used = used.iter().filter_map(|(member, what)| Some(format!("{} {what}", number(usage, member)?)));
+        add("uses", used.collect::<Vec<_>>().join(", "));
+    }
+    for (member, title) in [("limits", "limits"), ("privileges", "privileges")] {
+        let list = view.get(member).and_then(Value::as_array).unwrap_or_default();
+        for (at, line) in list.iter().enumerate() {
+            add(if at == 0 { title } else { "" }, line.as_str().unwrap_or_default().into());
+        }
+    }
+    Ok(lines.iter().map(|(name, text)| format!("{name:<11} {}\n", crate::failure::plain(text))).collect())
+}
+
 /// The device, a line for each thing worth knowing.
 pub(crate) fn device(text: &str) -> Result<String, Failure> {
     let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
@@ -199,5 +239,24 @@ mod tests {
                 "update    8 rolled-back (Idle) because crashed: it did not recover\n          web: FAILED\nup        61s\nwarning   w?\n"
             )
         );
+    }
+
+    #[test]
+    fn one_container_is_a_page_and_none_of_its_words_an_order() {
+        let text = inspected(concat!(
+            r#"{"name":"web","status":"STARTED","status_goal":"STARTED","roles":["mgmt"],"pid":7,"restarts":2,"reason":null,"#,
+            r#""usage":{"memory":4096,"tasks":3},"revision":"locals/x","running_ms":61000,"images":{"root.squashfs":"ab"},"#,
+            r#""limits":["lxc.cgroup2.pids.max = 9"],"privileges":["user 0, group 0","sees /x\u001b of the device"]}"#
+        ));
+        assert_eq!(
+            text.unwrap(),
+            concat!(
+                "container   web of locals/x\nstatus      STARTED, wanted STARTED\n",
+                "runs        as 7, for 61s, started again 2 times\nroles       mgmt\nfiles       ab root.squashfs\n",
+                "uses        4096 bytes of memory, 3 processes\nlimits      lxc.cgroup2.pids.max = 9\n",
+                "privileges  user 0, group 0\n            sees /x? of the device\n"
+            )
+        );
+        assert!(inspected("[]").is_err());
     }
 }

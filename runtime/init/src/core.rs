@@ -17,6 +17,7 @@ mod bootloader;
 mod calls;
 mod containers;
 mod drivers;
+mod inspecting;
 mod leaving;
 mod orders;
 mod pairings;
@@ -35,7 +36,6 @@ use std::time::Duration;
 use container::failure::Failure;
 use formats::control::{Ask, Refused, Reply};
 use formats::pairing::Pairing;
-use rustix::fd::OwnedFd;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
 use statemachine::container::{Outcome, Span, Time};
@@ -47,6 +47,7 @@ use store::dir::DirError;
 
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, Mounts};
+use crate::handed::Handed;
 use crate::helpers::{FromHelper, Helpers};
 use crate::holdings::{Candidate, HoldError, Holdings};
 use crate::pairing::Pairings;
@@ -381,7 +382,7 @@ impl Core {
             Message::Remarked(name, remarks) => self.remarked(&name, remarks),
             Message::Executed(name, run, failure) => self.executed(&name, run, failure),
             Message::Unmounted(name, run, result) => self.unmounted(&name, run, result),
-            Message::Helper(FromHelper::Asked(life, ask, descriptors)) => self.asked(life, ask, descriptors),
+            Message::Helper(FromHelper::Asked(life, ask, handed)) => self.asked(life, ask, handed),
             Message::Helper(FromHelper::Listens) => self.helpers.flush(),
             Message::Helper(FromHelper::Broken(life, why)) => self.helpers.broken(&self.log, life, &why),
             Message::Delivered(delivered) => self.delivered(delivered),
@@ -399,10 +400,10 @@ impl Core {
         }
     }
 
-    fn asked(&mut self, life: u64, ask: Ask, descriptors: Vec<OwnedFd>) {
+    fn asked(&mut self, life: u64, ask: Ask, handed: Handed) {
         let Some(ask) = self.helpers.admit(life, ask) else { return };
         let id = ask.id;
-        if let Some(result) = self.call(ask, descriptors) {
+        if let Some(result) = self.call(ask, handed) {
             self.answer(id, result);
         }
     }

@@ -17,7 +17,7 @@ use container::cgroup::Instance;
 use container::spawn_helper;
 use formats::control::program::DESCRIPTORS_MAX;
 use formats::control::{
-    Action, Ask, Caller, DaemonView, FRAME_MAX, Listener, Refused, Reply, Status, Tell, decode_ask, encode,
+    Action, Ask, Call, Caller, DaemonView, FRAME_MAX, Listener, Refused, Reply, Status, Tell, decode_ask, encode,
 };
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
@@ -31,6 +31,7 @@ use smol::{Async, LocalExecutor};
 use statemachine::container::{Outcome, Span, Time};
 
 use crate::core::Message;
+use crate::handed::Handed;
 use crate::pipes;
 use crate::voice::Voice;
 
@@ -52,10 +53,13 @@ const UNSENT_MAX: usize = 1024;
 /// Calls that may wait for their answers; a helper that asks on and on is ended.
 const ASKED_MAX: usize = 1024;
 
+/// Why a helper is ended that passes on what is not to be passed on.
+const MISUSED: &str = "descriptors came that belong to no call";
+
 /// What comes from a helper.
 pub enum FromHelper {
     /// A call, of this life, and what came with it.
-    Asked(u64, Ask, Vec<OwnedFd>),
+    Asked(u64, Ask, Handed),
     /// It takes packets again.
     Listens,
     /// It does not speak, or does not make sense. The number is that of its life.
@@ -218,7 +222,7 @@ impl Helpers {
         let task = self.tasks.spawn(async move {
             let mut packet = vec![0; FRAME_MAX + 1];
             let why = loop {
-                let (length, descriptors) = match receive(&channel, &mut packet) {
+                let (length, handed) = match receive(&channel, &mut packet) {
                     Ok((0, _)) => break None,
                     Ok(received) => received,
                     Err(Errno::INTR) => continue,
@@ -229,8 +233,11 @@ impl Helpers {
                     Err(errno) => break Some(errno.to_string()),
                 };
                 match decode_ask(packet.get(..length).unwrap_or_default()) {
+                    Ok(Ask { call, .. }) if !handed.as_slice().is_empty() && !matches!(call, Call::Execute(_)) => {
+                        break Some(MISUSED.to_owned());
+                    }
                     Ok(ask) => {
-                        let _ = tell.send(Message::Helper(FromHelper::Asked(number, ask, descriptors))).await;
+                        let _ = tell.send(Message::Helper(FromHelper::Asked(number, ask, handed))).await;
                     }
                     Err(error) => break Some(error.to_string()),
                 }
@@ -295,6 +302,13 @@ impl Helpers {
         if self.life.as_ref().is_some_and(|life| life.number == number) {
             log.error(FRONT, &format_args!("ended, because of what it said: {why}"));
             self.kill();
+        }
+    }
+
+    /// It has passed something on that no caller could have had it pass on: ends it, to begin anew.
+    pub fn misused(&mut self, log: &Voice) {
+        if let Some(number) = self.life.as_ref().map(|life| life.number) {
+            self.broken(log, number, MISUSED);
         }
     }
 
@@ -372,7 +386,7 @@ fn key(listener: &Listener) -> String {
 }
 
 /// One packet, and the descriptors that came with it.
-fn receive(channel: &Async<OwnedFd>, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+fn receive(channel: &Async<OwnedFd>, packet: &mut [u8]) -> Result<(usize, Handed), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = recvmsg(channel, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
@@ -380,7 +394,7 @@ fn receive(channel: &Async<OwnedFd>, packet: &mut [u8]) -> Result<(usize, Vec<Ow
         RecvAncillaryMessage::ScmRights(handed) => Some(handed),
         _ => None,
     });
-    Ok((got.bytes, handed.flatten().collect()))
+    Ok((got.bytes, Handed::new(handed.flatten().collect())))
 }
 
 fn send_one(channel: &Async<OwnedFd>, packet: &Packet) -> Result<(), Errno> {

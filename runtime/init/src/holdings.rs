@@ -20,6 +20,7 @@ use formats::leases::Leases;
 use formats::lxc::rights::{Right, rights};
 use formats::lxc::{self, Config};
 use formats::object::ObjectId;
+use formats::run_json::Manifest;
 use formats::state::{Revision, StateError};
 use formats::trust::Trust;
 use formats::verify::{Mode, Policy, Untrusted, Verified, VerifyError, covered_by, verify};
@@ -276,14 +277,21 @@ impl Holdings {
         for container in assembly.containers.iter().filter(|one| limited.contains(one.name.as_str())) {
             let name = container.name.as_str();
             let mut wanted: Vec<Right> = container.manager.then_some(Right::Manages).into_iter().collect();
-            if let Some(file) = &container.manifest.config {
-                let lines = lxc::lines(name, file, &mut |key| self.file(revision, key)).map_err(AssemblyError::from)?;
-                let config: Config = lines.into_iter().map(|line| line.item).collect();
-                wanted.extend(rights(name, &config));
-            }
+            wanted.extend(rights(name, &self.lines(revision, &container.manifest)?));
             ceiling.check(name, &wanted)?;
         }
         Ok(())
+    }
+
+    /// The lines of the configuration of a container, those of included files in their place.
+    ///
+    /// # Errors
+    /// [`HoldError`]
+    pub fn lines(&self, revision: &Revision, manifest: &Manifest) -> Result<Config, HoldError> {
+        let Some(file) = &manifest.config else { return Ok(Config::default()) };
+        let lines = lxc::lines(manifest.name.as_str(), file, &mut |key| self.file(revision, key));
+        let lines = lines.map_err(AssemblyError::from)?;
+        Ok(lines.into_iter().map(|line| line.item).collect())
     }
 
     /// The revision of this name, if it may run.

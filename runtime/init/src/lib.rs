@@ -12,7 +12,7 @@
 //! | [`places`] | where its boot files go, on boards whose firmware reads slots too |
 //! | [`pairing`] | who may use the endpoint from outside |
 //! | [`recovery`] | the network of a device that can boot nothing else |
-//! | [`helpers`] | the unprivileged roles that parse what others send |
+//! | [`helpers`], [`handed`] | the unprivileged roles that parse what others send, and what comes with it |
 //! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
 //! | [`early`], [`settings`], [`clock`] | what comes first |
 //! | [`storage`], [`check`] | of a machine that is ours: what it keeps things on, and what mends that |
@@ -34,6 +34,7 @@ pub mod early;
 pub mod engine;
 pub mod flash;
 pub mod guard;
+pub mod handed;
 pub mod helpers;
 pub mod holdings;
 pub mod logs;

@@ -11,6 +11,8 @@
 //!
 //! Every call blocks. Both kinds of logs are for one thread at a time.
 
+pub mod follow;
+
 use std::fmt::{self, Display, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -41,6 +43,12 @@ fn limit_of(storage: u64) -> u64 {
     (storage / SHARE).clamp(LIMIT_MIN, LIMIT)
 }
 
+/// Where the log of a container lies: `logs` is the directory of all logs.
+#[must_use]
+pub fn path_of_container(logs: &Path, id: &RevisionId, name: &str) -> PathBuf {
+    logs.join(id.as_str()).join(name).join("console.log")
+}
+
 /// The longest text of a line, in bytes.
 const TEXT_MAX: usize = 8 * 1024;
 
@@ -64,7 +72,7 @@ impl Log {
     /// The log of a container: `logs` is the directory of all logs.
     #[must_use]
     pub fn of_container(logs: &Path, id: &RevisionId, name: &str, limit: u64) -> Self {
-        Self::new(logs.join(id.as_str()).join(name).join("console.log"), limit)
+        Self::new(path_of_container(logs, id, name), limit)
     }
 
     /// Writes bytes at the end, or drops them.

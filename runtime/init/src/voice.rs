@@ -56,6 +56,12 @@ impl Voice {
         Log::of_container(&self.dir, revision, name, limit_in(&self.dir))
     }
 
+    /// Where the log of a container lies.
+    #[must_use]
+    pub fn path_of_console(&self, revision: &RevisionId, name: &str) -> PathBuf {
+        crate::logs::path_of_container(&self.dir, revision, name)
+    }
+
     /// The log of a helper, which belongs to no revision.
     #[must_use]
     pub fn log_of_helper(&self, name: &str) -> Log {

@@ -60,7 +60,7 @@ fn run(entry: OwnedFd, report: &OwnedFd, init: OwnedFd) -> Result<Done, Failure>
     process::settle(&process)?;
     // From here on this process can do what the container can do, and nothing else.
     let terminal = terminal.then(open_terminal).transpose()?;
-    match sys::clone_sibling().map_err(at(Step::Begin, ""))? {
+    match sys::clone_sibling().map_err(at(Step::Enter, "with a process of its own"))? {
         Some(pid) => {
             // The end of the pipe tells, if this cannot be told.
             let _ = rustix::io::write(report, &Report::of(pid));

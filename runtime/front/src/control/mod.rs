@@ -8,7 +8,7 @@ mod program;
 mod render;
 pub mod route;
 
-use formats::control::{Call, Reply, StepView, TEXT_MAX, Upload};
+use formats::control::{Call, LogPiece, Reply, StepView, TEXT_MAX, Upload};
 use formats::json::{Json, Limits};
 use formats::path::ContainerName;
 use statemachine::ids::RevisionId;
@@ -83,6 +83,19 @@ async fn get(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body, r
         },
         Route::Containers => match asker.ask(Call::Containers).await? {
             Reply::Containers(views) => array(&views, render::container),
+            _ => Err(Fail::mismatch()),
+        },
+        Route::Container(name) => match asker.ask(Call::Inspect { name: name.as_str().into() }).await? {
+            Reply::Inspected(view) => Ok(Some(Answer::json(&render::inspected(&view)))),
+            _ => Err(Fail::mismatch()),
+        },
+        Route::Log(name, after) => match asker.ask(Call::ReadLog { name: name.as_str().into(), after }).await? {
+            Reply::Log(LogPiece { bytes, place, lost }) => {
+                let answer = Answer { content: Content::Bytes, body: bytes, ..Answer::done() };
+                let answer =
+                    place.into_iter().fold(answer, |answer, place| answer.with("Log-Place", route::shown(place)));
+                Ok(Some(if lost { answer.with("Log-Lost", "1") } else { answer }))
+            }
             _ => Err(Fail::mismatch()),
         },
         Route::Groups => match asker.ask(Call::Groups).await? {

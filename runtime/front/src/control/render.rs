@@ -1,8 +1,8 @@
 //! What PID 1 shows, as the JSON that tools know. Members beyond those come last.
 
 use formats::control::{
-    ContainerView, DaemonView, DeviceView, DriverView, GroupView, LawView, ObjectView, PairingView, PressureView,
-    RecoveryView, StepView, UpdateView, UsageView,
+    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, LawView, ObjectView, PairingView,
+    PressureView, RecoveryView, StepView, UpdateView, UsageView,
 };
 use formats::json::{Json, Number};
 use formats::pairing::Secret;
@@ -67,6 +67,21 @@ pub(super) fn container(view: &ContainerView) -> Json {
         .with("next_retry_ms", optional(view.next_retry_ms, Json::from))
         .with("reason", optional(view.reason.as_deref(), Json::from))
         .with("usage", optional(view.usage.as_ref(), usage))
+}
+
+/// One container, as in a list, and what only one tells.
+pub(super) fn inspected(view: &InspectView) -> Json {
+    let list = |lines: &[String]| Json::Array(lines.iter().map(|line| Json::from(line.as_str())).collect());
+    let mut images = Json::object();
+    for (name, id) in &view.images {
+        images.set(name.as_str(), id.to_string());
+    }
+    container(&view.container)
+        .with("revision", view.revision.to_string())
+        .with("running_ms", optional(view.running_ms, Json::from))
+        .with("images", images)
+        .with("limits", list(&view.limits))
+        .with("privileges", list(&view.privileges))
 }
 
 /// What is not known on this device is left out.

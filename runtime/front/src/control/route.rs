@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use formats::control::LogPlace;
 use formats::object::ObjectId;
 use formats::path::ContainerName;
 use statemachine::ids::RevisionId;
@@ -22,6 +23,8 @@ pub enum Route {
     Programs(ContainerName),
     /// `/programs/N`
     Program(u32),
+    /// `/containers/NAME/log`, and from a place on: `/containers/NAME/log/FILE-OFFSET`
+    Log(ContainerName, Option<LogPlace>),
     /// `/groups`
     Groups,
     /// `/signal`
@@ -93,6 +96,8 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
         ("containers", []) => Route::Containers,
         ("containers", [container]) => Route::Container(name(container)?),
         ("containers", [container, "programs"]) => Route::Programs(name(container)?),
+        ("containers", [container, "log"]) => Route::Log(name(container)?, None),
+        ("containers", [container, "log", place]) => Route::Log(name(container)?, Some(self::place(place)?)),
         ("programs", [number]) => Route::Program(self::number(number)?),
         ("groups", []) => Route::Groups,
         ("signal", []) => Route::Signal,
@@ -133,6 +138,19 @@ fn number(text: &str) -> Result<u32, RouteError> {
 fn driver(name: &str) -> Result<String, RouteError> {
     let checked = formats::path::component(name).map_err(|error| RouteError::Name(error.to_string()));
     checked.map(|()| name.into())
+}
+
+fn place(text: &str) -> Result<LogPlace, RouteError> {
+    let wrong = || RouteError::Name("a place in a log is the one that came with the piece before".into());
+    let place = text
+        .split_once('-')
+        .and_then(|(file, offset)| Some(LogPlace { file: file.parse().ok()?, offset: offset.parse().ok()? }));
+    place.filter(|place| shown(*place) == text).ok_or_else(wrong)
+}
+
+/// A place in a log, as it stands in a path.
+pub(crate) fn shown(place: LogPlace) -> String {
+    format!("{}-{}", place.file, place.offset)
 }
 
 fn pairing(text: &str) -> Result<String, RouteError> {
@@ -185,6 +203,8 @@ impl fmt::Display for Route {
             Self::Containers => f.write_str("/containers"),
             Self::Container(name) => write!(f, "/containers/{}", name.as_str()),
             Self::Programs(name) => write!(f, "/containers/{}/programs", name.as_str()),
+            Self::Log(name, None) => write!(f, "/containers/{}/log", name.as_str()),
+            Self::Log(name, Some(place)) => write!(f, "/containers/{}/log/{}", name.as_str(), shown(*place)),
             Self::Program(number) => write!(f, "/programs/{number}"),
             Self::Groups => f.write_str("/groups"),
             Self::Signal => f.write_str("/signal"),
@@ -230,6 +250,8 @@ mod tests {
             "/containers/web",
             "/containers/web/programs",
             "/programs/7",
+            "/containers/web/log",
+            "/containers/web/log/0-18446744073709551615",
             "/groups",
             "/signal",
             "/objects",
@@ -272,7 +294,16 @@ mod tests {
 
     #[test]
     fn a_beginning_or_a_pattern_of_a_name_is_not_the_name() {
-        for path in ["/programs/07", "/programs/+7", "/programs/-1", "/programs/4294967296", "/programs/"] {
+        for path in [
+            "/programs/07",
+            "/programs/+7",
+            "/programs/-1",
+            "/programs/4294967296",
+            "/programs/",
+            "/containers/a/log/1",
+            "/containers/a/log/-1",
+            "/containers/a/log/01-1",
+        ] {
             assert!(matches!(route(path), Err(RouteError::Name(_))), "{path}");
         }
         for path in ["/", "/container", "/containers/", "/containers/web/", "//containers", "/steps/", "/steps/locals/"]

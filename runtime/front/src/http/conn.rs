@@ -286,9 +286,10 @@ impl Conn {
     }
 }
 
-/// Some bytes, and the descriptors that came with them. More than a call has are closed.
+/// Some bytes, and the descriptors that came with them.
 fn receive_with(io: &OwnedFd, into: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    // One more, so that too many are seen to be too many.
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX + 1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = recvmsg(io, &mut [IoSliceMut::new(into)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     for message in control.drain() {
@@ -296,6 +297,6 @@ fn receive_with(io: &OwnedFd, into: &mut [u8], descriptors: &mut Vec<OwnedFd>) -
             descriptors.extend(handed);
         }
     }
-    descriptors.truncate(DESCRIPTORS_MAX);
+    descriptors.truncate(DESCRIPTORS_MAX + 1);
     Ok(got.bytes)
 }

@@ -1,7 +1,7 @@
 //! A PID 1 for tests: it keeps objects and revisions in memory and remembers what it was asked.
 
 use std::collections::BTreeMap;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,15 +12,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use formats::control::{
-    Ask, Call, Caller, ContainerView, DaemonView, DeviceView, FRAME_MAX, LawView, Listener, ObjectView, PAGE_MAX,
-    PIECE_MAX, PairingView, Refused, Reply, Status, StepView, Tell, Upload, decode_ask, encode,
+    Ask, Call, Caller, ContainerView, DaemonView, DeviceView, FRAME_MAX, LawView, Listener, LogPiece, LogPlace,
+    ObjectView, PAGE_MAX, PIECE_MAX, PairingView, Refused, Reply, Status, StepView, Tell, Upload, decode_ask, encode,
 };
 use formats::object::ObjectId;
 use formats::pairing::{Secret, TokenHash};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
-    sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use statemachine::ids::RevisionId;
 
@@ -34,6 +34,8 @@ pub(super) struct Device {
     pub(super) states: BTreeMap<String, Vec<u8>>,
     uploads: BTreeMap<u32, (Upload, u64, Vec<u8>)>,
     pub(super) busy: bool,
+    /// How many descriptors came with each call that had any.
+    pub(super) handed: Vec<usize>,
     /// Who has no token of these is not let in from the network.
     pub(super) tokens: Option<Vec<TokenHash>>,
 }
@@ -109,7 +111,15 @@ impl Drop for World {
 fn answer_all(channel: &OwnedFd, device: &Mutex<Device>) {
     let mut packet = vec![0; FRAME_MAX + 1];
     loop {
-        let (_, length) = recv(channel, &mut packet[..], RecvFlags::empty()).unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let length =
+            recvmsg(channel, &mut [IoSliceMut::new(&mut packet)], &mut control, RecvFlags::empty()).unwrap().bytes;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(handed) = message {
+                device.lock().unwrap().handed.push(handed.count());
+            }
+        }
         if length == 0 {
             return;
         }
@@ -175,6 +185,13 @@ impl Device {
                 let message = "an update is under way".into();
                 return Err(Refused { status: Status::Unavailable, message, retry_after: Some(600) });
             }
+            Call::Execute(_) => Reply::Program(7),
+            Call::ReadLog { after: None, .. } => Reply::Log(LogPiece {
+                bytes: b"a\0b".into(),
+                place: Some(LogPlace { file: 3, offset: 4 }),
+                lost: false,
+            }),
+            Call::ReadLog { after, .. } => Reply::Log(LogPiece { bytes: Vec::new(), place: after, lost: true }),
             Call::Collect => Reply::Reclaimed(4096),
             Call::Rewrite => Reply::Laws(vec![
                 LawView { law: "barrier".into(), fault: None },

@@ -2,6 +2,8 @@
 
 #[path = "fake.rs"]
 mod fake;
+#[path = "programs.rs"]
+mod programs;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -5,7 +5,6 @@ use formats::control::{
 };
 use formats::object::ObjectId;
 use formats::pairing::TokenHash;
-use rustix::fd::OwnedFd;
 use statemachine::container::Event;
 use statemachine::ids::RevisionId;
 use statemachine::update::{self, State};
@@ -14,6 +13,7 @@ use store::trails::{Note, TrailError};
 
 use super::permissions::{needs_pairing, permit, writes};
 use super::{Asker, Core, Ending, Message, Purpose};
+use crate::handed::Handed;
 use crate::holdings::{HoldError, Holdings};
 
 /// The answer, or `None` if it comes later.
@@ -24,7 +24,7 @@ pub(super) fn refuse(status: Status, message: impl Into<String>) -> Answer {
 }
 
 impl Core {
-    pub(super) fn call(&mut self, ask: Ask, descriptors: Vec<OwnedFd>) -> Answer {
+    pub(super) fn call(&mut self, ask: Ask, handed: Handed) -> Answer {
         let Ask { id, caller, call } = ask;
         if let Err(refused) = self.may(&caller, &call) {
             return Some(Err(refused));
@@ -42,10 +42,12 @@ impl Core {
                 let now = self.now();
                 Some(self.helpers.act(&self.log, &name, action, now))
             }
-            Call::Execute(program) => self.execute(*program, descriptors),
+            Call::Execute(program) => self.execute(*program, handed),
             Call::SignalProgram { program, signal } => self.signal_program(program, signal),
             Call::Drivers => self.driver_views(id, &caller),
             Call::ActOnDrivers { name, load } => self.act_on_drivers(id, &caller, name.as_deref(), load),
+            Call::Inspect { name } => self.inspect(id, &name),
+            Call::ReadLog { name, after } => self.read_log(id, &name, after),
             Call::Signal { kind } => self.signal(&caller, &kind),
             Call::Objects { after } => self.ask_store(id, move |holdings| {
                 let page = holdings.objects.list(after, PAGE_MAX)?;
@@ -174,7 +176,7 @@ impl Core {
     }
 
     /// Asks the thread of the store.
-    fn ask_store(
+    pub(super) fn ask_store(
         &self,
         id: u32,
         job: impl FnOnce(&mut Holdings) -> Result<Reply, HoldError> + Send + 'static,

@@ -9,7 +9,7 @@ use container::failure::Failure;
 use formats::control::Caller;
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
-use statemachine::container::{Effect, Event, Outcome, Status};
+use statemachine::container::{Effect, Event, Outcome, Status, Time};
 use statemachine::ids::RevisionId;
 
 use super::{Asker, Core, Message};
@@ -26,6 +26,7 @@ pub(super) struct Process {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) group: Group,
+    pub(super) since: Time,
     /// By which signal it was asked to end.
     asked: Option<i32>,
     /// It did not end in time, and was killed.
@@ -44,7 +45,7 @@ pub(super) struct Seat {
     pub(super) assembled: Arc<Assembled>,
     /// From whose trail it was mounted.
     pub(super) revision: RevisionId,
-    of: Arc<Candidate>,
+    pub(super) of: Arc<Candidate>,
     /// Which run this is.
     pub(super) run: u64,
     mounts: Option<Arc<Mounts>>,
@@ -200,11 +201,11 @@ impl Core {
     }
 
     pub(super) fn spawned(&mut self, name: &str, run: u64, result: Result<Running, EngineError>) {
-        let tasks = (self.tasks.clone(), self.tell.clone());
+        let (tasks, since) = ((self.tasks.clone(), self.tell.clone()), self.now());
         let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
         match result {
             Ok(Running { pid, pidfd, log, error, group }) => {
-                seat.process = Some(Process { pid, pidfd, group, asked: None, killed: false });
+                seat.process = Some(Process { pid, pidfd, group, since, asked: None, killed: false });
                 pipes::read_failure(&tasks.0, tasks.1, name, run, error);
                 pipes::keep_log(&tasks.0, log, self.log.console_of(&seat.revision, name));
                 if let Some(outcome) = self.take_unclaimed(pid) {

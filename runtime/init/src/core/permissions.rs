@@ -40,6 +40,8 @@ fn circle(call: &Call) -> Circle {
         | Call::ActOnDaemon { .. }
         | Call::Execute(_)
         | Call::SignalProgram { .. }
+        | Call::Inspect { .. }
+        | Call::ReadLog { .. }
         | Call::Objects { .. }
         | Call::Steps { .. }
         | Call::Rollback
@@ -115,6 +117,8 @@ pub(super) fn writes(call: &Call) -> bool {
         | Call::ActOnDaemon { .. }
         | Call::Execute(_)
         | Call::SignalProgram { .. }
+        | Call::Inspect { .. }
+        | Call::ReadLog { .. }
         | Call::Signal { .. }
         | Call::Drivers
         | Call::ActOnDrivers { .. }
@@ -167,6 +171,8 @@ mod tests {
         Call::ActOnDaemon { .. } = Call::ActOnDaemon { name: "front".into(), action: Action::Restart }, "dm--";
         Call::Execute(_) = Call::Execute(Box::default()), "dm--";
         Call::SignalProgram { .. } = Call::SignalProgram { program: 1, signal: 15 }, "dm--";
+        Call::Inspect { .. } = Call::Inspect { name: "web".into() }, "dm--";
+        Call::ReadLog { .. } = Call::ReadLog { name: "web".into(), after: None }, "dm--";
         Call::Signal { .. } = Call::Signal { kind: "ready".into() }, "-mc-";
         Call::Drivers = Call::Drivers, "dmc-";
         Call::ActOnDrivers { .. } = Call::ActOnDrivers { name: None, load: true }, "dmc-";

@@ -10,7 +10,7 @@
 
 use std::rc::Rc;
 
-use container::enter::{Entered, Report, Streams, is_pipe};
+use container::enter::{Entered, Report, Streams, is_local, is_pipe};
 use container::failure::{Failure, Step};
 use formats::control::program::{End, Program};
 use formats::control::{Refused, Reply, Status};
@@ -23,6 +23,7 @@ use statemachine::container::{self as machine, Outcome, Span, Time};
 
 use super::calls::{Answer, refuse};
 use super::{Core, Message};
+use crate::handed::Handed;
 use crate::pipes;
 
 /// The most programs at once, in all containers.
@@ -56,9 +57,11 @@ pub(super) struct Guest {
 
 impl Core {
     /// Takes in what a caller wants to be started.
-    pub(super) fn execute(&mut self, program: Program, descriptors: Vec<OwnedFd>) -> Answer {
+    pub(super) fn execute(&mut self, program: Program, handed: Handed) -> Answer {
         let name = program.container.clone();
-        let Some((streams, end)) = sorted(&program, descriptors) else {
+        let Some((streams, end)) = sorted(&program, handed) else {
+            // `front` has looked before it passed them on.
+            self.helpers.misused(&self.log);
             return refuse(Status::BadRequest, "the descriptors are not those that a program needs");
         };
         let Some(seat) = self.table.get(&name) else {
@@ -85,7 +88,8 @@ impl Core {
         let id = self.asked_programs;
         let (pid, group, assembled, tell) =
             (process.pid, process.group.clone(), seat.assembled.clone(), self.tell.clone());
-        self.log.info(&name, &format_args!("somebody starts {:?} in it", program.argv.first()));
+        let what = program.argv.first().map(String::as_str).unwrap_or_default();
+        self.log.info(&name, &format_args!("somebody starts {what:?} in it"));
         self.mounts.order(move |engine| {
             let result = engine.enter(&assembled, &group, (pid, &pidfd), program, streams);
             let _ = tell.send_blocking(Message::Entered(id, result.map_err(|error| error.to_string())));
@@ -233,28 +237,22 @@ impl Core {
     }
 }
 
-/// What came with a call, as what it is for: only pipes and a UNIX socket, which close at once. What is something else is
-/// closed where it may take its time.
-fn sorted(program: &Program, descriptors: Vec<OwnedFd>) -> Option<(Streams, OwnedFd)> {
-    let count = descriptors.len() == program.descriptors();
-    let mut all = descriptors.into_iter();
-    let streams = match (all.next(), program.terminal) {
-        (Some(socket), true) => Some(Streams::Terminal(socket)),
-        (Some(input), false) => match (all.next(), all.next()) {
-            (Some(output), Some(errors)) => Some(Streams::Pipes { input, output, errors }),
-            _ => None,
-        },
-        (None, _) => None,
-    }?;
-    let end = all.next()?;
-    let writes = rustix::fs::fcntl_getfl(&end).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::WRONLY);
-    if count && streams.are_harmless() && is_pipe(&end) && writes {
-        return Some((streams, end));
-    }
-    // A thread that cannot be made leaves them open, which harms less than a loop that waits.
-    let odd = std::mem::ManuallyDrop::new((streams, end));
-    let _ = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
-        drop(std::mem::ManuallyDrop::into_inner(odd));
-    });
-    None
+/// What came with a call, as what it is for, if it is that: pipes and a UNIX socket, which close at once.
+fn sorted(program: &Program, handed: Handed) -> Option<(Streams, OwnedFd)> {
+    let ends = |end: &OwnedFd| {
+        let flags = rustix::fs::fcntl_getfl(end);
+        is_pipe(end) && flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::WRONLY)
+    };
+    let fits = match (handed.as_slice(), program.terminal) {
+        ([socket, end], true) => is_local(socket) && ends(end),
+        ([streams @ .., end], false) => streams.len() == 3 && streams.iter().all(is_pipe) && ends(end),
+        _ => false,
+    };
+    let mut all = fits.then(|| handed.take())?.into_iter();
+    let streams = if program.terminal {
+        Streams::Terminal(all.next()?)
+    } else {
+        Streams::Pipes { input: all.next()?, output: all.next()?, errors: all.next()? }
+    };
+    Some((streams, all.next()?))
 }

@@ -1,10 +1,15 @@
 //! From the start of an assembled container to its end.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt;
 
+use container::enter::{Report, Streams};
 use container::failure::Step;
+use container::reaper;
+use formats::control::Program;
 use harness::Result;
+use rustix::pipe::{PipeFlags, pipe_with};
 use statemachine::container::Outcome;
 
 use crate::world::{BOOT, World, config, read_until, wait};
@@ -175,5 +180,40 @@ pub(crate) fn what_an_earlier_life_has_left_is_swept(world: &World) -> Result {
     read_until(&running, "up")?;
     world.reborn().sweep()?;
     assert_eq!(wait(running)?.outcome, Outcome::Signal(9));
+    invariant_all_is_down(world)
+}
+
+pub(crate) fn a_program_enters_as_the_configuration_says_and_with_variables_of_its_caller(world: &World) -> Result {
+    let lines = "lxc.init.uid = 1000\nlxc.init.gid = 1000\nlxc.init.cwd = /srv\nlxc.environment = A=1\n\
+                 lxc.environment = B=2\nlxc.prlimit.nofile = 77:99\nlxc.no_new_privs = 1\n";
+    let assembled = world.assemble(BOOT, WAITS, lines)?;
+    let running = world.start(&assembled)?;
+    read_until(&running, "up")?;
+    let pipe = || pipe_with(PipeFlags::CLOEXEC);
+    let ((input, _), (from, output)) = (pipe()?, pipe()?);
+    let streams = Streams::Pipes { input, errors: output.try_clone()?, output };
+    let script = "id -u; pwd; echo $A $B $C; ulimit -n; grep NoNewPrivs /proc/self/status";
+    let wanted = Program {
+        container: "web".into(),
+        argv: ["sh", "-c", script].map(String::from).into(),
+        env: vec!["B=of the caller".into(), "C=3".into()],
+        terminal: false,
+    };
+    let entered = world.engine.enter(&assembled, &running.group, (running.pid, &running.pidfd), wanted, streams)?;
+    let (mut said, mut report) = (String::new(), Vec::new());
+    fs::File::from(from).read_to_string(&mut said)?;
+    fs::File::from(entered.report).read_to_end(&mut report)?;
+    let report = Report::decode(&report)?;
+    assert_eq!(said, "1000\n/srv\n1 of the caller 3\n77\nNoNewPrivs:\t1\n");
+    let mut left: Vec<_> = [Some(entered.pid), report.pid].into_iter().flatten().collect();
+    while !left.is_empty() {
+        if let Some((pid, outcome)) = reaper::next()? {
+            assert_eq!(outcome, Outcome::Code(0));
+            left.retain(|one| *one != pid);
+        }
+    }
+    world.engine.kill("web")?;
+    wait(running)?;
+    world.engine.unmount("web")?;
     invariant_all_is_down(world)
 }

@@ -22,6 +22,7 @@ const TESTS: &[Test<World>] = tests! {
         what_lines_say_of_limits_and_the_kernel_holds_inside_and_nowhere_else,
         a_container_that_does_not_listen_is_killed,
         a_stage_that_fails_says_where,
+        a_program_enters_as_the_configuration_says_and_with_variables_of_its_caller,
         a_limit_that_this_device_lacks_starts_nothing,
         device_nodes_are_those_that_the_rules_leave,
         a_confined_container_has_its_own_nodes_its_terminals_and_what_is_granted,

@@ -85,7 +85,7 @@ pub(crate) fn program(bytes: &[u8]) {
     if let Ok(signal) = body::program_signal(bytes) {
         assert!((1..=64).contains(&signal));
     }
-    if let Ok(Call::Execute(program)) = control_frames::decode_ask(bytes).map(|ask| ask.call) {
+    if let Ok(Ask { call: Call::Execute(program), .. }) = control_frames::decode_ask(bytes) {
         assert_eq!(program.check(), Ok(()));
     }
     if let Some(end) = str::from_utf8(bytes).ok().and_then(End::parse) {
