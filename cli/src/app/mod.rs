@@ -16,6 +16,7 @@ mod build;
 mod grants;
 mod info;
 mod line;
+mod network;
 mod rm;
 mod src;
 mod template;
@@ -28,6 +29,7 @@ use formats::path::ContainerName;
 
 pub use grants::{Device, Grants, HostMount, Wide};
 pub use info::{Info, info, list};
+pub use network::{Network, lines as network};
 pub use rm::remove;
 pub use template::{GOALS, KEPT, Template, Volume};
 
@@ -69,6 +71,8 @@ pub struct Options {
     pub restart_policy: Option<String>,
     /// Variables, over those of the image.
     pub env: Vec<(String, String)>,
+    /// What it is to have of networks.
+    pub network: Network,
     /// Writable directories, beside those of the image.
     pub volumes: Vec<Volume>,
     /// What it may do beyond its template.
@@ -92,6 +96,8 @@ pub struct Made {
     pub name: ContainerName,
     /// The image, with its digest.
     pub image: String,
+    /// The ports that the image expects to be reached at, and that nothing publishes.
+    pub exposed: Vec<String>,
     /// What a person should hear about.
     pub warnings: Vec<String>,
 }
@@ -137,7 +143,8 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
     build.write(name.as_str(), RUN, crate::diff::tabbed(&rendered.run).as_bytes())?;
     build.write(name.as_str(), SRC, src::indented(&src).as_bytes())?;
     build.publish(repo, name.as_str(), options.force)?;
-    Ok(Made { name, image: digest, warnings: rendered.warnings })
+    let exposed = if options.network.ports.is_empty() { network::exposed(&image)? } else { Vec::new() };
+    Ok(Made { name, image: digest, exposed, warnings: rendered.warnings })
 }
 
 fn name(options: &Options) -> Result<ContainerName> {

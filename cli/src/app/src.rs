@@ -21,6 +21,7 @@ pub(super) fn of(options: &Options, image: &Image) -> Result<Json> {
             args.set(name, value.as_str());
         }
     }
+    options.network.arguments(&mut args);
     if !options.env.is_empty() {
         let pairs: Vec<Json> = options.env.iter().map(|(name, value)| format!("{name}={value}").into()).collect();
         args.set("PV_LXC_EXTRA_ENV", pairs);

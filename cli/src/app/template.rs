@@ -20,7 +20,7 @@ use formats::path::ContainerName;
 use formats::volume::Persistence;
 
 use super::user::{program, user};
-use super::{CONFIG, FILTER, Options, ROOT, line};
+use super::{CONFIG, FILTER, Options, ROOT, line, network};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::seccomp;
@@ -219,7 +219,9 @@ pub(super) fn render(name: &ContainerName, options: &Options, image: &Image) -> 
                 .hint("the value comes from the image (or from --env); build the image without it")
         })?;
     }
-    Ok(Rendered { config, filter, run: run(name, options, &volumes, starts), warnings })
+    let run = run(name, options, &volumes, starts);
+    network::check(name, &run)?;
+    Ok(Rendered { config, filter, run, warnings })
 }
 
 /// The volumes of the image and those that were named, by path; the overlay is not among them unless it was named.
@@ -339,7 +341,10 @@ fn confined(
         items.extend([Item::InitUid(user.uid), Item::InitGid(user.gid)]);
     }
     items.extend(env.into_iter().map(|(name, value)| Item::Environment { name, value }));
-    items.push(Item::NamespaceKeep(vec![Namespace::User, Namespace::Net]));
+    items.push(Item::NamespaceKeep(match options.network.pool {
+        None => vec![Namespace::User, Namespace::Net],
+        Some(_) => vec![Namespace::User],
+    }));
     let mut auto = vec![AutoMount::ProcMixed, AutoMount::SysRo];
     // As the root of all it sees.
     auto.extend(system.then_some(AutoMount::CgroupRw));
@@ -439,6 +444,7 @@ fn run(name: &ContainerName, options: &Options, volumes: &[Volume], starts: bool
             run.set(member, value.as_str());
         }
     }
+    options.network.run(&mut run);
     let mut storage = Json::object();
     for volume in volumes.iter().filter(|volume| volume.path != OVERLAY) {
         storage.set(&volume.directory(), volume.to_json());

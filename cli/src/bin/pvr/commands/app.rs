@@ -140,6 +140,21 @@ struct Add {
     /// Grant a part of the device as a whole
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Wide::WORDS))]
     grant: Vec<String>,
+    /// Put it into a network of the device, a pool of device.json [default: the device's own network]
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+    /// Its host name
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Its address in the pool [default: one that it keeps]
+    #[arg(long, requires = "pool", value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// Its Ethernet address in the pool
+    #[arg(long, requires = "pool", value_name = "ADDRESS")]
+    mac: Option<String>,
+    /// Publish a port at the device, once for each: 8080:80, 53:53/udp, 127.0.0.1:8080:80
+    #[arg(long, requires = "pool", value_name = "DEVICE:CONTAINER")]
+    publish: Vec<String>,
     /// How it is started and confined
     #[arg(long, default_value = Template::WORDS[0], value_parser = clap::builder::PossibleValuesParser::new(Template::WORDS))]
     template: String,
@@ -230,6 +245,10 @@ fn add(args: &Add, keys: &Keys) -> Done {
         warn(warning);
     }
     note(format_args!("Adding {} from {}", made.name, made.image));
+    if !made.exposed.is_empty() {
+        let how = "with --pool POOL --publish DEVICE:CONTAINER they are the device's, as 8080:80";
+        note(format_args!("The image expects to be reached at {}; {how}", made.exposed.join(", ")));
+    }
     note(format_args!(
         "hint: `pvr app info {0}` says what it may do; `pvr add {0}` and `pvr commit` take it",
         made.name
@@ -251,6 +270,13 @@ fn options(args: &Add, keys: &Keys) -> Result<Options> {
         status_goal: args.status_goal.clone(),
         restart_policy: args.restart_policy.clone(),
         env: args.env.iter().map(variable).collect::<Result<_>>()?,
+        network: app::Network {
+            pool: args.pool.clone(),
+            hostname: args.hostname.clone(),
+            ip: args.ip.clone(),
+            mac: args.mac.clone(),
+            ports: args.publish.clone(),
+        },
         volumes: args.volume.iter().map(|text| Volume::parse(text)).collect::<Result<_>>()?,
         grants: Grants {
             wide: args.grant.iter().filter_map(|word| Wide::parse(word)).collect(),
@@ -322,6 +348,10 @@ fn info(name: &str, json: bool) -> Done {
     out(format_args!("template    {}", said(src, "template")))?;
     out(format_args!("group       {}", said(run, "group")))?;
     out(format_args!("goal        {}", said(run, "status_goal")))?;
+    let network = run.map(app::network).unwrap_or_default();
+    for (index, line) in network.iter().enumerate() {
+        out(format_args!("{:<11} {line}", if index == 0 { "network" } else { "" }))?;
+    }
     for (index, line) in info.privileges.iter().enumerate() {
         out(format_args!("{:<11} {line}", if index == 0 { "privileges" } else { "" }))?;
     }

@@ -1,0 +1,105 @@
+//! What a container is to have of the device's networks, and what its image expects of them.
+//!
+//! ```text
+//!   --pool apps --ip 10.0.3.9 --publish 8080:80     src.json  args.PV_NETWORK_POOL, …
+//!                                                   run.json  network {pool, hostname, ip, mac}, ports
+//! ```
+
+use formats::document::Warning;
+use formats::json::Json;
+use formats::path::ContainerName;
+use formats::run_json::Manifest;
+
+use crate::error::{Error, Result};
+use crate::image::Image;
+
+/// What was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Network {
+    /// The pool.
+    pub pool: Option<String>,
+    /// Its host name.
+    pub hostname: Option<String>,
+    /// A fixed address.
+    pub ip: Option<String>,
+    /// A fixed Ethernet address.
+    pub mac: Option<String>,
+    /// What it publishes, `DEVICE:CONTAINER`.
+    pub ports: Vec<String>,
+}
+
+impl Network {
+    fn members(&self) -> [(&'static str, &'static str, &Option<String>); 4] {
+        [
+            ("PV_NETWORK_POOL", "pool", &self.pool),
+            ("PV_NETWORK_HOSTNAME", "hostname", &self.hostname),
+            ("PV_NETWORK_IP", "ip", &self.ip),
+            ("PV_NETWORK_MAC", "mac", &self.mac),
+        ]
+    }
+
+    /// The arguments that it can be made again with, in the words of existing tools.
+    pub(super) fn arguments(&self, args: &mut Json) {
+        for (name, _, value) in self.members() {
+            if let Some(value) = value {
+                args.set(name, value.as_str());
+            }
+        }
+        if !self.ports.is_empty() {
+            args.set("PV_NETWORK_PORTS", self.ports.iter().map(|port| port.as_str().into()).collect::<Vec<Json>>());
+        }
+    }
+
+    /// The members of `run.json`.
+    pub(super) fn run(&self, run: &mut Json) {
+        let mut network = Json::object();
+        for (_, member, value) in self.members() {
+            if let Some(value) = value {
+                network.set(member, value.as_str());
+            }
+        }
+        if network != Json::object() {
+            run.set("network", network);
+        }
+        if !self.ports.is_empty() {
+            run.set("ports", self.ports.iter().map(|port| port.as_str().into()).collect::<Vec<Json>>());
+        }
+    }
+}
+
+/// Whether a device would read this manifest.
+pub(super) fn check(name: &ContainerName, run: &Json) -> Result<()> {
+    let mut warnings: Vec<Warning> = Vec::new();
+    Manifest::parse(name, &run.compact(), &mut warnings).map(drop).map_err(|error| {
+        Error::user(format!("the container would be refused by a device: {error}"))
+            .hint("write another value; docs/networks.md and docs/pvr.md have the forms")
+    })
+}
+
+/// The ports that an image expects to be reached at, like `80/tcp`.
+pub(super) fn exposed(image: &Image) -> Result<Vec<String>> {
+    let ports = image.config.names("ExposedPorts");
+    let ports = ports.map_err(|why| Error::user(format!("the image's configuration: {why}")))?;
+    let plain = |port: &&str| port.len() <= 16 && port.bytes().all(|byte| byte.is_ascii_graphic());
+    Ok(ports.into_iter().filter(plain).map(str::to_owned).collect())
+}
+
+/// What `run.json` says of networks, for people.
+#[must_use]
+pub fn lines(run: &Json) -> Vec<String> {
+    let text = |json: &Json, member: &str| json.get(member).and_then(Json::as_str).map(str::to_owned);
+    let interface = |json: &Json| {
+        let pool = text(json, "pool")?;
+        let more = ["ip", "mac"].iter().filter_map(|member| text(json, member));
+        Some(std::iter::once(format!("pool {pool}")).chain(more).collect::<Vec<_>>().join(", "))
+    };
+    let network = run.get("network");
+    let mut lines: Vec<String> = match network.and_then(|network| network.get("interfaces")) {
+        Some(Json::Array(list)) => list.iter().filter_map(interface).collect(),
+        _ => network.and_then(interface).into_iter().collect(),
+    };
+    if let Some(Json::Array(ports)) = run.get("ports") {
+        lines.extend(ports.iter().filter_map(Json::as_str).map(|port| format!("publishes {port}")));
+    }
+    lines
+}
