@@ -56,13 +56,26 @@ impl Bench {
     /// Takes in a device with one app, of which each signer signs what these patterns say.
     fn takes(&self, config: &str, maker: &[&str], shop: &[&str], roles: &str) -> Result<(), String> {
         let holdings = self.holdings().map_err(|error| error.to_string())?;
+        let state = self.state(&holdings, config, b"hsqs", (maker, shop), roles);
+        let admitted = holdings.admit(state.as_bytes()).map_err(|error| error.to_string())?;
+        holdings.assemble(&admitted).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn state(
+        &self,
+        holdings: &Holdings,
+        config: &str,
+        root: &[u8],
+        (maker, shop): (&[&str], &[&str]),
+        roles: &str,
+    ) -> String {
         let filter: Vec<u8> = [6_u16.to_le_bytes(), [0; 2], [0; 2], 0x7fff_u16.to_le_bytes()].concat();
         let object = |bytes: &[u8]| {
             let id = ObjectId::of(bytes);
             holdings.objects.put(id, &mut &*bytes, 1 << 20).unwrap();
             id
         };
-        let (config, filter, root) = (object(config.as_bytes()), object(&filter), object(b"hsqs"));
+        let (config, filter, root) = (object(config.as_bytes()), object(&filter), object(root));
         let run = format!(
             r#"{{"name":"web","type":"lxc","config":"lxc.container.conf","group":"app","root-volume":"root.squashfs"{roles}}}"#
         );
@@ -77,8 +90,7 @@ impl Bench {
                 signed += &format!(",\"_sigs/{name}.json\":{document}");
             }
         }
-        let admitted = holdings.admit(format!("{{{signed}}}").as_bytes()).map_err(|error| error.to_string())?;
-        holdings.assemble(&admitted).map(drop).map_err(|error| error.to_string())
+        format!("{{{signed}}}")
     }
 }
 
@@ -124,4 +136,24 @@ fn without_a_signer_of_apps_nothing_is_limited() {
     bench.trusts("apps.conf", b"nonsense");
     assert_eq!(bench.takes("lxc.init.cmd = /init\n", DEVICE, APP, ""), Ok(()));
     assert!(trust(Path::new("/nowhere")).is_err());
+}
+
+#[test]
+fn an_image_that_is_none_is_refused_when_it_arrives_and_leaves_no_trail() {
+    let bench = Bench::new();
+    let holdings = bench.holdings().unwrap();
+    let id = RevisionId::parse("locals/one").unwrap();
+    let all: &[&str] = &["#spec", "device.json", "web/**"];
+    let receive = |root: &[u8]| {
+        let state = bench.state(&holdings, CONFINED, root, (all, &[]), "");
+        holdings.receive(&id, state.as_bytes(), None).map(drop)
+    };
+    for root in [&b"hsq"[..], b"", &[0; 4096]] {
+        let refused = receive(root).unwrap_err();
+        assert_eq!(refused.to_string(), "web/root.squashfs has no squashfs file system in it; make the image anew");
+        assert_eq!(refused.refused().status, Status::Unprocessable);
+        assert!(holdings.trails.load(&id).is_err());
+    }
+    receive(b"hsqs and so on").unwrap();
+    assert!(holdings.trails.load(&id).is_ok());
 }
