@@ -157,6 +157,16 @@ const PEERS: &[Need] = &[
     Need { package: "util-linux", proof: Proof::Program("unshare"), why: "a mount namespace to measure in (`bench`)" },
 ];
 
+/// What images of whole systems are made with (`test containers`), and nothing else needs.
+const SYSTEMS: &[Need] = &[
+    Need {
+        package: "mmdebstrap",
+        proof: Proof::Program("mmdebstrap"),
+        why: "puts a system together from its packages",
+    },
+    Need { package: "gzip", proof: Proof::Program("gzip"), why: "packs it" },
+];
+
 /// Where administration programs live that the `PATH` of a user may lack.
 const PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -177,6 +187,11 @@ pub(crate) fn ensure(out: Out) -> Result<()> {
 /// The same of what `bench` measures beside us.
 pub(crate) fn ensure_peers(out: Out) -> Result<()> {
     ensure_all(PEERS, out)
+}
+
+/// The same of what makes images of whole systems.
+pub(crate) fn ensure_systems(out: Out) -> Result<()> {
+    ensure_all(SYSTEMS, out)
 }
 
 fn ensure_all(needs: &'static [Need], out: Out) -> Result<()> {
@@ -259,6 +274,6 @@ mod tests {
 
     #[test]
     fn every_need_has_a_reason() {
-        assert!(NEEDS.iter().chain(PEERS).all(|need| !need.package.is_empty() && !need.why.is_empty()));
+        assert!(NEEDS.iter().chain(PEERS).chain(SYSTEMS).all(|need| !need.package.is_empty() && !need.why.is_empty()));
     }
 }

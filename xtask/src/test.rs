@@ -24,9 +24,9 @@ pub(crate) struct Options {
     /// Only these stages, by name (blanks as `-`): `mission`, `first-light`, `unit-tests`, …
     #[arg(conflicts_with = "fast")]
     only: Vec<String>,
-    /// Of `escape` alone: only attempts whose names begin so
-    #[arg(long = "only", value_name = "PREFIX")]
-    prefix: Option<String>,
+    /// Of a stage that has parts, only these: stories of `containers`, or attempts of `escape` whose names begin so
+    #[arg(long = "only", value_name = "NAME", requires = "only")]
+    parts: Vec<String>,
     #[command(flatten)]
     json: Json,
 }
@@ -59,6 +59,16 @@ impl Stage {
     /// Its name as a word of the command line.
     fn word(&self) -> String {
         self.name.replace(' ', "-")
+    }
+
+    /// Whether the word means it: its own, or that of the stages it belongs to (`containers` of `containers/nginx`).
+    fn is(&self, word: &str) -> bool {
+        self.word() == word || self.part().is_some_and(|(of, _)| of == word)
+    }
+
+    /// The stages it belongs to, and its name among them.
+    fn part(&self) -> Option<(&str, &str)> {
+        self.name.split_once('/')
     }
 }
 
@@ -97,10 +107,12 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     // A stage that is run alone and has figures of its own shows those instead of a table with one line.
     let alone = if let [name] = options.only.as_slice() { Some(name.as_str()) } else { None };
     if alone == Some("escape") {
-        return escape::run(options.prefix.as_deref(), options.json.json);
-    }
-    if options.prefix.is_some() {
-        bail!("--only belongs to `test escape`");
+        let prefix = match options.parts.as_slice() {
+            [] => None,
+            [prefix] => Some(prefix.as_str()),
+            _ => bail!("`test escape` takes one --only"),
+        };
+        return escape::run(prefix, options.json.json);
     }
     let stages = select(&options)?;
     let outcomes = if options.only.is_empty() { whole(stages, out)? } else { each(stages, out) };
@@ -147,7 +159,8 @@ fn whole(stages: Vec<Stage>, out: Out) -> Result<Vec<Outcome>> {
 
 /// The table, with a row for every story that there is.
 fn stages() -> Result<Vec<Stage>> {
-    Ok(STAGES.iter().cloned().chain(run::stories()?.into_iter().map(Stage::story)).collect())
+    let stories = run::stories()?.into_iter().chain(run::containers()?);
+    Ok(STAGES.iter().cloned().chain(stories.map(Stage::story)).collect())
 }
 
 /// The stages that were asked for, in the order of the table. A name that nothing has is an error.
@@ -156,19 +169,29 @@ fn select(options: &Options) -> Result<Vec<Stage>> {
     if options.only.is_empty() {
         return Ok(stages.into_iter().filter(|stage| is_due(stage, options.fast)).collect());
     }
-    if let Some(name) = options.only.iter().find(|name| !stages.iter().any(|stage| stage.word() == **name)) {
+    if let Some(name) = options.only.iter().find(|name| !stages.iter().any(|stage| stage.is(name))) {
         let words: Vec<_> = stages.iter().map(Stage::word).collect();
         bail!("there is no stage {name}; there are: {}", words.join(", "));
     }
-    Ok(stages.into_iter().filter(|stage| options.only.contains(&stage.word())).collect())
+    let mut wanted: Vec<_> =
+        stages.into_iter().filter(|stage| options.only.iter().any(|word| stage.is(word))).collect();
+    let names = |stage: &Stage, name: &str| stage.part().is_some_and(|(_, own)| own == name);
+    if let Some(name) = options.parts.iter().find(|name| !wanted.iter().any(|stage| names(stage, name))) {
+        let words: Vec<_> = wanted.iter().filter_map(|stage| Some(stage.part()?.1)).collect();
+        bail!("no part of these stages is called {name}; there are: {}", words.join(", "));
+    }
+    wanted.retain(|stage| {
+        options.parts.is_empty() || stage.part().is_none() || options.parts.iter().any(|name| names(stage, name))
+    });
+    Ok(wanted)
 }
 
 /// What runs only when it is named: the whole tidy contains the quick one, and the stories of boards take longer than all
-/// other stages together.
+/// other stages together. So do parts of stages, whose images are made of hundreds of packages.
 const NAMED: &[&str] = &["tidy (sources)", "boards"];
 
 fn is_due(stage: &Stage, fast: bool) -> bool {
-    if fast { stage.fast } else { !NAMED.contains(&stage.name.as_ref()) }
+    if fast { stage.fast } else { !NAMED.contains(&stage.name.as_ref()) && stage.part().is_none() }
 }
 
 fn once(stage: Stage, out: Out) -> Outcome {
@@ -265,7 +288,7 @@ mod tests {
         let options = |only: &[&str]| Options {
             fast: false,
             only: only.iter().map(|name| (*name).to_owned()).collect(),
-            prefix: None,
+            parts: vec![],
             json: Json { json: false },
         };
         let names =
@@ -273,6 +296,23 @@ mod tests {
         assert_eq!(names(&["tidy", "power-cuts"]), ["power cuts", "tidy"]);
         assert_eq!(names(&["trials", "first-light"]), ["first-light", "trials"]);
         assert!(select(&options(&["missing"])).is_err_and(|error| error.to_string().contains("no stage missing")));
+    }
+
+    #[test]
+    fn a_stage_of_several_stories_is_all_of_them_or_those_that_are_named() {
+        let options = |parts: &[&str]| Options {
+            fast: false,
+            only: vec!["containers".into()],
+            parts: parts.iter().map(|name| (*name).to_owned()).collect(),
+            json: Json { json: false },
+        };
+        let all = select(&options(&[])).unwrap();
+        assert!(
+            all.len() > 1 && all.iter().all(|stage| stage.name.starts_with("containers/") && !is_due(stage, false))
+        );
+        let some = select(&options(&["nginx"])).unwrap();
+        assert_eq!(some.iter().map(Stage::word).collect::<Vec<_>>(), ["containers/nginx"]);
+        assert!(select(&options(&["missing"])).is_err_and(|error| error.to_string().contains("called missing")));
     }
 
     #[test]

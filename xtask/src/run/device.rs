@@ -28,6 +28,18 @@ const PID_OF: &str = r#"'s/{"name":/\n&/g' | sed -n "s/^{\"name\":\"$1\",.*\"pid
 /// PID 1 as this machine counts, of what the stand-in says.
 const PID1_OF: &str = r#"sed -n 's/.*"pid1": *\([0-9]*\).*/\1/p' | grep ."#;
 
+/// A program inside of a container, with all rights: from outside, by way of the namespaces of its first process. Which
+/// process that is on this machine is known by what the device calls it.
+const INSIDE_OF: &str = r#"there=$(pid "$1"); shift
+for one in $(cat /proc/"$pid1"/task/*/children); do
+    if grep -q "^NSpid:[[:blank:]]*$one[[:blank:]]*$there[[:blank:]]" /proc/"$one"/status; then
+        exec nsenter --target "$one" --all -- "$@"
+    fi
+done
+echo 'it does not run' >&2
+exit 1
+"#;
+
 /// What runs writes twice a second, so its log is the newest.
 const SAYS: &str = r#"logs=$(outside /storage/logs)
 newest=$(ls -t "$logs"/*/"$1"/console.log "$logs"/*/*/"$1"/console.log 2> /dev/null | head -n 1)
@@ -51,6 +63,19 @@ cat > "_config/$name/app"
 "#;
 
 pub(super) const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
+"#;
+
+/// What a container that is called `pulse` knows of itself: how many beats, and hundredths of a second of the longest pause.
+const PULSE: &str = r#"cat "$(outside "/proc/$(pid pulse)/root/tmp/pulse")"
+"#;
+
+const BEAT: &str = r#"until line=$(pulse) && test "${line#* }" != "$line"; do sleep 0.1; done
+echo "${line% *}"
+"#;
+
+const LONGEST: &str = r#"until line=$(pulse) && test "${line#* }" != "$line"; do sleep 0.1; done
+echo "${line% *} beats, the longest pause ${line#* }0 ms"
+test "${line#* }" -le "$1"
 "#;
 
 pub(super) const FETCH: &str = "exec timeout 10 busybox wget -q -Y off -O - \"$@\"\n";
@@ -120,6 +145,7 @@ impl Device {
     /// | `fetch URL` | the page |
     /// | `pid CONTAINER` | of its first process, as the device counts |
     /// | `outside PATH` | a path of the device, as this machine reaches it |
+    /// | `inside CONTAINER COMMAND…` | the command in there, with all rights |
     /// | `console` | what the device has written to its console |
     /// | `says CONTAINER` | the last line that it has written |
     /// | `revision default`, `… previous` | the name of that revision |
@@ -128,6 +154,7 @@ impl Device {
     /// | `die CONTAINER TIMES` | writes that number to its `/tmp/die` |
     /// | `steps` | the names of all that are on the device, sorted |
     /// | `app NAME …` | makes an app in the current repository; what it does is a script on the standard input |
+    /// | `beat`, `longest N` | how often the container `pulse` has beaten; its longest pause, of at most N hundredths of a second |
     /// | `beats TEXT` | such a script: says the text twice a second until it is asked to end |
     pub(crate) fn write_programs(&self, bin: &Path, pvr: &Path) -> Result<()> {
         let (host, dir) = (quoted(&self.host), quoted(&self.dir));
@@ -136,6 +163,7 @@ impl Device {
             ("pvcontrol", format!("exec {host} exec {dir} -- pvcontrol \"$@\"\n")),
             ("pid", format!("pvcontrol --json containers ls | sed {PID_OF}\n")),
             ("outside", format!("echo \"/proc/$({host} status {dir} --json | {PID1_OF})/root$1\"\n")),
+            ("inside", format!("pid1=$({host} status {dir} --json | {PID1_OF})\n{INSIDE_OF}")),
             ("console", format!("cat {dir}/console.log\n")),
             ("says", SAYS.to_owned()),
             ("revision", format!("pvcontrol --json device | {REVISION}")),
@@ -145,6 +173,9 @@ impl Device {
             ("steps", format!("pvcontrol --json steps ls | {STEPS}")),
             ("app", APP.to_owned()),
             ("beats", BEATS.to_owned()),
+            ("pulse", PULSE.to_owned()),
+            ("beat", BEAT.to_owned()),
+            ("longest", LONGEST.to_owned()),
             ("fetch", FETCH.to_owned()),
         ];
         write_all(bin, &programs)

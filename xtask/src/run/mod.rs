@@ -50,6 +50,9 @@ const SCENE: &str = "first-light";
 /// Where the stories are.
 const STORIES: &str = "tests/e2e";
 
+/// Among them, stories that need images of whole systems.
+pub(crate) const CONTAINERS: &str = "containers";
+
 /// The story of an image that a person names.
 const ANY_IMAGE: &str = "any-image";
 
@@ -103,11 +106,22 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
 
 /// Every story that is told without being asked for an image, by name.
 pub(crate) fn stories() -> Result<Vec<String>> {
-    let dir = cargo::root().join(STORIES);
+    let mut names = stories_of(STORIES)?;
+    names.retain(|name| name != ANY_IMAGE);
+    Ok(names)
+}
+
+/// Those of containers with real systems in them, by the names that [`check`] takes.
+pub(crate) fn containers() -> Result<Vec<String>> {
+    let names = stories_of(&format!("{STORIES}/{CONTAINERS}"))?;
+    Ok(names.into_iter().map(|name| format!("{CONTAINERS}/{name}")).collect())
+}
+
+fn stories_of(dir: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(&dir).with_context(|| format!("cannot read {STORIES}"))? {
+    for entry in std::fs::read_dir(cargo::root().join(dir)).with_context(|| format!("cannot read {dir}"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        names.extend(name.strip_suffix(".toml").filter(|name| *name != ANY_IMAGE).map(str::to_owned));
+        names.extend(name.strip_suffix(".toml").map(str::to_owned));
     }
     names.sort();
     Ok(names)
@@ -115,7 +129,7 @@ pub(crate) fn stories() -> Result<Vec<String>> {
 
 /// Tells a story and leaves nothing behind, as a stage of `test`.
 pub(crate) fn check(name: &str, out: Out) -> Result<()> {
-    let mut telling = Telling::begin(&format!("test-{name}"), name, None, Show::Timeline(out))?;
+    let mut telling = Telling::begin(&format!("test-{}", name.replace('/', "-")), name, None, Show::Timeline(out))?;
     telling.tell()?;
     telling.scene.stop()
 }
@@ -139,7 +153,7 @@ impl Telling {
         show.out().line(bold(show.out(), &format!("\n{}", story.title)));
         let start = Instant::now();
         let mut scene = Scene::open(scene)?;
-        let (device, variables) = prepare(&mut scene, &tools, &story, image)?;
+        let (device, variables) = prepare(&mut scene, &tools, &story, image, show.out())?;
         Ok(Self { story, scene, device, variables, start, show })
     }
 
@@ -198,6 +212,7 @@ fn prepare(
     tools: &Tools,
     story: &Story,
     image: Option<&str>,
+    out: Out,
 ) -> Result<(Device, BTreeMap<String, String>)> {
     let registry = Registry::start(scene)?;
     for (name, image) in image::contents::images()? {
@@ -205,6 +220,10 @@ fn prepare(
         registry.push(name, &image)?;
         // The same as files, for `pvr app add --from oci:DIR`.
         image.write_layout(&scene.place(&format!("images/{}", name.replace([':', '/'], "-")))?, name)?;
+    }
+    for name in &story.images {
+        scene.go_on()?;
+        registry.push(&format!("library/{name}:latest"), &image::systems::image(name, out)?)?;
     }
     let factory = Factory::make(scene, tools)?;
     let device = Device::create(scene, tools, &factory, story)?;

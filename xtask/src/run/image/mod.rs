@@ -2,4 +2,5 @@
 
 pub(crate) mod contents;
 pub(crate) mod oci;
+pub(crate) mod systems;
 pub(crate) mod tree;

@@ -64,6 +64,11 @@ impl Layer {
         let tar = tree.tar()?;
         Ok(Self { plain: digest(&tar), blob: Blob::new(LAYER, gzip(&tar)?) })
     }
+
+    /// A layer that was packed before: its bytes, and the digest before compression.
+    pub(crate) fn packed(bytes: Vec<u8>, plain: &str) -> Self {
+        Self { plain: plain.trim().to_owned(), blob: Blob::new(LAYER, bytes) }
+    }
 }
 
 /// An image of one platform, behind an index.

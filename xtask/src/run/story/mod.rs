@@ -6,6 +6,7 @@
 //!   memory = "64M"                          # for all of the device; as much as there is unless it says so
 //!   conf = { attempts = "2" }               # settings of PID 1, on a board
 //!   boards = ["BOARD"]                      # a story of boards that others cannot tell
+//!   images = ["debian-systemd"]             # whole systems that it makes apps of: library/NAME:latest
 //!   arguments = { BOARD = "mem=64M" }       # words for the kernel of a board
 //!   [[step]]
 //!   name = "a changed page"                 # what the timeline shows
@@ -43,6 +44,9 @@ pub(crate) struct Story {
     /// Settings of PID 1 on a board.
     #[serde(default)]
     pub(crate) conf: BTreeMap<String, String>,
+    /// Images of whole systems that it needs.
+    #[serde(default)]
+    pub(crate) images: Vec<String>,
     /// Which boards can tell it, if not all can.
     boards: Option<Vec<String>>,
     /// Words for the kernel's command line, by board.
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_story_of_the_project_can_be_read() {
-        let stories = ["tests/e2e", "tests/e2e/boards"].map(|dir| {
+        let stories = ["tests/e2e", "tests/e2e/boards", "tests/e2e/containers"].map(|dir| {
             let paths = std::fs::read_dir(crate::cargo::root().join(dir)).unwrap().map(|entry| entry.unwrap().path());
             paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect::<Vec<_>>()
         });
