@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use cli::app::{Grants, Options, Template, Volume};
+use cli::app::{Grants, Network, Options, Template, Volume};
 use cli::image::reference::Reference;
 use cli::image::squashfs::Times;
 use cli::repo::Repo;
@@ -292,6 +292,7 @@ fn options(name: &str, layout: &str) -> Result<Options> {
         env: vec![],
         volumes: vec![Volume::parse("/data:permanent")?],
         grants: Grants::default(),
+        network: Network::default(),
         // Nobody keeps it.
         format_options: Some("-comp gzip".to_owned()),
         times: Times { made: None, now: now.try_into()? },
