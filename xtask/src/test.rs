@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Of a stage that has parts, only these: stories of `containers`, or attempts of `escape` whose names begin so
     #[arg(long = "only", value_name = "NAME", requires = "only")]
     parts: Vec<String>,
+    /// Of `leaks` alone: how many starts; a fifth as many updates
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     #[command(flatten)]
     json: Json,
 }
@@ -86,6 +89,7 @@ const STAGES: &[Stage] = &[
     // A moment for each target: a fault that takes longer to be found is looked for by hand, with `cargo xtask fuzz`.
     Stage::check("fuzz", false, |out| must(Explorer::FUZZ.command(&["--seconds", "2"]), out)),
     Stage::check("escape", false, escape::check),
+    Stage::check("leaks", false, run::leaks::check),
     Stage::check("flash", false, flash::stage::check),
     Stage::check("mtd", false, mtd::check),
     Stage::check("porting", false, porting::check),
@@ -106,13 +110,13 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
     // A stage that is run alone and has figures of its own shows those instead of a table with one line.
     let alone = if let [name] = options.only.as_slice() { Some(name.as_str()) } else { None };
-    if alone == Some("escape") {
-        let prefix = match options.parts.as_slice() {
-            [] => None,
-            [prefix] => Some(prefix.as_str()),
-            _ => bail!("`test escape` takes one --only"),
-        };
-        return escape::run(prefix, options.json.json);
+    match (alone, options.rounds, options.parts.as_slice()) {
+        (Some("escape"), None, []) => return escape::run(None, options.json.json),
+        (Some("escape"), None, [prefix]) => return escape::run(Some(prefix), options.json.json),
+        (Some("escape"), None, _) => bail!("`test escape` takes one --only"),
+        (Some("leaks"), rounds, []) => return run::leaks::run(rounds.unwrap_or(run::leaks::ROUNDS), options.json),
+        (_, Some(_), _) => bail!("--rounds belongs to `test leaks`"),
+        _ => {}
     }
     let stages = select(&options)?;
     let outcomes = if options.only.is_empty() { whole(stages, out)? } else { each(stages, out) };
@@ -288,6 +292,7 @@ mod tests {
         let options = |only: &[&str]| Options {
             fast: false,
             only: only.iter().map(|name| (*name).to_owned()).collect(),
+            rounds: None,
             parts: vec![],
             json: Json { json: false },
         };
@@ -303,6 +308,7 @@ mod tests {
         let options = |parts: &[&str]| Options {
             fast: false,
             only: vec!["containers".into()],
+            rounds: None,
             parts: parts.iter().map(|name| (*name).to_owned()).collect(),
             json: Json { json: false },
         };

@@ -132,6 +132,11 @@ impl Device {
         })
     }
 
+    /// The stand-in, and the directory of the device.
+    pub(crate) fn place(&self) -> (&Path, &Path) {
+        (&self.host, &self.dir)
+    }
+
     /// Kills PID 1, or cuts the power.
     pub(crate) fn kill(&self, power_cut: bool) -> Result<()> {
         quiet(Command::new(&self.host).arg("kill").arg(&self.dir).args(power_cut.then_some("--power-cut")))

@@ -13,6 +13,8 @@ pub(crate) mod board;
 mod device;
 pub(crate) mod factory;
 pub(crate) mod image;
+pub(crate) mod leaks;
+mod live;
 mod registry;
 pub(crate) mod scene;
 pub(crate) mod stage;
