@@ -12,13 +12,14 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cargo;
+use crate::run;
 use crate::setup;
 use crate::sizes::TARGET;
 use crate::term::Out;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure, and how: `start --help` has all of it
+    /// What to measure, and how: `start`, `memory` or `update`; `start --help` has all of it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     args: Vec<OsString>,
 }
@@ -30,6 +31,17 @@ const PURE: &str = "grep -q '^cgroup2 /sys/fs/cgroup ' /proc/self/mounts \
     || { umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup; } || exit 2; exec \"$@\"";
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    // Of a whole device on this machine.
+    let device: Option<fn(&[OsString]) -> Result<ExitCode>> = match options.args.first().and_then(|what| what.to_str())
+    {
+        Some("memory") => Some(run::memory::run),
+        Some("update") => Some(run::update::run),
+        _ => None,
+    };
+    if let Some(device) = device {
+        setup::ensure(Out::Stderr)?;
+        return device(&options.args);
+    }
     // Standard output may be JSON.
     setup::ensure_peers(Out::Stderr)?;
     let mut build = cargo::command(["build", "--quiet", "--release", "--target", TARGET, "--package", PACKAGE]);

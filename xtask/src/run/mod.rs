@@ -15,12 +15,14 @@ pub(crate) mod factory;
 pub(crate) mod image;
 pub(crate) mod leaks;
 mod live;
+pub(crate) mod memory;
 mod registry;
 pub(crate) mod scene;
 pub(crate) mod stage;
 pub(crate) mod story;
 mod stuck;
 pub(crate) mod tools;
+pub(crate) mod update;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -86,7 +86,7 @@ fn make(recipe: &Recipe, arch: Arch, suite: &str, sources: &Path, new: &Path, ou
     setup::ensure_systems(out)?;
     let tar = new.join("layer.tar");
     let mut command = Command::new("mmdebstrap");
-    // The same packages give the same bytes, so that objects are shared. OpenRC takes 1970 for no time at all.
+    // The same packages give the same bytes, so that objects are shared.
     command.env("SOURCE_DATE_EPOCH", "1000000000");
     command.args(["--quiet", "--mode=root", "--variant=essential", "--format=tar"]);
     command.arg(format!("--architectures={}", arch.debian())).arg(format!("--include={}", recipe.packages));

@@ -1,0 +1,192 @@
+//! `bench update`: how long a device takes for an update in place of one of its apps, how soon a bad one is undone, and
+//! how it answers meanwhile; beside what the reference system was measured to take (`recorded`: on another day).
+//!
+//! ```text
+//!   command ────────────▶ new first process        two good revisions in turns, the median of all
+//!   bad verdict ────────▶ old program up again     by the device's own clock, from its log of events
+//!   GET /containers, again and again meanwhile     99 of 100 answers come in
+//! ```
+
+use std::ffi::OsString;
+use std::fs;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::Telling;
+use super::live::Live;
+use super::story::show::Show;
+use crate::term::{Out, bold, green, red};
+
+/// How long an update in place of one of three apps takes.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench update")]
+struct Options {
+    /// How many updates
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    rounds: u32,
+    /// Fail if a goal is missed
+    #[arg(long)]
+    check: bool,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// The app that changes.
+const CHANGED: &str = "alpha";
+
+/// The message of the older of the two revisions.
+const FIRST: &str = "three apps";
+
+/// Between two questions, so that they are those of somebody who watches, not an attack.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A figure in milliseconds, what the reference system takes (fair: with its log helpers off), and the most that is good.
+const GOALS: [(&str, Option<f64>, f64); 3] = [
+    ("command to new first process", Some(3100.0), 300.0),
+    // It reboots.
+    ("bad verdict to old program up", None, 1000.0),
+    // It is silent for up to so long.
+    ("GET /containers, 99 of 100", Some(6000.0), 10.0),
+];
+
+/// `args` begin with the name of this command.
+pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
+    let options = Options::parse_from(args);
+    let out = if options.json { Out::Stderr } else { Out::Stdout };
+    let mut telling = Telling::begin("bench-update", "bench/update", None, Show::Timeline(out))?;
+    telling.tell()?;
+    let undone = undone(&fs::read_to_string(&telling.device.events)?)?;
+    let (program, dir) = telling.device.place();
+    let device = Live::of(program, dir)?;
+    let (updates, answers) = measure(&device, options.rounds)?;
+    telling.scene.stop()?;
+    let report = report([quantile(&updates, 50), undone, quantile(&answers, 99)], options.rounds, answers.len());
+    if options.json {
+        println!("{report:#}");
+    } else {
+        table(&report, out);
+    }
+    Ok(if options.check && report["passed"] != true { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Updates in turns, and the answers to somebody who asks all the time; each in milliseconds.
+fn measure(device: &Live, rounds: u32) -> Result<(Vec<f64>, Vec<f64>)> {
+    let [one, other] = device.revisions(FIRST)?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut answers = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let begin = Instant::now();
+                device.ask("GET", "/containers", "")?;
+                answers.push(begin.elapsed().as_secs_f64() * 1e3);
+                std::thread::sleep(PAUSE);
+            }
+            Ok::<_, anyhow::Error>(answers)
+        });
+        let updates: Result<Vec<f64>> = (0..rounds)
+            .map(|number| {
+                let to = if number % 2 == 0 { &one } else { &other };
+                Ok(device.update(to, CHANGED)?.as_secs_f64() * 1e3)
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        let answers = asking.join().map_err(|_| anyhow!("the thread that asks has panicked"))?;
+        Ok((updates?, answers?))
+    })
+}
+
+/// How long after the bad verdict the app was up again.
+fn undone(events: &str) -> Result<f64> {
+    let mut verdict = None;
+    for line in events.lines() {
+        let event: Value = serde_json::from_str(line).with_context(|| format!("no event: {line}"))?;
+        let Some(at) = event["at"].as_f64() else { continue };
+        if event["event"] == "verdict" && event["good"] == false {
+            verdict = Some(at);
+        }
+        if let Some(verdict) = verdict
+            && event["event"] == "container"
+            && event["name"] == CHANGED
+            && event["status"] == "STARTED"
+        {
+            return Ok(at - verdict);
+        }
+    }
+    Err(anyhow!("the device's log has no bad verdict with a start of {CHANGED} after it"))
+}
+
+/// Of a hundred values in order, that one.
+fn quantile(values: &[f64], percent: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (sorted.len().saturating_sub(1) * percent).div_ceil(100);
+    sorted.get(at).copied().unwrap_or(f64::NAN)
+}
+
+fn report(ours: [f64; 3], rounds: u32, answers: usize) -> Value {
+    let figures: Vec<_> = GOALS
+        .iter()
+        .zip(ours)
+        .map(|((figure, peer, goal), ours)| {
+            json!({
+                "figure": figure, "unit": "ms", "cairn": ours, "peer": peer, "peer_is": "recorded",
+                "ratio": peer.map(|peer| ours / peer), "goal": goal, "met": ours <= *goal,
+            })
+        })
+        .collect();
+    let passed = figures.iter().all(|figure| figure["met"] == true);
+    json!({ "command": "bench update", "passed": passed, "updates": rounds, "answers": answers, "figures": figures })
+}
+
+fn table(report: &Value, out: Out) {
+    let head = format!("\n{:<32} {:>10} {:>12} {:>7} {:>10}  met", "ms", "cairn", "recorded", "ratio", "goal");
+    out.line(bold(out, &head));
+    for figure in report["figures"].as_array().into_iter().flatten() {
+        let number =
+            |name: &str, digits| figure[name].as_f64().map_or_else(String::new, |number| format!("{number:.digits$}"));
+        let met = if figure["met"] == true { green(out, "yes") } else { red(out, "NO") };
+        out.line(format!(
+            "{:<32} {:>10} {:>12} {:>7} {:>10}  {met}",
+            figure["figure"].as_str().unwrap_or_default(),
+            number("cairn", 1),
+            number("peer", 0),
+            number("ratio", 3),
+            format!("≤ {}", number("goal", 0)),
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_an_undoing_is_from_the_bad_verdict_to_the_next_start_of_the_app() {
+        let events = r#"{"event":"container","name":"alpha","status":"STARTED","at":5}
+{"event":"verdict","good":false,"at":100}
+{"event":"container","name":"beta","status":"STARTED","at":110}
+{"event":"container","name":"alpha","status":"STARTED","at":175}"#;
+        assert!((undone(events).unwrap() - 75.0).abs() < 0.1);
+        assert!(undone("{\"event\":\"up\",\"at\":1}").is_err());
+    }
+
+    #[test]
+    fn the_ninety_ninth_of_a_hundred_is_nearly_the_worst() {
+        let values: Vec<f64> = (0..=100).map(f64::from).collect();
+        assert!((quantile(&values, 99) - 99.0).abs() < 0.1 && (quantile(&values, 50) - 50.0).abs() < 0.1);
+        assert!(quantile(&[], 50).is_nan());
+    }
+
+    #[test]
+    fn no_answer_is_no_goal_that_is_met() {
+        assert_eq!(report([1.0, 1.0, f64::NAN], 2, 0)["passed"], false);
+        assert_eq!(report([300.0, 1000.0, 10.0], 2, 9)["passed"], true);
+    }
+}
