@@ -32,15 +32,10 @@ const PURE: &str = "grep -q '^cgroup2 /sys/fs/cgroup ' /proc/self/mounts \
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     // Of a whole device on this machine.
-    let device: Option<fn(&[OsString]) -> Result<ExitCode>> = match options.args.first().and_then(|what| what.to_str())
-    {
-        Some("memory") => Some(run::memory::run),
-        Some("update") => Some(run::update::run),
-        _ => None,
-    };
-    if let Some(device) = device {
+    let what = options.args.first().and_then(|what| what.to_str()).unwrap_or_default();
+    if ["memory", "update"].contains(&what) {
         setup::ensure(Out::Stderr)?;
-        return device(&options.args);
+        return if what == "memory" { run::memory::run(&options.args) } else { run::update::run(&options.args) };
     }
     // Standard output may be JSON.
     setup::ensure_peers(Out::Stderr)?;

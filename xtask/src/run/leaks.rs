@@ -148,7 +148,7 @@ fn differences(before: &Held, after: &Held) -> Vec<&'static str> {
         let (Some(before), Some(after)) = (before.get(**what), after.get(**what)) else { return true };
         if **what == MEMORY { after * 100 > before * (100 + MEMORY_PERCENT) } else { before != after }
     };
-    before.keys().filter(|what| differs(&what)).copied().collect()
+    before.keys().filter(|what| differs(what)).copied().collect()
 }
 
 /// What it holds, as soon as that is what it held before; or after a while, whatever it is.

@@ -31,8 +31,8 @@ impl Live {
     pub(super) fn of(program: &Path, dir: &Path) -> Result<Self> {
         let output = Command::new(program).arg("status").arg(dir).arg("--json").output()?;
         let status: Value = serde_json::from_slice(&output.stdout).context("the stand-in does not say what runs")?;
-        let pid1 = status["pid1"].as_u64().context("no device runs")?.try_into()?;
-        let group = status["cgroup"].as_str().context("the device has no group")?.into();
+        let pid1 = status.get("pid1").and_then(Value::as_u64).context("no device runs")?.try_into()?;
+        let group = status.get("cgroup").and_then(Value::as_str).context("the device has no group")?.into();
         let mounts = fs::read_to_string(format!("/proc/{pid1}/mountinfo"))?;
         let storage = mounts
             .lines()
@@ -66,7 +66,7 @@ impl Live {
         let all = self.ask("GET", "/containers", "")?;
         let one = all.as_array().into_iter().flatten().find(|one| one["name"] == name);
         let one = one.with_context(|| format!("the device has no container {name}"))?;
-        Ok(if one["status"] == "STARTED" { one["pid"].as_u64() } else { None })
+        Ok(if one["status"] == "STARTED" { one.get("pid").and_then(Value::as_u64) } else { None })
     }
 
     /// Asks until it is so.
@@ -92,10 +92,20 @@ impl Live {
     /// The revision that came with this message, and the one that is the default now.
     pub(super) fn revisions(&self, message: &str) -> Result<[String; 2]> {
         let device = self.ask("GET", "/device", "")?;
-        let now = device["default"].as_str().context("the device does not say what its default is")?.to_owned();
+        let now = device
+            .get("default")
+            .and_then(Value::as_str)
+            .context("the device does not say what its default is")?
+            .to_owned();
         let steps = self.ask("GET", "/steps", "")?;
-        let step = steps.as_array().into_iter().flatten().find(|step| step["commitmsg"] == message);
-        let other = step.and_then(|step| step["name"].as_str()).context("the device has not that revision")?;
+        let step = steps
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|step| step.get("commitmsg").is_some_and(|text| text == message));
+        let other = step
+            .and_then(|step| step.get("name").and_then(Value::as_str))
+            .context("the device has not that revision")?;
         Ok([other.to_owned(), now])
     }
 
@@ -116,7 +126,7 @@ impl Live {
         let took = begin.elapsed();
         self.wait(&format!("the commit of {revision}"), || {
             let device = self.ask("GET", "/device", "")?;
-            Ok(device["default"] == revision && device["revision"] == revision)
+            Ok(["default", "revision"].iter().all(|name| device.get(name).is_some_and(|value| value == revision)))
         })?;
         Ok(took)
     }

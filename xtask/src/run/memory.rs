@@ -73,7 +73,11 @@ pub(crate) fn run(args: &[std::ffi::OsString]) -> Result<ExitCode> {
     } else {
         table(&report, out);
     }
-    Ok(if options.check && report["passed"] != true { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if options.check && report.get("passed") != Some(&Value::Bool(true)) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Of every process of the device whose program is that of PID 1.
@@ -139,12 +143,12 @@ fn table(report: &Value, out: Out) {
     let head =
         format!("\n{:<24} {:>10} {:>12} {:>7} {:>10}  met", "three containers", "cairn", "recorded", "ratio", "goal");
     out.line(bold(out, &head));
-    for figure in report["figures"].as_array().into_iter().flatten() {
+    for figure in report.get("figures").and_then(Value::as_array).into_iter().flatten() {
         let number = |name: &str| figure[name].as_f64().unwrap_or(f64::NAN);
         let name = format!(
             "{} {}",
-            figure["figure"].as_str().unwrap_or_default(),
-            figure["unit"].as_str().unwrap_or_default()
+            figure.get("figure").and_then(Value::as_str).unwrap_or_default(),
+            figure.get("unit").and_then(Value::as_str).unwrap_or_default()
         );
         let met = if figure["met"] == true { green(out, "yes") } else { red(out, "NO") };
         out.line(format!(

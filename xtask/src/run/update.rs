@@ -72,7 +72,11 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     } else {
         table(&report, out);
     }
-    Ok(if options.check && report["passed"] != true { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if options.check && report.get("passed") != Some(&Value::Bool(true)) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Updates in turns, and the answers to somebody who asks all the time; each in milliseconds.
@@ -102,19 +106,23 @@ fn measure(device: &Live, rounds: u32) -> Result<(Vec<f64>, Vec<f64>)> {
     })
 }
 
+fn is(event: &Value, member: &str, wanted: impl Into<Value>) -> bool {
+    event.get(member) == Some(&wanted.into())
+}
+
 /// How long after the bad verdict the app was up again.
 fn undone(events: &str) -> Result<f64> {
     let mut verdict = None;
     for line in events.lines() {
         let event: Value = serde_json::from_str(line).with_context(|| format!("no event: {line}"))?;
-        let Some(at) = event["at"].as_f64() else { continue };
-        if event["event"] == "verdict" && event["good"] == false {
+        let Some(at) = event.get("at").and_then(Value::as_f64) else { continue };
+        if is(&event, "event", "verdict") && is(&event, "good", false) {
             verdict = Some(at);
         }
         if let Some(verdict) = verdict
-            && event["event"] == "container"
-            && event["name"] == CHANGED
-            && event["status"] == "STARTED"
+            && is(&event, "event", "container")
+            && is(&event, "name", CHANGED)
+            && is(&event, "status", "STARTED")
         {
             return Ok(at - verdict);
         }
@@ -148,13 +156,13 @@ fn report(ours: [f64; 3], rounds: u32, answers: usize) -> Value {
 fn table(report: &Value, out: Out) {
     let head = format!("\n{:<32} {:>10} {:>12} {:>7} {:>10}  met", "ms", "cairn", "recorded", "ratio", "goal");
     out.line(bold(out, &head));
-    for figure in report["figures"].as_array().into_iter().flatten() {
+    for figure in report.get("figures").and_then(Value::as_array).into_iter().flatten() {
         let number =
             |name: &str, digits| figure[name].as_f64().map_or_else(String::new, |number| format!("{number:.digits$}"));
         let met = if figure["met"] == true { green(out, "yes") } else { red(out, "NO") };
         out.line(format!(
             "{:<32} {:>10} {:>12} {:>7} {:>10}  {met}",
-            figure["figure"].as_str().unwrap_or_default(),
+            figure.get("figure").and_then(Value::as_str).unwrap_or_default(),
             number("cairn", 1),
             number("peer", 0),
             number("ratio", 3),
