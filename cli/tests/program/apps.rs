@@ -160,7 +160,7 @@ fn an_image_that_starts_an_init_is_a_system_and_confined_as_any_other() {
         "lxc.mount.auto = proc:mixed sys:ro cgroup:rw",
         "lxc.mount.entry = tmpfs run/lock tmpfs rw,nosuid,nodev,noexec,relatime,mode=1777,size=5m,create=dir 0 0",
         "lxc.cap.keep = chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot \
-         audit_write setfcap sys_boot",
+         sys_boot audit_write setfcap",
         "lxc.no_new_privs = 1",
         "lxc.seccomp.profile = seccomp.bpf",
     ] {

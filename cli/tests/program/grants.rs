@@ -5,7 +5,10 @@ use crate::images::{Image, Layer, Packed};
 
 fn bench() -> Bench {
     let bench = Bench::new();
-    bench.layout("image", &[Image::new("{}").layer(Layer::new().file("sbin/init", ""), Packed::Plain)]);
+    bench.layout(
+        "image",
+        &[Image::new(r#"{"Cmd":["/bin/gps"]}"#).layer(Layer::new().file("bin/gps", ""), Packed::Plain)],
+    );
     bench
 }
 

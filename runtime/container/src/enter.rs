@@ -130,8 +130,9 @@ impl Report {
         let mut report = Self::default();
         while !bytes.is_empty() {
             if let [PID, a, b, c, d, rest @ ..] = bytes {
-                let pid = Pid::from_raw(i32::from_le_bytes([*a, *b, *c, *d])).filter(|pid| pid.as_raw_pid() > 0);
-                let earlier = report.pid.replace(pid.ok_or(BadFrame)?);
+                // Of a negative number rustix makes no pid, and panics where it is debugged.
+                let number = Some(i32::from_le_bytes([*a, *b, *c, *d])).filter(|number| *number > 0);
+                let earlier = report.pid.replace(number.and_then(Pid::from_raw).ok_or(BadFrame)?);
                 if earlier.is_some() {
                     return Err(BadFrame);
                 }
