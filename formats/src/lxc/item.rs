@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{
-    Capability, CgroupVersion, Command, DeviceRule, Limits, LxcWrong, MountEntry, NetItem, Resource, Signal, keys,
-    quoted, wrong,
+    Capability, CgroupVersion, Command, DeviceRule, IdMap, Limits, LxcWrong, MountEntry, NetItem, Resource, Signal,
+    keys, quoted, wrong,
 };
 use crate::words::words;
 
@@ -62,6 +62,8 @@ pub enum Item {
     NamespaceKeep(Vec<Namespace>),
     /// `lxc.namespace.clone`: namespaces of its own; the device's of all others.
     NamespaceClone(Vec<Namespace>),
+    /// `lxc.idmap`: users and groups of its own.
+    IdMap(IdMap),
     /// `lxc.console.path = none`
     NoConsole,
     /// `lxc.mount.auto`
@@ -214,6 +216,7 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
         "lxc.namespace.clone" => {
             Item::NamespaceClone(list(value, Namespace::parse, "a list of mnt, net, ipc, pid, uts, cgroup")?)
         }
+        "lxc.idmap" => Item::IdMap(IdMap::parse(value)?),
         "lxc.console.path" if value == "none" => Item::NoConsole,
         "lxc.console.path" => return Err(wrong(value, "none")),
         "lxc.mount.auto" => {
@@ -256,7 +259,7 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
 }
 
 /// Keys of which each line adds to the ones before it, and which can therefore be taken back.
-const LISTS: [&str; 14] = [
+const LISTS: [&str; 15] = [
     "lxc.cap.drop",
     "lxc.cap.keep",
     "lxc.cgroup.devices.allow",
@@ -264,6 +267,7 @@ const LISTS: [&str; 14] = [
     "lxc.cgroup2.devices.allow",
     "lxc.cgroup2.devices.deny",
     "lxc.environment",
+    "lxc.idmap",
     "lxc.init.groups",
     "lxc.mount.auto",
     "lxc.mount.entry",
@@ -415,6 +419,7 @@ impl fmt::Display for Item {
             }
             Self::NamespaceKeep(list) => write!(f, "lxc.namespace.keep = {}", joined(list, Namespace::as_str)),
             Self::NamespaceClone(list) => write!(f, "lxc.namespace.clone = {}", joined(list, Namespace::as_str)),
+            Self::IdMap(map) => write!(f, "lxc.idmap = {map}"),
             Self::NoConsole => f.write_str("lxc.console.path = none"),
             Self::MountAuto(list) => write!(f, "lxc.mount.auto = {}", joined(list, AutoMount::as_str)),
             Self::Autodev(on) => write!(f, "lxc.autodev = {}", u8::from(*on)),

@@ -84,6 +84,11 @@ pub const HONOURED: &[Honoured] = &[
     row("lxc.namespace.keep", "user net", "what it shares with the device; mounts are always its own"),
     row("lxc.namespace.clone", "pid mnt uts ipc cgroup", "what is its own; everything else is shared"),
     row(
+        "lxc.idmap",
+        "u 0 1000000 65536",
+        "users (`u`), groups (`g`) or both (`b`) of its own, and who they are on the device",
+    ),
+    row(
         "lxc.net.*.type",
         "none",
         "`none`: the device's network; `empty`: loopback and nothing else; any other is refused by this version",
@@ -159,7 +164,6 @@ pub const REFUSED: &[Refused] = &[
     refused("lxc.selinux.*", "no SELinux context is set; remove the line"),
     refused("lxc.seccomp.notify.*", "no process stands by to answer for a system call; remove the line"),
     refused("lxc.time.offset.*", "clocks are those of the device; remove the line"),
-    refused("lxc.idmap", "users are not mapped by this version; remove the line"),
     refused("lxc.namespace.share.*", "namespaces are the container's own or the device's; remove the line"),
     refused("lxc.rootfs.options", "a root is mounted as the revision's images are; remove the line"),
     refused("lxc.proc.*", "of /proc/PID only oom_score_adj can be set; remove the line"),

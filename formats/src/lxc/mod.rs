@@ -15,6 +15,7 @@
 
 mod command;
 mod files;
+mod idmap;
 mod item;
 pub mod keys;
 mod limit;
@@ -31,6 +32,7 @@ use core::fmt;
 
 pub use command::Command;
 pub use files::{ALL_BYTES_MAX, DEPTH_MAX, FilesError, Said, lines};
+pub use idmap::{IDMAPS_MAX, IdKind, IdMap};
 pub use item::{AutoMount, Item, Namespace, Rootfs};
 pub use limit::{Limits, Resource, Signal};
 pub use mount::{Create, MountEntry, MountOption};
@@ -273,6 +275,8 @@ lxc.start.auto = 1
 lxc.hook.mount = /lib/hooks/mdev.sh
 lxc.tty.min = 1
 lxc.seccomp.profile = seccomp.bpf
+lxc.idmap = u 0 1000000 65536
+lxc.idmap = g 0 1000000 65536
 ";
 
     fn wrong_at(text: &str) -> LxcError {
@@ -399,6 +403,7 @@ lxc.seccomp.profile = seccomp.bpf
             "lxc.seccomp.profile = /usr/share/lxc/config/common.seccomp",
             "lxc.seccomp.profile = ../seccomp.bpf",
             "lxc.seccomp.profile = ..",
+            "lxc.idmap = u 0 1000000",
             "lxc.mount.entry = a b",
             "lxc.mount.entry = /a ../b none bind 0 0",
         ] {

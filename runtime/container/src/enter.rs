@@ -217,7 +217,7 @@ pub fn enter(
             errors: errors.as_fd(),
             launch: sealed.as_fd(),
             error: told.as_fd(),
-            init: Some(init.as_fd()),
+            fifth: Some(init.as_fd()),
         })
     };
     let begun = match begin(&group.open().map_err(SpawnError::System)?) {

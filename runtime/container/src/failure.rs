@@ -56,6 +56,8 @@ steps! {
     Launch = "read the launch",
     /// A v1 cgroup, or the score of the out-of-memory killer.
     Cgroup = "join the cgroup",
+    /// A user namespace, and the process in it.
+    Users = "give it users of its own:",
     /// The cgroup namespace, keys, the host name, or mounts that must not reach the device.
     Namespace = "separate from the device",
     /// A setting of the kernel in one of its namespaces.
@@ -66,6 +68,8 @@ steps! {
     Layer = "use the layer",
     /// The layers as a whole.
     Root = "mount the root",
+    /// Files whose owners are to be users of the container.
+    Map = "map the owners of the files in",
     /// A place in the container.
     Target = "find or make the target",
     /// A mount in the container.
@@ -186,6 +190,9 @@ fn advice(step: Step, errno: Errno) -> Option<&'static str> {
         (Step::Source, Errno::NOENT) => "the container does not start without it unless the entry says optional",
         (Step::Target, Errno::NOENT) => "let the entry say create=dir or create=file, or add it to the root",
         (Step::Layer, Errno::LOOP) => "there is a link on the way to it",
+        (Step::Users, Errno::INVAL) => "this kernel may be without user namespaces (CONFIG_USER_NS)",
+        (Step::Users, Errno::NOSPC) => "/proc/sys/user/max_user_namespaces allows no more",
+        (Step::Map, Errno::INVAL) => "this kernel cannot do that on their file system",
         (Step::Mount, Errno::NODEV) => "this kernel has no such file system",
         _ => return None,
     })

@@ -13,6 +13,7 @@ mod mounts;
 mod process;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::fmt;
 
@@ -24,6 +25,7 @@ pub use mounts::{
     TARGETS_MASKED, TARGETS_READ_ONLY,
 };
 pub use process::{Capabilities, Output, Process, Resource, Rlimit};
+pub use users::{RANGES_MAX, Range, Users};
 
 /// The largest encoded launch, in bytes.
 pub const LAUNCH_MAX: usize = 256 * 1024;
@@ -50,6 +52,8 @@ pub struct Launch {
     pub hostname: Option<String>,
     /// Which namespaces are its own.
     pub namespaces: Namespaces,
+    /// Users of its own, and with them rights of its own: over its namespaces and its files, and over nothing else.
+    pub users: Option<Users>,
     /// Directories of v1 cgroups to join; the v2 group is where the process was born.
     pub cgroups: Vec<String>,
     /// What it sees as `/`.
@@ -82,7 +86,7 @@ pub struct Launch {
 }
 
 /// Which namespaces are the container's own; the others are shared with the device. The mount namespace always is its
-/// own, the user namespace never.
+/// own, the user namespace where [`Launch::users`] says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Namespaces {
     /// Process ids: its program is its PID 1, and when that ends, so does everything in it.
@@ -141,6 +145,8 @@ pub enum LaunchError {
     Ambient,
     /// A seccomp filter that is not a row of instructions.
     Filter,
+    /// Ranges of these that overlap, or do not have number 0 or one that the process needs.
+    Users(&'static str),
     /// Exports or imports, and no showcase for them.
     Showcase,
     /// A host name without a UTS namespace would rename the device.
@@ -211,7 +217,16 @@ impl Launch {
             relative(name)?;
             text("setting of the kernel", value)?;
         }
-        self.process.check()
+        self.process.check()?;
+        self.users.as_ref().map_or(Ok(()), |users| {
+            users.check()?;
+            let Process { uid, gid, groups, .. } = &self.process;
+            if users.uid(*uid).is_none() {
+                return Err(LaunchError::Users("users"));
+            }
+            let mapped = std::iter::once(gid).chain(groups).all(|gid| users.gid(*gid).is_some());
+            if mapped { Ok(()) } else { Err(LaunchError::Users("groups")) }
+        })
     }
 }
 
@@ -259,6 +274,11 @@ impl fmt::Display for LaunchError {
             Self::Variable(name) => write!(f, "{name:?} is no name for a variable"),
             Self::Ambient => f.write_str("ambient capabilities must be within the bounding set"),
             Self::Filter => write!(f, "a seccomp filter has 1 to {FILTER_MAX} instructions of 8 bytes"),
+            Self::Users(what) => write!(
+                f,
+                "ranges of {what} must not overlap, and must have 0 and those that the first process runs as; \
+                 there can be {RANGES_MAX}"
+            ),
             Self::Showcase => f.write_str("exports and imports need the showcase of the device"),
             Self::Hostname => f.write_str("a host name needs a UTS namespace, or it renames the device"),
             Self::Cgroup => f.write_str("a writable cgroup tree needs a cgroup namespace, or it is the device's"),

@@ -27,8 +27,9 @@
 //! | [`signals`] | what PID 1 is told, as something to read |
 //!
 //! Needs Linux 5.14: `clone3` into a cgroup (5.7), `LOOP_CONFIGURE` (5.8), close-on-exec by range (5.11),
-//! `mount_setattr` (5.12), `cgroup.kill` (5.14). What is missing is an error that names the call, never a weaker
-//! container. All raw system calls are in one file, `sys.rs`.
+//! `mount_setattr` (5.12), `cgroup.kill` (5.14). Users of its own need id-mapped mounts of what a container has: squashfs
+//! (6.2), tmpfs (6.3). What is missing is an error that names the call, never a weaker container. All raw
+//! system calls are in one file, `sys.rs`.
 #![deny(unsafe_code)]
 
 pub mod cgroup;
@@ -40,6 +41,7 @@ pub mod image;
 pub mod launch;
 pub mod loopdev;
 pub mod network;
+mod passing;
 pub mod power;
 pub mod reaper;
 pub mod signals;

@@ -5,20 +5,26 @@
 //!                     /dev/null  pipe: the log   launch, sealed memfd  pipe: the failure     closed by exec
 //! ```
 //!
+//! With users of its own, the process that becomes the container is another one, and descriptor 5 tells of it: see
+//! [`stage`](crate::stage).
+//!
 //! There is no moment at which the process exists outside its cgroup, so nothing of it survives `cgroup.kill`. The
-//! parent waits for nothing here. End of file on `error` says that the container's own program was executed; a
-//! [`Failure`](crate::failure::Failure) says which step was not. Exit code and end are the [reaper](crate::reaper)'s.
+//! parent waits for nothing here but for that word, which comes before any mount. End of file on `error` says that the
+//! container's own program was executed; a [`Failure`](crate::failure::Failure) says which step was not. Exit code and
+//! end are the [reaper](crate::reaper)'s.
 //!
 //! The program is `/proc/self/exe`: in an initramfs there may be no other. A container cannot write to it through its
 //! own `/proc`, because PID 1 executes that very file (`ETXTBSY`).
 //!
 //! A container that is *held* has a socket where others have the pipe for its failure, and waits for a byte from there.
+//! With users of its own, its namespaces are those of that other process, so that is known first.
 
 use std::ffi::{CStr, OsStr};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
@@ -29,7 +35,7 @@ use rustix::process::Pid;
 use crate::SystemError;
 use crate::error::cannot;
 use crate::launch::{Launch, LaunchError, Namespaces};
-use crate::sys;
+use crate::{passing, sys};
 
 /// The role that the child is executed as; a program that calls [`spawn`] must lead it to [`stage::main`].
 ///
@@ -90,34 +96,35 @@ pub enum SpawnError {
 /// Then no process was left behind.
 pub fn spawn(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
     let channel = pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"))?;
-    stage(launch, cgroup, &[c"cairn", c"stage"], channel)
+    Ok(stage(launch, cgroup, &[c"cairn", c"stage"], channel)?.0)
 }
 
 /// The same for a container that waits in its namespaces, before anything else, until it is let go: for what can only be
-/// made in there from outside.
+/// made in there from outside. `None` where it has failed before it was in there, which it says like any other failure.
 ///
 /// # Errors
 /// Then no process was left behind.
-pub fn spawn_held(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<(Spawned, Held), SpawnError> {
+pub fn spawn_held(launch: &Launch, cgroup: BorrowedFd<'_>) -> Result<(Spawned, Option<Held>), SpawnError> {
     let failed = start("make a channel for");
     let ours = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = ours.map_err(failed)?;
     let held = rustix::io::fcntl_dupfd_cloexec(&ours, 0).map_err(start("prepare a descriptor for"))?;
-    let spawned = stage(launch, cgroup, &[c"cairn", c"stage", HELD], (ours, theirs))?;
-    Ok((spawned, Held(held)))
+    let (spawned, is_inside) = stage(launch, cgroup, &[c"cairn", c"stage", HELD], (ours, theirs))?;
+    Ok((spawned, is_inside.then_some(Held(held))))
 }
 
 fn start(doing: &'static str) -> impl FnOnce(Errno) -> SpawnError {
     move |errno| SpawnError::System(cannot(doing, "a container")(errno))
 }
 
-/// `error` is our end and theirs of what a failure is told by.
+/// `error` is our end and theirs of what a failure is told by. With the process goes whether it is in its namespaces.
 fn stage(
     launch: &Launch,
     cgroup: BorrowedFd<'_>,
     args: &[&CStr],
     (error, report): (OwnedFd, OwnedFd),
-) -> Result<Spawned, SpawnError> {
+) -> Result<(Spawned, bool), SpawnError> {
+    let mounts = u64::from(libc::CLONE_NEWNS.unsigned_abs());
     let bytes = launch.encode().map_err(SpawnError::Launch)?;
     let sealed = sealed(&bytes).map_err(cannot("seal the launch in", "memory")).map_err(SpawnError::System)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -128,8 +135,14 @@ fn stage(
         rustix::io::fcntl_dupfd_cloexec(fd, sys::FIRST_FREE_FD).map_err(start("prepare a descriptor for"))
     };
     let (input, output, report, sealed) = (high(&null)?, high(&output)?, high(&report)?, high(&sealed)?);
+    let way = launch.users.is_some().then(passing::pair).transpose().map_err(start("make a socket for"))?;
+    let heir = way.as_ref().map(|(_, its)| high(its)).transpose()?;
     let (pid, pidfd) = sys::clone_and_exec(&sys::Start {
-        namespaces: clone_flags(launch.namespaces),
+        namespaces: match launch.users {
+            None => mounts | clone_flags(launch.namespaces),
+            // The others belong to the users of the container, which are not there yet.
+            Some(_) => mounts,
+        },
         cgroup: Some(cgroup),
         program: c"/proc/self/exe",
         args,
@@ -138,10 +151,27 @@ fn stage(
         errors: output.as_fd(),
         launch: sealed.as_fd(),
         error: report.as_fd(),
-        init: None,
+        fifth: heir.as_ref().map(AsFd::as_fd),
     })
     .map_err(start("start the process of"))?;
-    Ok(Spawned { pid, pidfd, log, error })
+    // Of what the child has, only the child shall hold the other end.
+    drop((heir, report, output));
+    let mut spawned = Spawned { pid, pidfd, log, error };
+    let Some((own, its)) = way else { return Ok((spawned, true)) };
+    drop(its);
+    match inherits(&own) {
+        Ok(Some(heir)) => {
+            (spawned.pid, spawned.pidfd) = heir;
+            Ok((spawned, true))
+        }
+        // It has failed before there was another process, and says so itself.
+        Ok(None) => Ok((spawned, false)),
+        Err(errno) => {
+            // It is in its cgroup, with whatever it may have started.
+            let _ = sys::pidfd_send(&spawned.pidfd, libc::SIGKILL);
+            Err(start("learn the process of")(errno))
+        }
+    }
 }
 
 /// Starts a helper: this program in another role, in its cgroup, with all rights of its parent and namespaces of its
@@ -193,10 +223,28 @@ fn plain(
         errors: output.as_fd(),
         launch: channel.as_fd(),
         error: report.as_fd(),
-        init: None,
+        fifth: None,
     })
     .map_err(start("start"))?;
     Ok(Spawned { pid, pidfd, log, error })
+}
+
+/// How long a stage may take until there is a process in the container's namespaces: much longer than it takes on a busy
+/// device, shorter than a watchdog.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// The process that becomes the container; `None` if there is none, and the stage says why.
+fn inherits(way: &OwnedFd) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+    loop {
+        match poll(&mut [PollFd::new(way, PollFlags::IN)], Some(&PATIENCE)) {
+            Ok(0) => return Err(Errno::TIMEDOUT),
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let Some((number, pidfd)) = passing::take(way)? else { return Ok(None) };
+    Ok(Some((Pid::from_raw(number).ok_or(Errno::BADMSG)?, pidfd)))
 }
 
 /// Memory that nobody can change any more, at its beginning.
@@ -216,11 +264,11 @@ pub(crate) fn seals() -> SealFlags {
     SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE
 }
 
-/// Namespaces to be born in. The cgroup namespace is not among them: `clone3` would root it where the *parent* is.
-fn clone_flags(own: Namespaces) -> u64 {
+/// Namespaces to be born in, but for that of mounts. The cgroup namespace is not among them: `clone3` would root it where
+/// the *parent* is.
+pub(crate) fn clone_flags(own: Namespaces) -> u64 {
     let flag = |own: bool, flag: i32| if own { flag } else { 0 };
-    let flags = libc::CLONE_NEWNS
-        | flag(own.pid, libc::CLONE_NEWPID)
+    let flags = flag(own.pid, libc::CLONE_NEWPID)
         | flag(own.net, libc::CLONE_NEWNET)
         | flag(own.uts, libc::CLONE_NEWUTS)
         | flag(own.ipc, libc::CLONE_NEWIPC);

@@ -6,6 +6,10 @@
 //!        ─▶ exports ─▶ pivot ─▶ limits ─▶ user, groups, capabilities, seccomp ─▶ exec
 //! ```
 //!
+//! With users of its own, the stage is two processes from the second step on. The one that PID 1 has started keeps the
+//! rights of the device and builds; its *heir*, in the user namespace, waits, takes over what was built, and executes
+//! (`users.rs`). PID 1 is the parent of both.
+//!
 //! Promises:
 //! * No path of the device is looked up once the root of the container is in place, and no path of the container is
 //!   looked up but beneath that root (`target.rs`): a symbolic link in an image leads nowhere else.
@@ -22,8 +26,8 @@ mod mounts;
 mod process;
 mod root;
 mod target;
+mod users;
 
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read;
 use std::process::ExitCode;
@@ -35,32 +39,51 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use crate::failure::{EXIT_CODE, FRAME_MAX, Failure, Step, at};
 use crate::launch::{LAUNCH_MAX, Launch};
 use crate::{spawn, sys};
+use users::{Divided, Heir};
 
-/// The main of the role. Returns only if something failed. To be called first thing in the process, and once.
+/// The main of the role. Returns only if something failed, or if another process has become the container. To be called
+/// first thing in the process, and once.
 #[must_use]
 pub fn main() -> ExitCode {
     let code = u8::try_from(EXIT_CODE).map_or(ExitCode::FAILURE, ExitCode::from);
-    if std::env::args_os().next_back().is_some_and(|last| last == spawn::ENTER) {
-        return enter::main(code);
-    }
     // Not started by `spawn`, so there is nobody to tell why; 2 is the code for a wrong call.
-    let Some((launch, error)) = sys::inherited() else { return ExitCode::from(2) };
-    let Err(failure) = run(launch, &error);
+    let Some(inherited) = sys::inherited() else { return ExitCode::from(2) };
+    if std::env::args_os().next_back().is_some_and(|last| last == spawn::ENTER) {
+        return enter::main(inherited, code);
+    }
+    let sys::Inherited { launch, error, fifth } = inherited;
+    let Err(failure) = run(launch, &error, fifth) else { return ExitCode::SUCCESS };
     // If PID 1 does not listen any more there is nobody left to tell.
     let _ = rustix::io::write(error, failure.encode(&mut [0; FRAME_MAX]));
     code
 }
 
-fn run(launch: OwnedFd, channel: &OwnedFd) -> Result<Infallible, Failure> {
-    wait(channel)?;
+/// `Ok` says that the work of this process is done, and another one goes on.
+fn run(launch: OwnedFd, channel: &OwnedFd, way: Option<OwnedFd>) -> Result<(), Failure> {
     let launch = read(launch)?;
-    let showcase = exports::Showcase::find(&launch)?;
+    if launch.users.is_none() {
+        wait(channel)?;
+    }
     join(&launch.cgroups, launch.process.oom_score_adj)?;
-    separate(&launch)?;
+    let heir = match users::divide(&launch, way)? {
+        Divided::No => None,
+        Divided::Builder(heir) => Some(heir),
+        Divided::Heir(heritage) => return heritage.enter(&launch.process),
+    };
+    if heir.is_some() {
+        // What is held are the namespaces of the heir, which PID 1 knows by now.
+        wait(channel)?;
+    }
+    let heir = heir.as_ref();
+    let showcase = exports::Showcase::find(&launch)?;
+    separate(&launch, heir)?;
     let showcase = showcase.map(exports::Showcase::settle).transpose()?;
-    let sources = mounts::open_sources(&launch.mounts, showcase.as_ref())?;
-    let root = root::assemble(&launch.root)?;
-    kernel::mount(&launch, &root)?;
+    let mut sources = mounts::open_sources(&launch.mounts, showcase.as_ref(), heir)?;
+    // Whatever is made from here on is the container's, and belongs to its root.
+    heir.map_or(Ok(()), Heir::make_files_as_its_root)?;
+    mounts::make_sources(&launch.mounts, &mut sources, heir)?;
+    let root = root::assemble(&launch.root, heir)?;
+    kernel::mount(&launch, &root, heir)?;
     mounts::attach(&launch.mounts, sources, &root, showcase.as_ref())?;
     kernel::hide(&launch, &root)?;
     mounts::harden(&launch.hardened, &root)?;
@@ -68,9 +91,13 @@ fn run(launch: OwnedFd, channel: &OwnedFd) -> Result<Infallible, Failure> {
     drop(showcase);
     pivot(&root)?;
     drop(root);
-    process::settle(&launch.process)?;
-    process::prepare(&launch.process)?;
-    Err(process::execute(&launch.process))
+    match heir {
+        Some(heir) => heir.bequeath(&launch.process),
+        None => {
+            process::limit(&launch.process, None)?;
+            process::become_it(&launch.process).map(|never| match never {})
+        }
+    }
 }
 
 /// Waits, if this container is held, until it may go on.
@@ -122,8 +149,10 @@ fn leave_keys() -> Result<(), Failure> {
     }
 }
 
-fn separate(launch: &Launch) -> Result<(), Failure> {
-    if launch.namespaces.cgroup {
+fn separate(launch: &Launch, heir: Option<&Heir>) -> Result<(), Failure> {
+    if let Some(heir) = heir {
+        heir.follow(launch.namespaces)?;
+    } else if launch.namespaces.cgroup {
         // Only now: the namespace begins where the process is.
         sys::unshare_cgroup().map_err(at(Step::Namespace, "(cgroup namespace)"))?;
     }
@@ -131,7 +160,9 @@ fn separate(launch: &Launch) -> Result<(), Failure> {
         // A network of its own begins without even a way to itself.
         crate::network::bring_up("lo").map_err(at(Step::Namespace, "lo"))?;
     }
-    leave_keys()?;
+    if heir.is_none() {
+        leave_keys()?;
+    }
     if let Some(name) = &launch.hostname {
         rustix::system::sethostname(name.as_bytes()).map_err(at(Step::Namespace, name))?;
     }

@@ -24,8 +24,8 @@ use crate::failure::{EXIT_CODE, FRAME_MAX, Failure, Step};
 const LAUNCH_FD: RawFd = 3;
 /// Where the stage reports a failure.
 const ERROR_FD: RawFd = 4;
-/// Where a program that enters a container finds the first process of it.
-const INIT_FD: RawFd = 5;
+/// Where a stage finds what only some of them have: [`Start::fifth`].
+const FIFTH_FD: RawFd = 5;
 /// Descriptors that are given to a child must lie from here on, so that none is overwritten while they are put in
 /// place.
 pub(crate) const FIRST_FREE_FD: RawFd = 16;
@@ -45,8 +45,9 @@ pub(crate) struct Start<'a> {
     pub(crate) errors: BorrowedFd<'a>,
     pub(crate) launch: BorrowedFd<'a>,
     pub(crate) error: BorrowedFd<'a>,
-    /// The first process of the container that is entered.
-    pub(crate) init: Option<BorrowedFd<'a>>,
+    /// For a program that enters, the first process of the container; for a container with users of its own, the way to say
+    /// which process becomes it. Nobody is both.
+    pub(crate) fifth: Option<BorrowedFd<'a>>,
 }
 
 /// `struct clone_args` up to the cgroup (Linux 5.7).
@@ -133,14 +134,13 @@ fn child(start: &Start<'_>, argv: &[*const c_char; 8]) -> ! {
             fail();
         }
         let own = [(start.input, 0), (start.output, 1), (start.errors, 2), (start.launch, LAUNCH_FD)];
-        for (from, to) in own.into_iter().chain([(start.error, ERROR_FD)]).chain(start.init.map(|init| (init, INIT_FD)))
-        {
+        for (from, to) in own.into_iter().chain([(start.error, ERROR_FD)]).chain(start.fifth.map(|fd| (fd, FIFTH_FD))) {
             if libc::dup2(from.as_raw_fd(), to) < 0 {
                 fail();
             }
         }
         // Whatever else is open here without close-on-exec, by whose mistake ever, is not for containers.
-        let last = if start.init.is_some() { INIT_FD } else { ERROR_FD };
+        let last = if start.fifth.is_some() { FIFTH_FD } else { ERROR_FD };
         let rest = last as c_uint + 1;
         if libc::syscall(libc::SYS_close_range, rest, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) < 0 {
             fail();
@@ -151,17 +151,18 @@ fn child(start: &Start<'_>, argv: &[*const c_char; 8]) -> ! {
     fail()
 }
 
-/// What [`clone_and_exec`] has left for the stage: launch and error pipe, both close-on-exec from here on. `None` if
-/// this process was started by somebody else.
-///
-/// To be called once, first thing.
-pub(crate) fn inherited() -> Option<(OwnedFd, OwnedFd)> {
-    Some((take(LAUNCH_FD)?, take(ERROR_FD)?))
+/// What [`clone_and_exec`] has left for the stage, close-on-exec from here on.
+pub(crate) struct Inherited {
+    pub(crate) launch: OwnedFd,
+    pub(crate) error: OwnedFd,
+    pub(crate) fifth: Option<OwnedFd>,
 }
 
-/// The first process of the container that is entered: as [`inherited`], and after it.
-pub(crate) fn inherited_init() -> Option<OwnedFd> {
-    take(INIT_FD)
+/// `None` if this process was started by somebody else.
+///
+/// To be called once, first thing.
+pub(crate) fn inherited() -> Option<Inherited> {
+    Some(Inherited { launch: take(LAUNCH_FD)?, error: take(ERROR_FD)?, fifth: take(FIFTH_FD) })
 }
 
 /// To be called once for each number.
@@ -170,6 +171,72 @@ fn take(fd: RawFd) -> Option<OwnedFd> {
     let is_open = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
     // SAFETY: it is open, and nothing else in the process owns it: the role `stage` has just begun.
     is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What [`divide`] has made of the one process that called it.
+pub(crate) enum Half {
+    /// The one that called, with the other one's number and descriptor.
+    Old(Pid, OwnedFd),
+    /// The new one, with a copy of everything.
+    New,
+}
+
+/// Whose child the new half is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// The caller's. Both have the same descriptors, and what one of them opens or closes, it does for both.
+    Caller,
+    /// That of the caller, which is told its end as that of the caller.
+    Same,
+}
+
+/// Divides this process in two, as `fork` does. For the stage alone, which has one thread. By `clone3`, as only that has
+/// room for every namespace beside a signal; no filter of system calls is loaded yet.
+pub(crate) fn divide(namespaces: u64, parent: Parent) -> Result<Half, Errno> {
+    let mut pidfd: c_int = -1;
+    let (flags, exit_signal) = match parent {
+        Parent::Caller => (libc::CLONE_FILES, libc::SIGCHLD),
+        Parent::Same => (libc::CLONE_PARENT, 0),
+    };
+    let mut args = CloneArgs {
+        flags: namespaces | libc::CLONE_PIDFD as u64 | flags as u64,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: exit_signal as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` is what the kernel documents, up to the cgroup, which is not asked for. Memory is not shared (no
+    // CLONE_VM), and there is no other thread that could have held a lock: the new half goes on as after `fork`.
+    let pid = checked(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) })?;
+    if pid == 0 {
+        return Ok(Half::New);
+    }
+    // SAFETY: the kernel has stored a new descriptor, close-on-exec, which nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Half::Old(i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?, pidfd))
+}
+
+/// Ends this process without a word, and without running what the other half would run once more.
+pub(crate) fn exit(code: c_int) -> ! {
+    // SAFETY: it runs no code of this process.
+    unsafe { libc::_exit(code) }
+}
+
+/// From here on, files that this thread makes belong to these ids of the device.
+pub(crate) fn make_files_as(uid: u32, gid: u32) -> Result<(), Errno> {
+    // The calls tell only who it was before; no id is the last number, so asking for it changes nothing.
+    // SAFETY: no memory is passed.
+    let now = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX))
+    };
+    if (now.0.cast_unsigned(), now.1.cast_unsigned()) == (uid, gid) { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// Gives this process mounts of its own, which begin as those that it has seen.
+pub(crate) fn unshare_mounts() -> Result<(), Errno> {
+    // SAFETY: no file descriptor table is unshared, which is what the call warns of.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
 }
 
 /// Becomes two: the other is a child of *our parent*, and the first of us in the process namespace that was joined. `None`

@@ -309,8 +309,10 @@ impl Engine {
         let Some(network) = &assembled.network else { return Ok(spawn(&launch, group.open()?.as_fd())?) };
         self.prepare(network)?;
         let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
-        self.connect(assembled.name.as_str(), network, &spawned)?;
-        held.release()?;
+        if let Some(held) = held {
+            self.connect(assembled.name.as_str(), network, &spawned)?;
+            held.release()?;
+        }
         Ok(spawned)
     }
 

@@ -197,6 +197,7 @@ fn launch(root: &Path) -> Result<Launch> {
     Ok(Launch {
         hostname: Some("bench".to_owned()),
         namespaces: Namespaces::OWN,
+        users: None,
         cgroups: vec![],
         root: Root {
             layers: vec![root.to_str().context("the root has no plain path")?.to_owned()],

@@ -6,6 +6,10 @@ fn launch() -> Launch {
     Launch {
         hostname: Some("web".into()),
         namespaces: Namespaces::OWN,
+        users: Some(Users {
+            uids: vec![Range { inside: 0, outside: 1_000_000, count: 65536 }],
+            gids: vec![Range { inside: 0, outside: 1_000_000, count: 1000 }],
+        }),
         cgroups: vec!["/sys/fs/cgroup/memory/cairn/web".into()],
         root: Root {
             layers: vec!["/volumes/web/root.squashfs".into()],
@@ -96,6 +100,9 @@ fn a_launch_that_would_touch_the_device_is_refused() {
         (|launch| launch.process.env.push(("A=B".into(), String::new())), LaunchError::Variable("A=B".into())),
         (|launch| launch.process.cwd = "srv".into(), LaunchError::Path("srv".into())),
         (|launch| launch.process.capabilities.ambient = 0b100, LaunchError::Ambient),
+        (|launch| launch.process.uid = 65536, LaunchError::Users("users")),
+        (|launch| launch.process.groups.push(1000), LaunchError::Users("groups")),
+        (|launch| launch.users.as_mut().unwrap().gids.clear(), LaunchError::Users("groups")),
         (|launch| launch.process.seccomp = Some(vec![0; 7]), LaunchError::Filter),
         (|launch| launch.process.seccomp = Some(vec![]), LaunchError::Filter),
     ];

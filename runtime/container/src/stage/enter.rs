@@ -15,7 +15,7 @@ use rustix::thread::ThreadNameSpaceType as Kind;
 use super::{join, leave_keys, process, sealed};
 use crate::enter::{Entry, Report};
 use crate::failure::{FRAME_MAX, Failure, Step, at};
-use crate::sys;
+use crate::sys::{self, Inherited};
 
 /// Where terminals of a container are made: of its own instance, whatever `/dev/ptmx` leads to.
 const PTMX: &str = "/dev/pts/ptmx";
@@ -32,9 +32,8 @@ const ALL: Kind = Kind::MOUNT
     .union(Kind::CONTROL_GROUP);
 
 /// The main of the role when a container is entered. `code` is that of a failure that was reported.
-pub(super) fn main(code: ExitCode) -> ExitCode {
-    let all = sys::inherited().and_then(|(entry, report)| Some((entry, report, sys::inherited_init()?)));
-    let Some((entry, report, init)) = all else { return ExitCode::from(2) };
+pub(super) fn main(inherited: Inherited, code: ExitCode) -> ExitCode {
+    let Inherited { launch: entry, error: report, fifth: Some(init) } = inherited else { return ExitCode::from(2) };
     match run(entry, &report, init) {
         Ok(Done) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -53,6 +52,7 @@ fn run(entry: OwnedFd, report: &OwnedFd, init: OwnedFd) -> Result<Done, Failure>
         Entry::decode(&sealed(entry)?).map_err(|_| Failure::new(Step::Launch, "", Errno::BADMSG))?;
     // While only the device is in sight.
     join(&cgroups, process.oom_score_adj)?;
+    process::limit(&process, None)?;
     leave_keys()?;
     let kinds = if user { ALL | Kind::USER } else { ALL };
     rustix::thread::move_into_thread_name_spaces(init.as_fd(), kinds).map_err(at(Step::Enter, ""))?;

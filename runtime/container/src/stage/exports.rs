@@ -11,7 +11,8 @@
 //! The stage of an exporter keeps a peer of the showcase past its separation from the device, mounts on it, and lets go of
 //! it. From then on it is all the kernel's propagation: what the container mounts below an exported path is seen by
 //! those who imported it writable, nothing of theirs by the container. What is read-only is so as it was at the start:
-//! a mount that came later would come writable.
+//! a mount that came later would come writable. With users of its own, all is as it was at the start: the kernel lets no mount
+//! out of a less privileged namespace.
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};

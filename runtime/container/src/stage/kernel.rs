@@ -5,7 +5,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mounts::{clone_tree, filesystem, put};
+use super::mounts::{clone_tree, filesystem, filesystem_for, put};
+use super::users::Heir;
 use super::{root, target};
 use crate::failure::{Failure, Step, at};
 use crate::launch::{CgroupMode, DEV_NODES, Dev, Launch, ProcMode, SysMode};
@@ -22,13 +23,14 @@ const NONE: MountAttrFlags = MountAttrFlags::empty();
 const CAP_NET_ADMIN: u64 = 1 << 12;
 
 /// `/dev`, `/proc`, `/sys` and `/sys/fs/cgroup`, as the launch wants them.
-pub(super) fn mount(launch: &Launch, root: &OwnedFd) -> Result<(), Failure> {
+pub(super) fn mount(launch: &Launch, root: &OwnedFd, heir: Option<&Heir>) -> Result<(), Failure> {
+    let new = |fstype: &str, path: &str, flags| new(fstype, path, &[], flags, root, heir);
     if let Some(dev) = launch.dev {
-        dev_tree(dev, launch.namespaces.pid, root)?;
+        dev_tree(dev, launch.namespaces.pid, root, heir)?;
     }
     let net = may_set_network(launch);
     if let Some(mode) = launch.proc {
-        new("proc", "proc", &[], PLAIN, root)?;
+        new("proc", "proc", PLAIN)?;
         if mode == ProcMode::Mixed {
             part("proc/sys", READ_ONLY, NONE, root)?;
             if net {
@@ -39,14 +41,17 @@ pub(super) fn mount(launch: &Launch, root: &OwnedFd) -> Result<(), Failure> {
     }
     if let Some(mode) = launch.sys {
         let read_only = if mode == SysMode::Writable { NONE } else { READ_ONLY };
-        new("sysfs", "sys", &[], PLAIN | read_only, root)?;
+        new("sysfs", "sys", PLAIN | read_only)?;
         if mode == SysMode::Mixed && net {
             part("sys/devices/virtual/net", NONE, READ_ONLY, root)?;
         }
     }
     if let Some(mode) = launch.cgroup {
         let read_only = if mode == CgroupMode::Writable { NONE } else { READ_ONLY };
-        new("cgroup2", "sys/fs/cgroup", &[], PLAIN | read_only, root)?;
+        new("cgroup2", "sys/fs/cgroup", PLAIN | read_only)?;
+        if let (CgroupMode::Writable, Some(heir)) = (mode, heir) {
+            delegate(root, heir)?;
+        }
     }
     Ok(())
 }
@@ -54,13 +59,38 @@ pub(super) fn mount(launch: &Launch, root: &OwnedFd) -> Result<(), Failure> {
 /// Whether what these trees say of a network may be written: it is the container's own, or the container may administer
 /// that of the device. The files themselves ask for user 0 and nothing else.
 fn may_set_network(launch: &Launch) -> bool {
-    launch.namespaces.net || launch.process.capabilities.bounding & CAP_NET_ADMIN != 0
+    let administers = launch.process.capabilities.bounding & CAP_NET_ADMIN != 0;
+    // Users of its own have their rights over networks of their own.
+    launch.namespaces.net || administers && launch.users.is_none()
 }
 
-fn new(fstype: &str, path: &str, options: &[&str], flags: MountAttrFlags, root: &OwnedFd) -> Result<(), Failure> {
+fn new(
+    fstype: &str,
+    path: &str,
+    options: &[&str],
+    flags: MountAttrFlags,
+    root: &OwnedFd,
+    heir: Option<&Heir>,
+) -> Result<(), Failure> {
     let place = target::find_or_make_plain(root, path).map_err(at(Step::Target, path))?;
-    let tree = filesystem(fstype, fstype, options.iter().copied(), flags).map_err(at(Step::Mount, path))?;
+    let tree = filesystem_for(heir, fstype, fstype, options.iter().copied(), flags).map_err(at(Step::Mount, path))?;
     put(tree, place).map_err(at(Step::Mount, path))
+}
+
+/// What `cgroups(7)` names for somebody who may divide a group, and not change its limits.
+const DELEGATED: [&str; 4] = [".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+
+/// Gives the group to root of the container, as it is mounted there.
+fn delegate(root: &OwnedFd, heir: &Heir) -> Result<(), Failure> {
+    for name in DELEGATED {
+        let path = format!("sys/fs/cgroup/{name}");
+        match target::find(root, &path).and_then(|file| heir.give(&file)) {
+            // In a group of threads, say.
+            Err(Errno::NOENT) => {}
+            done => done.map_err(at(Step::Cgroup, &path))?,
+        }
+    }
+    Ok(())
 }
 
 /// Another mode for a part of what is mounted. A part that this kernel does not have needs none.
@@ -83,9 +113,13 @@ const LINKS: [(&str, &str); 5] = [
 /// Where the console leads: the output of the container's first process, which is its log.
 const CONSOLE: &str = "/proc/1/fd/1";
 
-fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd) -> Result<(), Failure> {
+/// The group `tty`, everywhere.
+const TTY: u32 = 5;
+
+fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd, heir: Option<&Heir>) -> Result<(), Failure> {
+    let new = |fstype: &str, path: &str, options: &[&str], flags| new(fstype, path, options, flags, root, heir);
     let size = format!("size={}", dev.size);
-    new("tmpfs", "dev", &["mode=0755", &size, "nr_inodes=1024"], NOSUID | NOEXEC, root)?;
+    new("tmpfs", "dev", &["mode=0755", &size, "nr_inodes=1024"], NOSUID | NOEXEC)?;
     let dir = target::find(root, "dev").map_err(at(Step::Target, "dev"))?;
     // The modes are those of the nodes; no mask of PID 1 takes a bit away.
     let mask = rustix::process::umask(Mode::empty());
@@ -102,10 +136,13 @@ fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd) -> Result<(), Failure> {
         rustix::fs::symlinkat(CONSOLE, &dir, "console").map_err(at(Step::Dev, "console"))?;
     }
     let ptys = format!("max={}", dev.ptys);
-    let options = ["newinstance", "mode=0620", "ptmxmode=0666", "gid=5", ptys.as_str()];
-    new("devpts", "dev/pts", &options, NOSUID | NOEXEC, root)?;
+    let mut options = vec!["newinstance", "mode=0620", "ptmxmode=0666", ptys.as_str()];
+    let tty = heir.map_or(Some(TTY), |heir| heir.gid(TTY)).map(|gid| format!("gid={gid}"));
+    // Without that group, terminals have the one of whoever opens them.
+    options.extend(tty.as_deref());
+    new("devpts", "dev/pts", &options, NOSUID | NOEXEC)?;
     let size = format!("size={}", dev.shm);
-    new("tmpfs", "dev/shm", &["mode=1777", &size], PLAIN, root)
+    new("tmpfs", "dev/shm", &["mode=1777", &size], PLAIN)
 }
 
 /// Masks and protects what the launch names. What is not there needs neither.

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::exports::Showcase;
+use super::users::Heir;
 use super::{root, target};
 use crate::failure::{Failure, Step, at};
 use crate::launch::{Attributes, Create, Mount, Propagation, Source};
@@ -14,13 +15,26 @@ use crate::sys::{self, MountAttr};
 /// A mount that is not attached to anything yet; `None` where its source is of the container.
 type Tree = Option<OwnedFd>;
 
-/// Opens the sources of the device and makes the new file systems, in the order of `mounts`: an overlay names
-/// directories of the device too. An optional mount without a source has none and is left out later.
-pub(super) fn open_sources(mounts: &[Mount], showcase: Option<&Showcase>) -> Result<Vec<Tree>, Failure> {
-    mounts.iter().map(|mount| open_source(mount, showcase)).collect()
+/// Opens the sources of the device. An optional mount without a source has none and is left out later.
+pub(super) fn open_sources(
+    mounts: &[Mount],
+    showcase: Option<&Showcase>,
+    heir: Option<&Heir>,
+) -> Result<Vec<Tree>, Failure> {
+    mounts.iter().map(|mount| open_source(mount, showcase, heir)).collect()
 }
 
-fn open_source(mount: &Mount, showcase: Option<&Showcase>) -> Result<Tree, Failure> {
+/// Makes the new file systems, while directories of the device can still be named: an overlay does.
+pub(super) fn make_sources(mounts: &[Mount], sources: &mut [Tree], heir: Option<&Heir>) -> Result<(), Failure> {
+    for (mount, tree) in mounts.iter().zip(sources) {
+        if let Source::Filesystem { fstype, source, options } = &mount.source {
+            *tree = or_left_out(new(mount, fstype, source, options, heir), mount)?;
+        }
+    }
+    Ok(())
+}
+
+fn open_source(mount: &Mount, showcase: Option<&Showcase>, heir: Option<&Heir>) -> Result<Tree, Failure> {
     let tree = match &mount.source {
         Source::Device { path, recursive, create } => {
             if *create {
@@ -30,20 +44,17 @@ fn open_source(mount: &Mount, showcase: Option<&Showcase>) -> Result<Tree, Failu
         }
         Source::Within { dir, path, recursive, create } => within(dir, path, *create)
             .and_then(|place| clone_tree(place, "", *recursive))
-            .map_err(at(Step::Source, &format!("{dir}/{path}"))),
+            .map_err(at(Step::Source, &format!("{dir}/{path}")))
+            .and_then(|tree| mapped(tree, *recursive, heir, dir)),
         Source::Import { live: false, spot, path, recursive } => imported(showcase, spot, path)
             .and_then(|place| clone_tree(place, "", *recursive))
             .map_err(at(Step::Source, &format!("{spot}/{path}"))),
-        Source::Inside { .. } | Source::Import { live: true, .. } => return Ok(None),
-        Source::Filesystem { fstype, source, options } => {
-            // A device that cannot be written is mounted only by a file system that does not want to.
-            let ro = (mount.attributes.read_only && source.starts_with('/')).then_some("ro");
-            layers(fstype, options).and_then(|(options, _open)| {
-                let options = options.iter().map(String::as_str).chain(ro);
-                filesystem(fstype, source, options, flags(&mount.attributes)).map_err(at(Step::Mount, &mount.target))
-            })
-        }
+        Source::Inside { .. } | Source::Filesystem { .. } | Source::Import { live: true, .. } => return Ok(None),
     };
+    or_left_out(tree, mount)
+}
+
+fn or_left_out(tree: Result<OwnedFd, Failure>, mount: &Mount) -> Result<Tree, Failure> {
     match tree {
         Ok(tree) => Ok(Some(tree)),
         Err(_) if mount.optional => Ok(None),
@@ -73,6 +84,29 @@ fn layers(fstype: &str, options: &[String]) -> Result<(Vec<String>, Vec<OwnedFd>
     });
     let options = options.collect::<Result<_, _>>()?;
     Ok((options, open))
+}
+
+/// A new file system. What lies on a device has ids of the container, as images and volumes have.
+fn new(mount: &Mount, fstype: &str, source: &str, options: &[String], heir: Option<&Heir>) -> Result<OwnedFd, Failure> {
+    let failed = || at(Step::Mount, &mount.target);
+    let on_device = source.starts_with('/');
+    // A device that cannot be written is mounted only by a file system that does not want to.
+    let ro = (mount.attributes.read_only && on_device).then(|| "ro".to_owned());
+    let (options, _open) = layers(fstype, options)?;
+    let option = |option: String| match heir.filter(|_| !on_device) {
+        Some(heir) => heir.option(&option),
+        None => Ok(option),
+    };
+    let options = options.into_iter().map(option).chain(ro.map(Ok)).collect::<Result<Vec<_>, _>>().map_err(failed())?;
+    let options = options.iter().map(String::as_str);
+    let tree = filesystem_for(heir, fstype, source, options, flags(&mount.attributes)).map_err(failed())?;
+    if on_device { mapped(tree, false, heir, source) } else { Ok(tree) }
+}
+
+/// The same mount for the users of the container, if it has its own.
+pub(super) fn mapped(tree: OwnedFd, recursive: bool, heir: Option<&Heir>, name: &str) -> Result<OwnedFd, Failure> {
+    heir.map_or(Ok(()), |heir| heir.map(&tree, recursive)).map_err(at(Step::Map, name))?;
+    Ok(tree)
 }
 
 /// A place within a directory, whatever links lie in there.
@@ -185,6 +219,21 @@ fn flags(attributes: &Attributes) -> MountAttrFlags {
     .into_iter()
     .filter(|(on, _)| *on)
     .fold(MountAttrFlags::empty(), |all, (_, flag)| all | flag)
+}
+
+/// The same in the namespaces of the container, also where this process does not become it.
+pub(super) fn filesystem_for<'a>(
+    heir: Option<&Heir>,
+    fstype: &str,
+    source: &str,
+    options: impl IntoIterator<Item = &'a str>,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
+    let make = || filesystem(fstype, source, options, attributes);
+    match heir {
+        Some(heir) if fstype == "proc" => heir.among_its_pids(make),
+        _ => make(),
+    }
 }
 
 /// A new instance of a file system, attached to nothing.

@@ -1,31 +1,35 @@
 //! The last part of the stage: limits, user, capabilities, filter, exec. Each step takes rights away that the steps
 //! before it needed, so their order is fixed.
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Resource as Kernel, Uid};
+use rustix::process::{Gid, Pid, Resource as Kernel, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::failure::{Failure, Step, at};
 use crate::launch::{Capabilities, Output, Process, Resource};
 use crate::sys;
 
-/// Takes away every right but those of the container's program, which comes next.
+/// Becomes the container.
+pub(super) fn become_it(process: &Process) -> Result<Infallible, Failure> {
+    settle(process)?;
+    prepare(process)?;
+    Err(execute(process))
+}
+
+/// Takes away every right but those of the container's program, which comes next. Its limits are set before: who has users
+/// of its own may not raise any.
 pub(super) fn settle(process: &Process) -> Result<(), Failure> {
     if process.output == Output::Discard {
         let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
         discard(null.map_err(at(Step::Exec, "/dev/null"))?).map_err(at(Step::Exec, "/dev/null"))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    for limit in &process.limits {
-        let value = rustix::process::Rlimit { current: limit.soft, maximum: limit.hard };
-        rustix::process::setrlimit(kernel(limit.resource), value)
-            .map_err(at(Step::Limit, &format!("{:?}", limit.resource)))?;
-    }
     // Without the promise to gain nothing, only a process that still may do everything can load a filter.
     let filter = process.seccomp.as_deref();
     if let (Some(filter), false) = (filter, process.no_new_privs) {
@@ -44,7 +48,7 @@ pub(super) fn settle(process: &Process) -> Result<(), Failure> {
 }
 
 /// Runs the programs that come before the container's, each to its end.
-pub(super) fn prepare(process: &Process) -> Result<(), Failure> {
+fn prepare(process: &Process) -> Result<(), Failure> {
     for hook in &process.hooks {
         let program = hook.first().map(String::as_str).unwrap_or_default();
         let ended = command(hook, process).status().map_err(|error| super::failed(Step::Exec, program, &error))?;
@@ -84,6 +88,16 @@ fn command(argv: &[String], process: &Process) -> Command {
     let mut command = Command::new(argv.first().map(String::as_str).unwrap_or_default());
     command.args(argv.iter().skip(1)).env_clear().envs(process.env.iter().map(|(name, value)| (name, value)));
     command
+}
+
+/// Sets the limits of a process, or of this one.
+pub(super) fn limit(process: &Process, pid: Option<Pid>) -> Result<(), Failure> {
+    for limit in &process.limits {
+        let value = rustix::process::Rlimit { current: limit.soft, maximum: limit.hard };
+        rustix::process::prlimit(pid, kernel(limit.resource), value)
+            .map_err(at(Step::Limit, &format!("{:?}", limit.resource)))?;
+    }
+    Ok(())
 }
 
 fn discard(null: impl rustix::fd::AsFd) -> Result<(), Errno> {

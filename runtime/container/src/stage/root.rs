@@ -4,26 +4,35 @@
 //! twice, a colon in a name means nothing, and the kernel's limit of 255 bytes for an option holds twelve of them. No link
 //! is followed on the way to one: another container that writes to the same volume could turn it at any moment.
 
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 
-use super::mounts::{clone_tree, filesystem, put};
+use super::mounts::{clone_tree, filesystem, mapped, put};
+use super::users::Heir;
 use crate::failure::{Failure, Step, at};
-use crate::launch::Root;
+use crate::launch::{Root, Writable};
 use crate::sys::{self, MountAttr};
 
 /// Mounts the root where nobody outside sees it, and returns it as a directory to look things up from.
-pub(super) fn assemble(root: &Root) -> Result<OwnedFd, Failure> {
-    let layers = root.layers.iter().map(|layer| directory(layer)).collect::<Result<Vec<_>, _>>()?;
+pub(super) fn assemble(root: &Root, heir: Option<&Heir>) -> Result<OwnedFd, Failure> {
+    let mut layers = root.layers.iter().map(|layer| directory(layer)).collect::<Result<Vec<_>, _>>()?;
+    let writable = root.writable.as_ref().map(|writable| uppers(writable, heir)).transpose()?;
+    let alone = writable.is_none() && layers.len() == 1;
+    if let (Some(heir), false) = (heir, alone) {
+        for (layer, path) in layers.iter_mut().zip(&root.layers) {
+            *layer = covered(layer, path, heir)?;
+        }
+    }
     let (Some(top), Some(path)) = (layers.first(), root.layers.first()) else {
-        return Err(Failure::new(Step::Root, "", rustix::io::Errno::INVAL));
+        return Err(Failure::new(Step::Root, "", Errno::INVAL));
     };
     let step = || at(Step::Root, path);
     let nodev = if root.devices { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
-    let tree = match (&root.writable, layers.len()) {
+    let tree = match (&writable, layers.len()) {
         (None, 1) => {
-            let tree = clone_tree(top, "", false).map_err(step())?;
+            let tree = clone_tree(top, "", false).map_err(step()).and_then(|tree| mapped(tree, false, heir, path))?;
             let set = MountAttrFlags::MOUNT_ATTR_RDONLY | nodev;
             let clear = MountAttrFlags::MOUNT_ATTR_NODEV;
             let attr = MountAttr { set: set.bits().into(), clear: clear.bits().into(), ..private() };
@@ -35,16 +44,13 @@ pub(super) fn assemble(root: &Root) -> Result<OwnedFd, Failure> {
             let set = MountAttrFlags::MOUNT_ATTR_RDONLY | nodev;
             filesystem("overlay", "overlay", [lowers.as_str()], set).map_err(step())?
         }
-        (Some(writable), _) => {
-            let upper = directory(&writable.upper)?;
-            let work = directory(&writable.work)?;
+        (Some((upper, work)), _) => {
             let options = [
                 format!("lowerdir={}", joined(&layers)),
-                format!("upperdir={}", name(&upper)),
-                format!("workdir={}", name(&work)),
+                format!("upperdir={}", name(upper)),
+                format!("workdir={}", name(work)),
             ];
-            filesystem("overlay", "overlay", options.iter().map(String::as_str), nodev)
-                .map_err(at(Step::Root, &writable.upper))?
+            filesystem("overlay", "overlay", options.iter().map(String::as_str), nodev).map_err(step())?
         }
     };
     // It has to be attached somewhere before anything can be attached to it. The top layer is a directory that exists
@@ -53,8 +59,32 @@ pub(super) fn assemble(root: &Root) -> Result<OwnedFd, Failure> {
     Ok(tree)
 }
 
+/// The directories that an overlay writes to.
+fn uppers(writable: &Writable, heir: Option<&Heir>) -> Result<(OwnedFd, OwnedFd), Failure> {
+    let Writable { upper, work } = writable;
+    let Some(heir) = heir else { return Ok((directory(upper)?, directory(work)?)) };
+    // The kernel wants both on one mount, so what is mapped is the directory that both are in.
+    let (Some((dir, up)), Some((other, down))) = (upper.rsplit_once('/'), work.rsplit_once('/')) else {
+        return Err(Failure::new(Step::Layer, upper, Errno::INVAL));
+    };
+    if dir != other {
+        return Err(Failure::new(Step::Layer, work, Errno::XDEV));
+    }
+    let both = covered(&directory(dir)?, dir, heir)?;
+    Ok((within(&both, up, upper)?, within(&both, down, work)?))
+}
+
+/// A directory for the users of the container: mounted on itself, for not every kernel takes a layer that is attached to
+/// nothing.
+fn covered(layer: &OwnedFd, path: &str, heir: &Heir) -> Result<OwnedFd, Failure> {
+    let tree = clone_tree(layer, "", false).map_err(at(Step::Layer, path))?;
+    let tree = mapped(tree, false, Some(heir), path)?;
+    put(&tree, layer).map_err(at(Step::Layer, path))?;
+    Ok(tree)
+}
+
 /// Mounts a directory of `tree` once more on itself, with other attributes.
-pub(super) fn remount(place: &OwnedFd, set: MountAttrFlags, clear: MountAttrFlags) -> Result<(), rustix::io::Errno> {
+pub(super) fn remount(place: &OwnedFd, set: MountAttrFlags, clear: MountAttrFlags) -> Result<(), Errno> {
     let tree = clone_tree(place, "", true)?;
     sys::mount_setattr(&tree, true, MountAttr { set: set.bits().into(), clear: clear.bits().into(), ..private() })?;
     put(tree, place)
@@ -86,10 +116,16 @@ pub(super) fn cover(root: &OwnedFd) -> Result<(), Failure> {
     rustix::process::chroot(".").map_err(step())
 }
 
+const DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// Opens a layer.
 pub(super) fn directory(path: &str) -> Result<OwnedFd, Failure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(at(Step::Layer, path))
+    within(CWD, path, path)
+}
+
+/// Opens a directory of a directory, which is known as `path`.
+fn within(dir: impl AsFd, name: &str, path: &str) -> Result<OwnedFd, Failure> {
+    rustix::fs::openat2(dir, name, DIR, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(at(Step::Layer, path))
 }
 
 fn joined(layers: &[OwnedFd]) -> String {

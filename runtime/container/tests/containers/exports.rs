@@ -17,10 +17,10 @@ use statemachine::container::Outcome;
 use crate::world::{World, read_until};
 
 /// The showcase of a test, as PID 1 makes it.
-struct Showcase(PathBuf);
+pub(crate) struct Showcase(PathBuf);
 
 impl Showcase {
-    fn new(world: &World) -> Result<Self> {
+    pub(crate) fn new(world: &World) -> Result<Self> {
         let dir = world.ground.dir.join("showcase");
         fs::create_dir_all(&dir)?;
         host("mount", &["-t", "tmpfs", "tmpfs", &dir.display().to_string()])?;
@@ -38,7 +38,7 @@ impl Showcase {
     }
 
     /// Takes away what is exported, as PID 1 does at the end of its container.
-    fn withdraw(&self) -> Result {
+    pub(crate) fn withdraw(&self) -> Result {
         for entry in fs::read_dir(self.0.join("one"))? {
             let path = entry?.path();
             while unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok() {}
@@ -56,7 +56,7 @@ impl Drop for Showcase {
 }
 
 /// A container that exports a path and runs a script.
-fn exporter(world: &World, showcase: &Showcase, path: &str, script: &str) -> Launch {
+pub(crate) fn exporter(world: &World, showcase: &Showcase, path: &str, script: &str) -> Launch {
     let mut launch = world.launch(script);
     launch.showcase = Some(showcase.0.display().to_string());
     launch.exports = vec![Export { path: path.into(), spot: Export::spot("one", path) }];
@@ -64,7 +64,7 @@ fn exporter(world: &World, showcase: &Showcase, path: &str, script: &str) -> Lau
 }
 
 /// Its import at `/in`.
-fn import(path: &str) -> Mount {
+pub(crate) fn import(path: &str) -> Mount {
     Mount {
         source: Source::Import { spot: Export::spot("one", path), path: String::new(), recursive: true, live: true },
         target: "in".into(),
@@ -75,7 +75,7 @@ fn import(path: &str) -> Mount {
 }
 
 /// A container that imports and runs a script.
-fn importer(world: &World, showcase: &Showcase, import: Mount, script: &str) -> Result<Launch> {
+pub(crate) fn importer(world: &World, showcase: &Showcase, import: Mount, script: &str) -> Result<Launch> {
     let mut launch = world.launch(script);
     let dirs = ["other-upper", "other-work"].map(|name| world.ground.dir.join(name));
     dirs.iter().try_for_each(fs::create_dir_all)?;
@@ -87,14 +87,14 @@ fn importer(world: &World, showcase: &Showcase, import: Mount, script: &str) -> 
 }
 
 /// Starts a container in a group of its own, and waits until it says `up`.
-fn begin(world: &World, name: &str, launch: &Launch) -> Result<(Spawned, Group)> {
+pub(crate) fn begin(world: &World, name: &str, launch: &Launch) -> Result<(Spawned, Group)> {
     let group = world.ground.instance.create(name)?;
     let spawned = world.start_in(launch, &group)?;
     read_until(&spawned, "up")?;
     Ok((spawned, group))
 }
 
-fn end((spawned, group): (Spawned, Group)) -> Result<String> {
+pub(crate) fn end((spawned, group): (Spawned, Group)) -> Result<String> {
     group.kill()?;
     let log = wait(spawned)?.log;
     group.end(PATIENCE)?;
@@ -102,14 +102,14 @@ fn end((spawned, group): (Spawned, Group)) -> Result<String> {
 }
 
 /// Runs a container to its end beside others.
-fn run(world: &World, launch: &Launch) -> Result<harness::Run> {
+pub(crate) fn run(world: &World, launch: &Launch) -> Result<harness::Run> {
     let group = world.ground.instance.create("beside")?;
     let run = wait(world.start_in(launch, &group)?)?;
     group.end(PATIENCE)?;
     Ok(run)
 }
 
-const WAIT: &str = "while true; do sleep 1000; done";
+pub(crate) const WAIT: &str = "while true; do sleep 1000; done";
 
 pub(crate) fn what_one_container_exports_another_sees_and_writes(world: &World) -> Result {
     let showcase = Showcase::new(world)?;

@@ -11,6 +11,7 @@ mod images;
 mod lifecycle;
 mod mounts;
 mod resources;
+mod users;
 mod world;
 
 use std::process::ExitCode;
@@ -107,6 +108,21 @@ const TESTS: &[Test<World>] = tests! {
     hooks::{
         hooks_run_in_order_in_the_container_with_its_rights_and_then_its_program,
         a_hook_that_fails_is_named_with_its_code_and_the_program_does_not_run,
+    }
+    users::{
+        root_inside_is_nobody_outside,
+        files_have_the_ids_of_inside_on_their_disk_whatever_the_range,
+        what_is_of_the_device_stays_the_device_s,
+        its_mounts_cannot_be_taken_apart,
+        its_namespaces_are_under_its_rule_and_those_of_the_device_are_not,
+        dev_and_console_are_as_for_every_container,
+        rights_limits_and_filters_are_in_force_there_too,
+        it_divides_its_own_group_and_no_limit_of_it,
+        a_step_that_fails_on_either_side_is_reported_with_its_place,
+        what_is_exported_across_ranges_is_a_stranger_s,
+        an_import_comes_and_goes_for_users_of_its_own,
+        a_tmpfs_and_its_options_are_for_the_users_of_the_container,
+        a_start_that_is_cut_short_leaves_neither_half,
     }
     images::{
         a_container_runs_from_an_image_of_each_kind,

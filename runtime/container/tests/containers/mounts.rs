@@ -312,6 +312,8 @@ pub(crate) fn covered(world: &World) -> Result {
     let mounts: Vec<_> = log.lines().filter_map(|line| line.split(' ').nth(1)).collect();
     assert!(mounts.iter().all(|dir| *dir == "/" || dir.starts_with("/dev") || dir.starts_with("/proc")), "{log}");
     assert!(log.ends_with(&format!("{listed}/\n")), "{log}");
+    crate::users::its_mounts_cannot_be_taken_apart(world)?;
+    crate::users::dev_and_console_are_as_for_every_container(world)?;
     crate::exports::an_import_follows_an_exporter_that_comes_anew(world)?;
     a_container_keeps_no_mount_of_the_device_alive(world)
 }

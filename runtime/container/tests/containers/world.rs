@@ -11,9 +11,9 @@ use rustix::fd::AsFd;
 
 /// The programs of the image.
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "dd", "echo", "env", "grep", "head", "hostname", "id", "ip", "ls", "mkdir", "mknod", "mount",
-    "nproc", "pwd", "readlink", "rm", "setsid", "sh", "sleep", "stty", "tail", "test", "touch", "true", "tty",
-    "umount", "uname", "wc",
+    "cat", "chmod", "chown", "dd", "echo", "env", "grep", "head", "hostname", "id", "ip", "ls", "mkdir", "mknod",
+    "mount", "nproc", "pwd", "readlink", "rm", "setsid", "sh", "sleep", "stat", "stty", "tail", "test", "touch",
+    "true", "tty", "umount", "uname", "wc",
 ];
 
 /// See the module.
@@ -48,6 +48,7 @@ impl World {
         Launch {
             hostname: Some("box".into()),
             namespaces: Namespaces::OWN,
+            users: None,
             cgroups: vec![],
             root: Root {
                 layers: vec![self.ground.path("image")],

@@ -3,6 +3,7 @@
 //! | the configuration says                       | it has                                                      |
 //! |----------------------------------------------|-------------------------------------------------------------|
 //! | no `lxc.namespace.keep`                      | namespaces of its own for all but users                     |
+//! | `lxc.idmap = …`                              | users of its own, and rights over what is its own only      |
 //! | `lxc.namespace.keep = …`                     | the device's of these                                       |
 //! | `lxc.namespace.clone = …`                    | the device's of all but these and mounts                    |
 //! | `lxc.net.0.type = none`, or `keep` has `net` | the device's network                                        |
@@ -15,9 +16,10 @@
 //! | neither `lxc.cap.keep` nor `lxc.cap.drop`    | all capabilities, as with LXC, and a warning                |
 
 use container::launch::{
-    Attributes, Capabilities, CgroupMode, Namespaces, ProcMode, Propagation, SysMode, TARGETS_MASKED, TARGETS_READ_ONLY,
+    Attributes, Capabilities, CgroupMode, Namespaces, ProcMode, Propagation, Range, SysMode, TARGETS_MASKED,
+    TARGETS_READ_ONLY, Users,
 };
-use formats::lxc::{Capability, Namespace};
+use formats::lxc::{Capability, IDMAPS_MAX, IdMap, Namespace};
 
 use super::error::Refusal;
 
@@ -48,6 +50,7 @@ pub(super) struct Confinement {
     pub(super) keep: Option<Vec<Namespace>>,
     pub(super) clone: Option<Vec<Namespace>>,
     pub(super) network: Option<Network>,
+    pub(super) idmaps: Vec<IdMap>,
     pub(super) hostname: Option<String>,
     pub(super) proc: Option<ProcMode>,
     pub(super) sys: Option<SysMode>,
@@ -61,6 +64,7 @@ pub(super) struct Confinement {
 pub(super) struct Confined {
     pub(super) hostname: Option<String>,
     pub(super) namespaces: Namespaces,
+    pub(super) users: Option<Users>,
     pub(super) proc: Option<ProcMode>,
     pub(super) sys: Option<SysMode>,
     pub(super) cgroup: Option<CgroupMode>,
@@ -92,15 +96,23 @@ impl Confinement {
                 let why = "lxc.namespace.keep and lxc.namespace.clone exclude each other; say only what it keeps";
                 return Err(Refusal::Contradiction(why));
             }
-            (Some(_), None) if !keeps(Namespace::User) => {
-                warnings
-                    .push("lxc.namespace.keep: users are those of the device even though `user` is not in the list");
+            (Some(_), None) if !keeps(Namespace::User) && self.idmaps.is_empty() => {
+                warnings.push(
+                    "lxc.namespace.keep: users are those of the device even though `user` is not in the list; \
+                     say with lxc.idmap who they are",
+                );
             }
-            (None, Some(_)) if !keeps(Namespace::User) => {
-                let why = "lxc.namespace.clone: users are not mapped by this version; leave `user` out";
+            (None, Some(_)) if !keeps(Namespace::User) && self.idmaps.is_empty() => {
+                let why = "lxc.namespace.clone: users of its own need lxc.idmap, which says who they are; add it, or leave \
+                           `user` out";
                 return Err(Refusal::Contradiction(why));
             }
             _ => {}
+        }
+        let users = self.users()?;
+        if users.is_some() && (lists(&self.keep, Namespace::User) || self.clone.is_some() && keeps(Namespace::User)) {
+            let why = "lxc.idmap and users that lxc.namespace shares with the device exclude each other; remove one";
+            return Err(Refusal::Contradiction(why));
         }
         if lists(&self.keep, Namespace::Mount) {
             let why = "lxc.namespace.keep: mounts are always the container's own; leave `mnt` out";
@@ -130,6 +142,7 @@ impl Confinement {
         Ok(Confined {
             hostname,
             namespaces,
+            users,
             proc: self.proc,
             sys: self.sys,
             cgroup: self.cgroup,
@@ -139,6 +152,27 @@ impl Confinement {
             no_new_privs: self.no_new_privs,
             warnings,
         })
+    }
+
+    /// The ranges of all lines.
+    fn users(&self) -> Result<Option<Users>, Refusal> {
+        let Some((_, others)) = self.idmaps.split_first() else { return Ok(None) };
+        let overlap = |(at, one): (usize, &IdMap)| others.iter().skip(at).any(|other| one.overlaps(other));
+        if self.idmaps.len() > IDMAPS_MAX || self.idmaps.iter().enumerate().any(overlap) {
+            let why = "lines of lxc.idmap say two things of one id, or there are more than 100";
+            return Err(Refusal::Contradiction(why));
+        }
+        let range = |map: &IdMap| Range { inside: map.inside, outside: map.outside, count: map.count };
+        let users = Users {
+            uids: self.idmaps.iter().filter(|map| map.has_users()).map(range).collect(),
+            gids: self.idmaps.iter().filter(|map| map.has_groups()).map(range).collect(),
+        };
+        // As whom its files would be made.
+        if users.uid(0).is_none() || users.gid(0).is_none() {
+            let why = "lxc.idmap must have user 0 and group 0 of the container: `u 0 HOST COUNT` and `g 0 HOST COUNT`";
+            return Err(Refusal::Contradiction(why));
+        }
+        Ok(Some(users))
     }
 
     /// What is masked, and what is read-only.

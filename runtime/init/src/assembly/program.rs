@@ -128,11 +128,18 @@ pub(super) fn of(
         *name = name.replace('.', "/");
     }
     warnings.extend(confined.warnings.iter().map(|warning| format!("{}: {warning}", sight.document)));
+    // Its layers would be read with the users of the device.
+    let is_overlay = |mount: &Mount| matches!(&mount.source, Source::Filesystem { fstype, .. } if fstype == "overlay");
+    if confined.users.is_some() && draft.mounts.iter().any(is_overlay) {
+        let why = "lxc.idmap and an overlay as a mount entry exclude each other; put the layers into lxc.rootfs.path";
+        return Err(whole(Refusal::Contradiction(why)));
+    }
     let exports = exports::of(sight.manifest);
     let imports = draft.mounts.iter().any(|mount| matches!(mount.source, Source::Import { .. }));
     let launch = Launch {
         hostname: confined.hostname,
         namespaces: confined.namespaces,
+        users: confined.users,
         cgroups: vec![],
         root,
         dev: draft.autodev.then_some(Dev { ptys: draft.ptys, shm: SHM, size: draft.dev_size }),
@@ -220,6 +227,7 @@ impl Draft {
             Item::Environment { name, value } => self.set(name, value),
             Item::NamespaceKeep(list) => self.confinement.keep = Some(list.clone()),
             Item::NamespaceClone(list) => self.confinement.clone = Some(list.clone()),
+            Item::IdMap(map) => self.confinement.idmaps.push(*map),
             Item::NoConsole => self.output = Output::Discard,
             Item::MountAuto(list) => list.iter().for_each(|one| self.auto(*one)),
             Item::Autodev(on) => self.autodev = *on,

@@ -14,6 +14,7 @@ mod filters;
 mod hooks;
 mod networks;
 mod remounts;
+mod users;
 
 const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -225,7 +226,7 @@ fn namespaces_are_those_that_are_kept_or_all_but_those_that_are_cloned() {
     assert!(refused("", "lxc.namespace.keep = user mnt\n").contains("mounts are always"));
     let users = State::new().container("web", "", &clone.replace("uts", "user"));
     let error = users.assemble_with(&Settings::default()).unwrap_err().to_string();
-    assert!(error.contains("users are not mapped"), "{error}");
+    assert!(error.contains("users of its own need lxc.idmap"), "{error}");
 }
 
 #[test]

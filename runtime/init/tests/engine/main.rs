@@ -6,6 +6,7 @@ mod exports;
 mod leaks;
 mod life;
 mod networks;
+mod users;
 mod volumes;
 mod world;
 
@@ -44,6 +45,10 @@ const TESTS: &[Test<World>] = tests! {
         an_address_survives_restarts_and_updates_and_the_others_hear_of_new_ones,
         a_container_that_cannot_be_connected_says_why_and_leaves_nothing,
         a_root_that_cannot_be_written_has_names_all_the_same,
+    }
+    users::{
+        what_users_of_its_own_write_is_root_s_on_the_storage_and_outlives_their_range,
+        a_volume_that_cannot_be_mapped_is_named_and_not_opened_to_others,
     }
     volumes::{
         each_storage_lives_as_long_as_it_says,
