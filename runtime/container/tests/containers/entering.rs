@@ -12,6 +12,7 @@ use container::launch::{Capabilities, Launch, Resource, Rlimit};
 use container::spawn::SpawnError;
 use container::{Spawned, reaper};
 use harness::{PATIENCE, Result, wait};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -238,6 +239,8 @@ pub(crate) fn the_end_of_a_container_is_that_of_whoever_has_entered(world: &Worl
         let mut word = [0; 3];
         rustix::io::read(&inside.output, &mut word)?;
         assert_eq!(&word, b"in\n");
+        // The program may be further than the one that tells of it.
+        poll(&mut [PollFd::new(&inside.report, PollFlags::IN)], None)?;
         group.kill()?;
         assert_eq!(end_with(inside.first, inside.report, &[spawned.pid])?.1, Some(Outcome::Signal(9)));
         group.end(PATIENCE)?;
@@ -251,8 +254,7 @@ pub(crate) fn a_container_that_has_ended_is_not_entered(world: &World) -> Result
     let (spawned, group) = world.start(&launch)?;
     read_until(&spawned, "up")?;
     // Not reaped yet, so its number is still its own.
-    let mut ended = [rustix::event::PollFd::new(&spawned.pidfd, rustix::event::PollFlags::IN)];
-    rustix::event::poll(&mut ended, None)?;
+    poll(&mut [PollFd::new(&spawned.pidfd, PollFlags::IN)], None)?;
     match begin(&launch, &group, &spawned, &["true"]) {
         Ok(inside) => {
             let (report, outcome) = end_with(inside.first, inside.report, &[spawned.pid])?;
