@@ -251,6 +251,15 @@ impl Grants {
         !(self.devices.is_empty() && self.capabilities.is_empty() && self.mounts.is_empty())
     }
 
+    /// What of it is checked by the device's users or the device's rights, as it was named.
+    pub(super) fn of_the_device(&self) -> Vec<String> {
+        let Self { wide, devices, capabilities, mounts } = self;
+        let wide = wide.iter().map(|wide| wide.places().0.to_owned());
+        let devices = devices.iter().map(|device| device.path.clone());
+        let capabilities = capabilities.iter().map(|one| format!("the capability {one}"));
+        wide.chain(devices).chain(capabilities).chain(mounts.iter().map(|mount| mount.source.clone())).collect()
+    }
+
     /// The rules about device nodes. All lines are those of v1, which existing devices know too; they mean the same in
     /// either generation here.
     pub(super) fn rules(&self) -> Vec<Item> {

@@ -21,6 +21,7 @@ mod rm;
 mod src;
 mod template;
 mod user;
+mod users;
 
 use std::fs;
 use std::path::Path;
@@ -32,6 +33,7 @@ pub use info::{Info, info, list};
 pub use network::{Network, lines as network};
 pub use rm::remove;
 pub use template::{GOALS, KEPT, Template, Volume};
+pub use users::Users;
 
 use crate::error::{Context as _, Error, Result};
 use crate::image::layout::{DockerArchive, Layout};
@@ -63,6 +65,8 @@ pub struct Options {
     pub platform: Option<Platform>,
     /// How it is started and confined.
     pub template: Template,
+    /// Whose its users are.
+    pub users: Users,
     /// The group it belongs to.
     pub group: Option<String>,
     /// What it must reach.
@@ -113,6 +117,14 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
         return Err(Error::user(format!("there is a {name} already"))
             .hint("give another name; --force replaces the directory; `pvr app rm` removes it"));
     }
+    let first = match (options.users, options.template) {
+        (Users::Device, _) => None,
+        (Users::Own, Template::Confined) => Some(users::first(repo, &name)?),
+        (Users::Own, _) => {
+            return Err(Error::user("the template shares the users of the device, as existing tools do")
+                .hint("leave out --users own, or the template"));
+        }
+    };
     let group = match (&options.group, options.template) {
         (None, Template::Confined) => group(repo)?,
         (given, _) => given.clone(),
@@ -123,7 +135,7 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
     let choice = Choice(platforms(repo, options)?);
     let mut image = pull(source.as_ref(), &choice, build.path(), options.limits, watch)?;
     template::complete(&mut image)?;
-    let rendered = template::render(&name, options, &image)?;
+    let rendered = template::render(&name, options, first, &image)?;
     let src = src::of(options, &image)?;
     let directory = build.path().join(name.as_str());
     fs::create_dir(&directory).context("create", &directory)?;

@@ -4,7 +4,7 @@
 
 use formats::json::Json;
 
-use super::Options;
+use super::{Options, Users};
 use crate::error::Result;
 use crate::image::Image;
 use crate::image::reference::Place;
@@ -22,6 +22,9 @@ pub(super) fn of(options: &Options, image: &Image) -> Result<Json> {
         }
     }
     options.network.arguments(&mut args);
+    if options.users == Users::Own {
+        args.set("PV_USERS", "own");
+    }
     if !options.env.is_empty() {
         let pairs: Vec<Json> = options.env.iter().map(|(name, value)| format!("{name}={value}").into()).collect();
         args.set("PV_LXC_EXTRA_ENV", pairs);

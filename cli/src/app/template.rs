@@ -2,7 +2,7 @@
 //!
 //! | template | |
 //! |---|---|
-//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities, the device nodes of every container, the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's |
+//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities, the device nodes of every container, the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's, and so are the users unless they are asked for |
 //! |   ‥ of a system | if the first program is an init: what that needs besides, and nothing of the device's: its own cgroups to divide, and to reboot and power off itself |
 //! | `builtin-lxc-docker` | line for line what existing tools write: root with every capability, and the device's `/sys` |
 //!
@@ -20,7 +20,7 @@ use formats::path::ContainerName;
 use formats::volume::Persistence;
 
 use super::user::{program, user};
-use super::{CONFIG, FILTER, Options, ROOT, line, network};
+use super::{CONFIG, FILTER, Options, ROOT, line, network, users};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::seccomp;
@@ -196,7 +196,8 @@ pub(super) fn complete(image: &mut Image) -> Result<()> {
 }
 
 /// The documents of a container made of an image.
-pub(super) fn render(name: &ContainerName, options: &Options, image: &Image) -> Result<Rendered> {
+/// `first` is the device's number for root of the container, if its users are its own.
+pub(super) fn render(name: &ContainerName, options: &Options, first: Option<u32>, image: &Image) -> Result<Rendered> {
     let volumes = volumes(options, image)?;
     let starts = options.status_goal.as_deref() != Some(Goal::Mounted.as_str());
     let (mut warnings, mut filter) = (Vec::new(), None);
@@ -205,7 +206,7 @@ pub(super) fn render(name: &ContainerName, options: &Options, image: &Image) -> 
         (true, Template::Confined) => {
             let kept = options.grants.kept(kept(image, is_system(image)?)?);
             filter = calls(image, &kept, &mut warnings)?;
-            Some(confined(name, options, image, &volumes, kept, filter.is_some(), &mut warnings)?)
+            Some(confined(name, options, image, &volumes, kept, (filter.is_some(), first), &mut warnings)?)
         }
         (true, Template::BuiltinLxcDocker) if options.grants.is_narrow() => {
             return Err(Error::user("a container of this template has all devices and capabilities")
@@ -297,7 +298,7 @@ fn confined(
     image: &Image,
     volumes: &[Volume],
     kept: Vec<Capability>,
-    filtered: bool,
+    (filtered, first): (bool, Option<u32>),
     warnings: &mut Vec<String>,
 ) -> Result<String> {
     let (user, system) = (user(image)?, kept.contains(&Capability::SysBoot));
@@ -341,10 +342,15 @@ fn confined(
         items.extend([Item::InitUid(user.uid), Item::InitGid(user.gid)]);
     }
     items.extend(env.into_iter().map(|(name, value)| Item::Environment { name, value }));
-    items.push(Item::NamespaceKeep(match options.network.pool {
-        None => vec![Namespace::User, Namespace::Net],
-        Some(_) => vec![Namespace::User],
-    }));
+    let mut shared = vec![];
+    shared.extend(first.is_none().then_some(Namespace::User));
+    shared.extend(options.network.pool.is_none().then_some(Namespace::Net));
+    // Without the line, everything is its own.
+    items.extend((!shared.is_empty()).then_some(Item::NamespaceKeep(shared)));
+    if let Some(first) = first {
+        items.extend(users::lines(first));
+        warnings.extend(users::warnings(options, image)?);
+    }
     let mut auto = vec![AutoMount::ProcMixed, AutoMount::SysRo];
     // As the root of all it sees.
     auto.extend(system.then_some(AutoMount::CgroupRw));

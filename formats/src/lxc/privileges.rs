@@ -63,6 +63,7 @@ pub fn privileges(config: &Config) -> Vec<String> {
         format!("shares with the device {}", joined(shared.iter().flatten().map(|it| it.as_str()).collect())),
         format!("programs {} gain privileges", if no_new == Some(true) { "cannot" } else { "can" }),
     ];
+    lines.extend(root_of(config));
     lines.extend(nodes(config));
     for item in items() {
         match item {
@@ -83,6 +84,13 @@ pub fn privileges(config: &Config) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Who its root is outside, if its users are its own.
+fn root_of(config: &Config) -> Option<String> {
+    let mut maps = config.items().filter_map(|item| if let Item::IdMap(map) = item { Some(*map) } else { None });
+    let root = maps.find(|map| map.has_users() && map.inside == 0)?;
+    Some(format!("users of its own; its root is number {} of the device", root.outside))
 }
 
 /// The nodes that every container has: null, zero, full, random, urandom, tty, console, ptmx and the terminals of `pts`.
@@ -207,6 +215,12 @@ mod tests {
                 "is spared when memory runs out (-500)",
             ]
         );
+    }
+
+    #[test]
+    fn of_users_of_its_own_it_is_told_who_their_root_is() {
+        let lines = said("lxc.idmap = u 0 1000000 65536\nlxc.idmap = g 0 2000000 65536\nlxc.cgroup.devices.deny = a\n");
+        assert_eq!(lines[4..], ["users of its own; its root is number 1000000 of the device"]);
     }
 
     #[test]

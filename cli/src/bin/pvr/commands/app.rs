@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cli::app::{self, Device, GOALS, Grants, HostMount, Options, Template, Volume, Wide};
+use cli::app::{self, Device, GOALS, Grants, HostMount, Options, Template, Users, Volume, Wide};
 use cli::image::Limits;
 use cli::image::manifest::Platform;
 use cli::image::reference::Reference;
@@ -158,6 +158,9 @@ struct Add {
     /// How it is started and confined
     #[arg(long, default_value = Template::WORDS[0], value_parser = clap::builder::PossibleValuesParser::new(Template::WORDS))]
     template: String,
+    /// Whose its users are: its own, then its root is nobody on the device; needs a kernel with id-mapped mounts
+    #[arg(long, default_value = Users::WORDS[0], value_parser = clap::builder::PossibleValuesParser::new(Users::WORDS))]
+    users: String,
     /// Options for sqfstar, which writes the squashfs [default: -comp xz]
     #[arg(long, short = 'o', value_name = "OPTIONS", allow_hyphen_values = true)]
     format_options: Option<String>,
@@ -266,6 +269,7 @@ fn options(args: &Add, keys: &Keys) -> Result<Options> {
         from: Reference::parse(&args.from)?,
         platform: args.platform.as_deref().map(platform_of).transpose()?,
         template: Template::parse(&args.template).ok_or_else(|| Error::internal("a template that is not known"))?,
+        users: Users::parse(&args.users).ok_or_else(|| Error::internal("users that are not known"))?,
         group: args.group.clone(),
         status_goal: args.status_goal.clone(),
         restart_policy: args.restart_policy.clone(),
