@@ -14,4 +14,5 @@ mod registries;
 mod registry;
 mod remote;
 mod signing;
+mod users;
 mod work;

@@ -76,11 +76,15 @@ pub enum Right {
 /// File systems that hold nothing but what the container puts there.
 const OWN: [&str; 4] = ["tmpfs", "devpts", "mqueue", "proc"];
 
+/// Numbers below are those of the device's users: as one of them, a container would be that user to every file.
+const DEVICE_USERS: u32 = 65536;
+
 /// What a configuration grants to the container of this name.
 #[must_use]
 pub fn rights(container: &str, config: &Config) -> Vec<Right> {
     let (mut kept, mut dropped) = (None::<Vec<Capability>>, Vec::new());
     let (mut shared, mut no_new) = (Vec::new(), false);
+    let (mut mapped, mut devices_users) = (false, false);
     let mut rights = Vec::new();
     for item in config.items() {
         match item {
@@ -88,6 +92,10 @@ pub fn rights(container: &str, config: &Config) -> Vec<Right> {
             Item::CapDrop(list) => dropped.extend(list),
             Item::NamespaceKeep(list) => shared.clone_from(list),
             Item::NamespaceClone(own) => shared = SHARED.iter().copied().filter(|one| !own.contains(one)).collect(),
+            Item::IdMap(map) => {
+                mapped = true;
+                devices_users |= map.outside < DEVICE_USERS;
+            }
             Item::NoNewPrivs(on) => no_new = *on,
             Item::MountAuto(list) => rights.extend(list.iter().filter_map(|one| match one {
                 AutoMount::ProcRw => Some(Right::WritesProc),
@@ -118,6 +126,9 @@ pub fn rights(container: &str, config: &Config) -> Vec<Right> {
     }
     let kept = kept.unwrap_or_else(|| Capability::WORDS.iter().filter_map(|word| Capability::parse(word)).collect());
     let mut all: Vec<Right> = kept.into_iter().filter(|one| !dropped.contains(one)).map(Right::Capability).collect();
+    // Users are the device's unless others are said, whatever is said of the namespace.
+    shared.retain(|one| *one != Namespace::User);
+    all.extend((!mapped || devices_users).then_some(Right::Shares(Namespace::User)));
     all.extend(shared.into_iter().map(Right::Shares));
     all.extend((!no_new).then_some(Right::Gains));
     all.extend(filter(config).is_none().then_some(Right::EveryCall));
@@ -282,9 +293,33 @@ mod tests {
         assert_eq!(lines(&beyond(&of(""), &confined()))[0], "all other capabilities");
         assert_eq!(
             lines(&of("")),
-            ["all capabilities", "programs can gain privileges", "every system call", "every device node"]
+            [
+                "all capabilities",
+                "shares with the device user",
+                "programs can gain privileges",
+                "every system call",
+                "every device node"
+            ]
         );
         assert!(!of("lxc.cap.drop = sys_boot").contains(&Right::Capability(Capability::SysBoot)));
+    }
+
+    #[test]
+    fn who_gives_up_users_of_its_own_shares_those_of_the_device() {
+        let own = CONFINES.replace("keep = user net", "keep = net");
+        let mapped = |first: u32| alloc::format!("{own}lxc.idmap = b 0 {first} 65536\n");
+        let gained = |wanted: &str, had: &str| lines(&beyond(&of(wanted), &of(had))).join("; ");
+        for shared in [CONFINES, &own] {
+            assert_eq!(gained(&mapped(1_000_000), shared), "");
+            assert_eq!(gained(shared, &mapped(1_000_000)), "shares with the device user");
+        }
+        assert_eq!(gained(&mapped(2_000_000), &mapped(1_000_000)), "", "another range is no more");
+        assert_eq!(
+            gained(&mapped(1000), &mapped(1_000_000)),
+            "shares with the device user",
+            "the device's own numbers"
+        );
+        assert!(beyond(&of(&mapped(1_000_000)), &confined()).is_empty());
     }
 
     #[test]

@@ -168,7 +168,12 @@ fn separate(launch: &Launch, heir: Option<&Heir>) -> Result<(), Failure> {
     }
     // Each of these files is that of the namespace of whoever opens it.
     for (name, value) in &launch.sysctls {
-        write(Step::Sysctl, &format!("/proc/sys/{name}"), value)?;
+        let set = || write(Step::Sysctl, &format!("/proc/sys/{name}"), value);
+        match (set(), heir) {
+            // Some ask for root of whom the namespace belongs to, and for nobody else.
+            (Err(failure), Some(heir)) if failure.errno == Errno::ACCESS.raw_os_error() => heir.as_its_root(set)??,
+            (done, _) => done?,
+        }
     }
     // What the device mounts later may still come in, where a launch says so; nothing goes out.
     let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use cli::app::{Grants, Network, Options, Template, Volume};
+use cli::app::{Grants, Network, Options, Template, Users, Volume};
 use cli::image::reference::Reference;
 use cli::image::squashfs::Times;
 use cli::repo::Repo;
@@ -286,6 +286,7 @@ fn options(name: &str, layout: &str) -> Result<Options> {
         from: Reference::parse(&format!("oci:{layout}"))?,
         platform: None,
         template: Template::Confined,
+        users: Users::default(),
         group: None,
         status_goal: None,
         restart_policy: None,

@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType as Kind;
 
@@ -54,6 +55,8 @@ fn run(entry: OwnedFd, report: &OwnedFd, init: OwnedFd) -> Result<Done, Failure>
     join(&cgroups, process.oom_score_adj)?;
     process::limit(&process, None)?;
     leave_keys()?;
+    // Else who may trace in the container's users could take this process while it still is the device's root.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Enter, ""))?;
     let kinds = if user { ALL | Kind::USER } else { ALL };
     rustix::thread::move_into_thread_name_spaces(init.as_fd(), kinds).map_err(at(Step::Enter, ""))?;
     drop(init);

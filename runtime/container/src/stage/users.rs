@@ -131,6 +131,16 @@ impl Heir {
         sys::mount_setattr(tree, recursive, MountAttr { set: IDMAP, userns_fd, ..MountAttr::default() })
     }
 
+    /// Does something as root of the container is on the device, with no other rights.
+    pub(super) fn as_its_root<T>(&self, work: impl FnOnce() -> T) -> Result<T, Failure> {
+        let act_as = |uid| rustix::thread::set_thread_res_uid(Uid::ROOT, uid, Uid::ROOT);
+        let (uid, _) = root(&self.users)?;
+        act_as(Uid::from_raw(uid)).map_err(at(Step::Users, "(root)"))?;
+        let done = work();
+        act_as(Uid::ROOT).map_err(at(Step::Users, "(root)"))?;
+        Ok(done)
+    }
+
     /// Makes whatever this process makes from here on belong to root of the container.
     pub(super) fn make_files_as_its_root(&self) -> Result<(), Failure> {
         let (uid, gid) = root(&self.users)?;

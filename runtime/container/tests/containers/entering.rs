@@ -131,6 +131,51 @@ pub(crate) fn what_enters_is_what_the_container_is(world: &World) -> Result {
     Ok(())
 }
 
+pub(crate) fn who_enters_has_the_users_of_the_container(world: &World) -> Result {
+    for shared in [false, true] {
+        let mut launch = crate::users::launch(world, &format!("{SELF}; cat /proc/self/uid_map; {WAITS}"));
+        launch.namespaces.pid = !shared;
+        let process = &mut launch.process;
+        process.capabilities.bounding = 0b1010_0000;
+        process.no_new_privs = true;
+        // More than whoever has users of its own could take.
+        process.limits = vec![Rlimit { resource: Resource::OpenFiles, soft: Some(77), hard: Some(99) }];
+        process.oom_score_adj = 321;
+        process.seccomp = Some(filter(libc::SYS_sethostname)?);
+        while_up(world, &launch, |group, spawned, said| {
+            let script = format!("{SELF}; cat /proc/self/uid_map");
+            let (inside, report, outcome) = begin(&launch, group, spawned, &["sh", "-c", &script])?.finish()?;
+            assert_eq!((report.failure, outcome), (None, Some(Outcome::Code(0))), "{inside}");
+            assert!(inside.starts_with("uid=0 gid=0") && inside.contains("Seccomp:\t2\n"), "{inside}");
+            assert_eq!(format!("{inside}up\n"), said);
+            // And outside it is who the container is.
+            let mut waits = begin(&launch, group, spawned, &["sh", "-c", "echo in; cat"])?;
+            let mut word = [0; 3];
+            rustix::io::read(&waits.output, &mut word)?;
+            let status = |pid: Pid| fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid()));
+            let ids =
+                |text: String| text.lines().filter(|line| line.starts_with(['U', 'G'])).map(str::to_owned).collect();
+            let own: Vec<String> = ids(status(spawned.pid)?);
+            let own_groups = harness::groups(&format!("{}/one", world.ground.name));
+            let v2 = own_groups.iter().find(|dir| dir.join("cgroup.kill").exists()).ok_or("no group")?;
+            let members = fs::read_to_string(v2.join("cgroup.procs"))?;
+            let others: Vec<_> = members
+                .lines()
+                .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+                .filter(|pid| *pid != spawned.pid)
+                .collect();
+            assert!(!others.is_empty());
+            for pid in others {
+                let its: Vec<String> = ids(status(pid)?);
+                assert_eq!(its, own);
+            }
+            drop(waits.input.take());
+            waits.finish().map(drop)
+        })?;
+    }
+    Ok(())
+}
+
 pub(crate) fn an_entered_program_has_nothing_of_the_device_open(world: &World) -> Result {
     let launch = world.launch(WAITS);
     while_up(world, &launch, |group, spawned, _| {

@@ -67,6 +67,7 @@ const TESTS: &[Test<World>] = tests! {
     }
     entering::{
         what_enters_is_what_the_container_is,
+        who_enters_has_the_users_of_the_container,
         an_entered_program_has_nothing_of_the_device_open,
         the_end_of_an_entered_program_is_told_and_why_there_is_none,
         bytes_go_in_and_out_as_they_are,
@@ -123,6 +124,10 @@ const TESTS: &[Test<World>] = tests! {
         an_import_comes_and_goes_for_users_of_its_own,
         a_tmpfs_and_its_options_are_for_the_users_of_the_container,
         a_start_that_is_cut_short_leaves_neither_half,
+        a_container_that_is_held_waits_in_the_namespaces_of_its_users,
+        what_fails_before_there_are_users_is_told_and_nobody_is_held,
+        what_is_forbidden_in_addition_is_so_for_its_users,
+        settings_of_its_own_namespaces_are_made,
     }
     images::{
         a_container_runs_from_an_image_of_each_kind,

@@ -6,13 +6,14 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use container::Spawned;
 use container::failure::Step;
 use container::launch::{
     Attributes, CgroupMode, Create, Launch, Mount, ProcMode, Range, Resource, Rlimit, Source, SysMode, TARGETS_MASKED,
     TARGETS_READ_ONLY, Users,
 };
+use container::{Spawned, spawn_held};
 use harness::{PATIENCE, Result, host, wait};
+use rustix::fd::AsFd as _;
 use rustix::io::Errno;
 use statemachine::container::Outcome;
 
@@ -313,5 +314,68 @@ pub(crate) fn a_start_that_is_cut_short_leaves_neither_half(world: &World) -> Re
         assert_eq!(run.outcome, Outcome::Signal(9), "{round}");
         group.end(PATIENCE)?;
     }
+    Ok(())
+}
+
+pub(crate) fn a_container_that_is_held_waits_in_the_namespaces_of_its_users(world: &World) -> Result {
+    let launch = launch(world, "cat /sys/class/net/late/address; id -u");
+    let launch = Launch { sys: Some(SysMode::ReadOnly), ..launch };
+    for released in [true, false] {
+        let group = world.ground.instance.create("one")?;
+        let launch =
+            Launch { cgroups: group.joined().map(|dir| dir.display().to_string()).collect(), ..launch.clone() };
+        let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
+        let held = held.ok_or("it is not inside")?;
+        let pid = spawned.pid.as_raw_pid().to_string();
+        assert_ne!(fs::read_link(format!("/proc/{pid}/ns/user"))?, fs::read_link("/proc/self/ns/user")?);
+        // What only somebody from outside can make in there.
+        let add = "ip link add late address 02:00:00:00:00:07 type veth peer name other";
+        host("nsenter", &["-t", &pid, "-n", "sh", "-c", add])?;
+        if released {
+            held.release()?;
+            let run = wait(spawned)?;
+            assert_eq!(run.output()?, "02:00:00:00:00:07\n0\n");
+        } else {
+            drop(held);
+            group.kill()?;
+            assert_eq!(wait(spawned)?.outcome, Outcome::Signal(9));
+        }
+        group.end(PATIENCE)?;
+        assert!(!group.exists(), "somebody is left");
+    }
+    Ok(())
+}
+
+pub(crate) fn what_fails_before_there_are_users_is_told_and_nobody_is_held(world: &World) -> Result {
+    let group = world.ground.instance.create("one")?;
+    let missing = world.ground.path("no-group");
+    let launch = Launch { cgroups: vec![missing.clone()], ..launch(world, "true") };
+    let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
+    assert!(held.is_none(), "who is connected would be the builder, in the device's network");
+    let failure = wait(spawned)?.failure.ok_or("it runs")?;
+    assert_eq!((failure.step, failure.path), (Step::Cgroup, format!("{missing}/cgroup.procs")));
+    group.end(PATIENCE)?;
+    Ok(())
+}
+
+pub(crate) fn what_is_forbidden_in_addition_is_so_for_its_users(world: &World) -> Result {
+    let nosuid = Attributes { nosuid: true, noexec: true, ..Attributes::default() };
+    let mut launch = launch(
+        world,
+        "cp /bin/busybox /data/x; /data/x true || echo not run; mount -o remount,bind,exec,suid /data || echo refused; \
+         grep ' /data ' /proc/self/mountinfo | grep -c nosuid.*noexec",
+    );
+    launch.mounts.push(volume(world, "data")?);
+    launch.hardened = vec![("/data".into(), nosuid)];
+    let log = world.output(&launch)?;
+    assert!(log.contains("not run\n") && log.ends_with("refused\n1\n"), "{log}");
+    Ok(())
+}
+
+pub(crate) fn settings_of_its_own_namespaces_are_made(world: &World) -> Result {
+    let mut launch =
+        launch(world, "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax /proc/sys/kernel/hostname");
+    launch.sysctls = vec![("net/ipv4/ip_forward".into(), "1".into()), ("kernel/msgmax".into(), "12345".into())];
+    assert_eq!(world.output(&launch)?, "1\n12345\nbox\n");
     Ok(())
 }

@@ -11,7 +11,7 @@ use rustix::fd::AsFd;
 
 /// The programs of the image.
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "chown", "dd", "echo", "env", "grep", "head", "hostname", "id", "ip", "ls", "mkdir", "mknod",
+    "cat", "chmod", "chown", "cp", "dd", "echo", "env", "grep", "head", "hostname", "id", "ip", "ls", "mkdir", "mknod",
     "mount", "nproc", "pwd", "readlink", "rm", "setsid", "sh", "sleep", "stat", "stty", "tail", "test", "touch",
     "true", "tty", "umount", "uname", "wc",
 ];

@@ -45,6 +45,7 @@ const TESTS: &[Test<World>] = tests! {
         an_address_survives_restarts_and_updates_and_the_others_hear_of_new_ones,
         a_container_that_cannot_be_connected_says_why_and_leaves_nothing,
         a_root_that_cannot_be_written_has_names_all_the_same,
+        users_of_its_own_have_their_own_network_and_are_reached_in_it,
     }
     users::{
         what_users_of_its_own_write_is_root_s_on_the_storage_and_outlives_their_range,

@@ -187,3 +187,27 @@ pub(crate) fn a_root_that_cannot_be_written_has_names_all_the_same(world: &World
         Ok(())
     })
 }
+
+pub(crate) fn users_of_its_own_have_their_own_network_and_are_reached_in_it(world: &World) -> Result {
+    on_a_device(world, || {
+        let lines = |first: u32| format!("lxc.idmap = b 0 {first} 65536\n");
+        let of = |name: &str, script: &str, first: u32| {
+            config(name, script, &lines(first)).replace("lxc.namespace.keep = user  net  ipc\n", "")
+        };
+        let members = |more: &str| format!(r#"{BOOT},"network":{{"pool":"apps"}}{more}"#);
+        let asks = "(echo GET /old HTTP/1.0; echo) | nc -w 3 web 80 | grep -x old; ip route | grep -c via.10.91.0.1; id -u; \
+                    ip addr add 10.91.0.77/24 dev eth0 && echo its own; ip link show br-apps 2>/dev/null || echo alone";
+        let (web, app) = (of("web", SERVES, 7_000_000), of("app", asks, 8_000_000));
+        let (ports, none) = (members(r#","ports":["8080:80"]"#), members(""));
+        let assembly = world.assemble_all(&[("web", &ports, &web), ("app", &none, &app)])?;
+        assert_eq!(world.engine.settle(&assembly), [""; 0]);
+        let running = start(world, &assembly, "web")?;
+        // Below 1024, which nobody could on the device's network.
+        read_until(&running, "up")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", running.pid.as_raw_pid()))?;
+        assert!(status.contains("\nUid:\t7000000\t"), "{status}");
+        assert!(fetch([10, 91, 0, 1], 8080)?.ends_with("old\n"));
+        assert_eq!(said(world, &assembly, "app")?, "old\n1\n0\nits own\nalone\n");
+        end(world, "web", running)
+    })
+}
