@@ -1,3 +1,5 @@
+//! What is read of networks, and what is not.
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

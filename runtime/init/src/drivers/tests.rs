@@ -1,3 +1,5 @@
+//! What modules are loaded for whom, in which order, and what is told of it.
+
 use std::ffi::CString;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -19,12 +19,14 @@ pub(super) enum Step {
 }
 
 /// What a container can come to by itself.
-pub(super) const FACTS: [Event; 8] = [
+pub(super) const FACTS: [Event; 10] = [
     Event::Mounted,
     Event::Started,
     Event::Signalled,
     Event::Exited(Outcome::Code(0)),
     Event::Exited(Outcome::Code(1)),
+    Event::Exited(Outcome::AskedReboot),
+    Event::Exited(Outcome::AskedPowerOff),
     Event::Exited(Outcome::Signal(9)),
     Event::Unmounted,
     Event::Failed,
