@@ -236,9 +236,12 @@ impl Networks {
                 routed: false,
             });
         }
-        if pools.is_empty() {
+        match self.transit {
             // A device that never had a pool need not be able to have one.
-            return if self.transit.is_some() { nft::remove() } else { Ok(()) };
+            None if pools.is_empty() => return Ok(()),
+            Some(true) if pools.is_empty() => return nft::remove(),
+            // Forwarding stays on, and the device passed on nothing before it had pools: nor does it after.
+            _ => {}
         }
         let mut ports = Vec::new();
         for up in self.up.values() {

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use formats::leases::Leases;
 use harness::Result;
 use init::assembly::Assembly;
 use init::engine::Running;
-use net::{Namespace, Route};
+use net::route::{Setup, Way};
+use net::{Cidr, Inside, Name, Namespace, Route};
+use rustix::fd::AsFd as _;
 
 use crate::world::{BOOT, World, config, lock, read_until, wait};
 
@@ -37,11 +39,34 @@ fn on_a_device(world: &World, test: impl FnOnce() -> Result + Send) -> Result {
             let links: Vec<_> = Route::open()?.links()?.into_iter().map(|link| link.name).collect();
             assert_eq!(links, ["lo"], "left when no revision has pools");
             assert!(!world.engine.paths().run.join("network/web").exists());
+            assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward")?, "1\n", "it had pools");
+            assert!(!passes_on()?, "a device that passed on nothing before it had pools does after");
             Ok::<_, Box<dyn std::error::Error>>(())
         })();
         result.map_err(|error| error.to_string())
     })?;
     Ok(ran?)
+}
+
+/// Whether the device passes on what is neither for it nor for a pool.
+fn passes_on() -> Result<bool> {
+    let inside = "eth0".parse::<Name>()?;
+    let end = |index: u8| -> Result<(Namespace, Name)> {
+        let (namespace, outside) = (Namespace::new()?, format!("out{index}").parse::<Name>()?);
+        let at = |host| Cidr::new([10, 99, index, host].into(), 24).ok_or("no address");
+        let mut here = Route::open()?;
+        here.veth(&outside, None, &Inside { namespace: namespace.as_fd(), name: &inside, mac: None, mtu: None })?;
+        here.configure(&outside, &Setup { addresses: &[at(1)?], defaults: &[] })?;
+        let router = [Way::By([10, 99, index, 1].into())];
+        Route::open_in(namespace.as_fd())?.configure(&inside, &Setup { addresses: &[at(2)?], defaults: &router })?;
+        Ok((namespace, outside))
+    };
+    let ((from, one), (to, other)) = (end(1)?, end(2)?);
+    let _server = to.run(|| TcpListener::bind("10.99.2.2:80"))??;
+    let address = SocketAddr::from(([10, 99, 2, 2], 80));
+    let passed = from.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())?;
+    [one, other].iter().try_for_each(|link| Route::open()?.remove(link))?;
+    Ok(passed)
 }
 
 fn assemble(world: &World, rows: &[Row<'_>]) -> Result<Assembly> {
@@ -159,7 +184,7 @@ pub(crate) fn a_container_that_cannot_be_connected_says_why_and_leaves_nothing(w
         let mut here = Route::open()?;
         let inside = Namespace::new()?;
         let (taken, peer) = ("br-apps".parse()?, "peer".parse()?);
-        let end = net::Inside { namespace: rustix::fd::AsFd::as_fd(&inside), name: &peer, mac: None, mtu: None };
+        let end = Inside { namespace: inside.as_fd(), name: &peer, mac: None, mtu: None };
         here.veth(&taken, None, &end)?;
         let owned = config("web", SERVES, "");
         let assembly = world.assemble_all(&[("web", &format!(r#"{BOOT},"network":{{"pool":"apps"}}"#), &owned)])?;
