@@ -35,22 +35,7 @@ pub use formats::lxc::rights::CONFINED as KEPT;
 
 /// What a whole system keeps besides. In processes of its own a reboot is the end of the container; the other calls that
 /// this capability is for, those that start another kernel, its filter refuses.
-const SYSTEM: &[Capability] = &[
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setpcap,
-    Capability::NetBindService,
-    Capability::NetRaw,
-    Capability::SysChroot,
-    Capability::AuditWrite,
-    Capability::Setfcap,
-    Capability::SysBoot,
-];
+const SYSTEM: Capability = Capability::SysBoot;
 
 /// First programs that run a whole system. An init that only looks after one program (`/init`, tini) is none of them.
 const INITS: &[&str] = &[
@@ -204,7 +189,7 @@ pub(super) fn render(name: &ContainerName, options: &Options, first: Option<u32>
     let config = match (starts, options.template) {
         (false, _) => None,
         (true, Template::Confined) => {
-            let kept = options.grants.kept(kept(image, is_system(image)?)?);
+            let kept = options.grants.kept(&kept(image, is_system(image)?)?);
             filter = calls(image, &kept, &mut warnings)?;
             Some(confined(name, options, image, &volumes, kept, (filter.is_some(), first), &mut warnings)?)
         }
@@ -265,11 +250,11 @@ fn text(image: &Image, member: &str) -> Result<String> {
 
 /// What the program of an image keeps. Whoever is not root has no capability in Docker either; what is kept for it here,
 /// it would have from the start.
-fn kept(image: &Image, system: bool) -> Result<&'static [Capability]> {
+fn kept(image: &Image, system: bool) -> Result<Vec<Capability>> {
     Ok(match (user(image)?.uid, system) {
-        (0, true) => SYSTEM,
-        (0, false) => KEPT,
-        _ => &[],
+        (0, true) => [KEPT, &[SYSTEM]].concat(),
+        (0, false) => KEPT.to_vec(),
+        _ => Vec::new(),
     })
 }
 

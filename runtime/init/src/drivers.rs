@@ -117,7 +117,7 @@ impl<K: Kernel> Drivers<K> {
     /// A container gives up all that it holds.
     pub fn release(&mut self, container: &str, remarks: &mut Remarks) {
         let held: Vec<String> = self.held(container).map(str::to_owned).collect();
-        // In reverse of nothing in particular: drivers do not know of each other, and their modules are counted.
+        // In any order: drivers do not know of each other, and modules that several need are counted.
         held.iter().for_each(|name| self.unload(container, name, remarks));
     }
 

@@ -119,15 +119,14 @@ impl Core {
         let declared = self.declared(caller);
         let is_meant = |driver: &Driver| driver.wish == Wish::Manual && name.is_none_or(|name| driver.name == name);
         let meant: Vec<Driver> = declared.iter().filter(|driver| is_meant(driver)).cloned().collect();
-        match (caller, name) {
-            // As tools expect it of who declares nothing, and of every unload.
-            _ if declared.is_empty() || (meant.is_empty() && !load) => return Some(Ok(Reply::Done)),
-            (_, Some(name)) if meant.is_empty() => {
-                let message =
-                    format!("Error loading driver(s): {name} is not in `drivers.manual` of this container's run.json");
-                return refuse(Status::BadRequest, message);
-            }
-            _ => {}
+        // As tools expect it of who declares nothing, and of every unload.
+        if declared.is_empty() || (meant.is_empty() && !load) {
+            return Some(Ok(Reply::Done));
+        }
+        if let Some(name) = name.filter(|_| meant.is_empty()) {
+            let message =
+                format!("Error loading driver(s): {name} is not in `drivers.manual` of this container's run.json");
+            return refuse(Status::BadRequest, message);
         }
         let Caller::Container(container) = caller.clone() else { return Some(Ok(Reply::Done)) };
         let tell = self.tell.clone();
