@@ -65,15 +65,15 @@ cat > "_config/$name/app"
 pub(super) const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
 "#;
 
-/// What a container that is called `pulse` knows of itself: how many beats, and hundredths of a second of the longest pause.
-const PULSE: &str = r#"cat "$(outside "/proc/$(pid pulse)/root/tmp/pulse")"
+/// What a container with a pulse knows of itself: how many beats, and hundredths of a second of the longest pause.
+const PULSE: &str = r#"cat "$(outside "/proc/$(pid "${1:-pulse}")/root/tmp/pulse")"
 "#;
 
-const BEAT: &str = r#"until line=$(pulse) && test "${line#* }" != "$line"; do sleep 0.1; done
+const BEAT: &str = r#"until line=$(pulse "$@") && test "${line#* }" != "$line"; do sleep 0.1; done
 echo "${line% *}"
 "#;
 
-const LONGEST: &str = r#"until line=$(pulse) && test "${line#* }" != "$line"; do sleep 0.1; done
+const LONGEST: &str = r#"until line=$(pulse ${2:+"$2"}) && test "${line#* }" != "$line"; do sleep 0.1; done
 echo "${line% *} beats, the longest pause ${line#* }0 ms"
 test "${line#* }" -le "$1"
 "#;
@@ -159,7 +159,7 @@ impl Device {
     /// | `die CONTAINER TIMES` | writes that number to its `/tmp/die` |
     /// | `steps` | the names of all that are on the device, sorted |
     /// | `app NAME …` | makes an app in the current repository; what it does is a script on the standard input |
-    /// | `beat`, `longest N` | how often the container `pulse` has beaten; its longest pause, of at most N hundredths of a second |
+    /// | `beat [NAME]`, `longest N [NAME]` | how often the container `pulse`, or this one, has beaten; its longest pause, of at most N hundredths of a second |
     /// | `beats TEXT` | such a script: says the text twice a second until it is asked to end |
     pub(crate) fn write_programs(&self, bin: &Path, pvr: &Path) -> Result<()> {
         let (host, dir) = (quoted(&self.host), quoted(&self.dir));

@@ -33,11 +33,16 @@ struct Recipe {
 
 const RECIPES: &[Recipe] = &[
     Recipe { name: "debian-systemd", packages: "systemd-sysv,dbus", after: FRESH },
+    Recipe { name: "debian-network", packages: "systemd-sysv,dbus,network-manager", after: NETWORK },
     Recipe { name: "debian-openrc", packages: "sysvinit-core,openrc,initscripts", after: OPENRC },
 ];
 
 /// What belongs to one machine and not to its image.
 const FRESH: &str = "rm -f \"$1/etc/hostname\" \"$1/var/lib/dbus/machine-id\"; : > \"$1/etc/machine-id\"";
+
+/// It leaves alone what others have made, such as the pools of the device, and begins nothing by itself.
+const NETWORK: &str = r#"rm -f "$1/etc/hostname" "$1/var/lib/dbus/machine-id"; : > "$1/etc/machine-id"
+printf '[main]\nno-auto-default=*\n[keyfile]\nunmanaged-devices=interface-name:apps*,type:veth\n' > "$1/etc/NetworkManager/conf.d/device.conf""#;
 
 /// As every image of this init for containers: `SIGPWR`, which says that the power goes, switches it off. There are no
 /// terminals to log in at. It closes its own outputs, by way of which the console is found here, so that what it starts would
