@@ -123,6 +123,8 @@ struct Session {
     /// The long order that waits for its answer.
     ordered: Option<Effect>,
     watched: bool,
+    /// As far as the watch has told.
+    met: bool,
     soaking: bool,
     ended_in_order: bool,
 }
@@ -226,6 +228,7 @@ impl Session {
             mark,
             ordered: None,
             watched: false,
+            met: false,
             soaking: false,
             ended_in_order: false,
         }
@@ -239,7 +242,7 @@ impl Session {
         self.machine = machine;
         for order in orders {
             match order {
-                Effect::Watch => (self.watched, self.soaking) = (true, false),
+                Effect::Watch => (self.watched, self.met, self.soaking) = (true, false, false),
                 Effect::Soak => self.soaking = true,
                 Effect::Reboot { .. } => self.ended_in_order = true,
                 Effect::Fetch(_) | Effect::Verify(_) | Effect::Stage(_) | Effect::Place(_) | Effect::Switch(_) => {
@@ -269,8 +272,10 @@ impl Session {
             Event::Placed => answers(|order| matches!(order, Effect::Place(_))),
             Event::Switched => answers(|order| matches!(order, Effect::Switch(_))),
             Event::Failed => self.ordered.is_some(),
-            Event::GoalsMet | Event::GoalMissed | Event::Crashed => self.watched,
-            Event::GoalsLost => self.watched && self.soaking,
+            Event::GoalMissed | Event::Crashed => self.watched,
+            Event::GoalsMet => self.watched && !self.met,
+            // Also after the verdict: an app can die while the commit is written.
+            Event::GoalsLost => self.watched && self.met,
             Event::Soaked => self.soaking,
             Event::Proposed { .. }
             | Event::Cancelled
@@ -284,8 +289,10 @@ impl Session {
             Event::Fetched | Event::Verified | Event::Staged(_) | Event::Placed | Event::Switched | Event::Failed => {
                 self.ordered = None;
             }
-            Event::GoalMissed | Event::Crashed => (self.watched, self.soaking) = (false, false),
-            Event::GoalsLost | Event::Soaked => self.soaking = false,
+            Event::GoalMissed | Event::Crashed => (self.watched, self.met, self.soaking) = (false, false, false),
+            Event::GoalsMet => self.met = true,
+            Event::GoalsLost => (self.met, self.soaking) = (false, false),
+            Event::Soaked => self.soaking = false,
             _ => {}
         }
         Ok(())
@@ -421,6 +428,20 @@ mod tests {
                 assert!(follow(&without(index)).is_err(), "line {}: {line}", index + 1);
             }
         }
+    }
+
+    #[test]
+    fn an_app_may_die_while_its_revision_is_committed_and_only_once() {
+        let lines: Vec<_> = RUN.lines().collect();
+        let is_last = |at: &usize| !lines.iter().skip(at + 1).any(|line| is(line, "boot"));
+        let rest = (0..lines.len()).find(|at| is_last(at) && lines[*at].contains(r#""state":"Idle""#)).unwrap();
+        let lost = r#"{"event":"state","fact":"11","phase":"committed","state":"Idle"}"#;
+        let with = |times: usize| {
+            let (before, after) = lines.split_at(rest + 1);
+            [before, &vec![lost; times], after].concat().join("\n")
+        };
+        assert_eq!(follow(&with(1)).unwrap().facts, 48);
+        assert!(format!("{:#}", follow(&with(2)).err().unwrap()).contains("GoalsLost comes in Idle"));
     }
 
     #[test]
