@@ -32,8 +32,9 @@ const CARDS: [Card; 12] = [
     card(Update::Good, "another kernel", "rm -r bsp && cp -r \"$BUNDLES/kernel/bsp\" bsp\na_base\n"),
     card(Update::Good, "another initramfs", "cp \"$BUNDLES/initramfs/bsp/cairn\" bsp/cairn\na_base\n"),
     card(Update::Good, "an app and a base", "an_app app 'beats \"app $NUMBER\"'\na_base\n"),
-    card(Update::Bad, "an app that dies", "an_app broken 'echo exit 1'\n"),
-    card(Update::Bad, "a base with an app that dies", "an_app broken 'echo exit 1'\na_base\n"),
+    // Never ready, so that its end is no race with a commit, however slow the machine is.
+    card(Update::Bad, "an app that dies", "an_app broken 'echo exit 1' --status-goal READY\n"),
+    card(Update::Bad, "a base with an app that dies", "an_app broken 'echo exit 1' --status-goal READY\na_base\n"),
     card(Update::Bad, "no initramfs", "echo 'no initramfs' > bsp/cairn\na_base\n"),
     card(
         Update::Bad,
@@ -50,7 +51,8 @@ const CARDS: [Card; 12] = [
 
 /// What every script can say, and the way to the state that the device runs: paired once, cloned once, then a copy.
 const BEFORE: &str = r#"an_app() {
-    if [ -d "$1" ]; then eval "$2" > "_config/$1/app"; else eval "$2" | app "$1"; fi
+    name=$1 says=$2; shift 2
+    if [ -d "$name" ]; then eval "$says" > "_config/$name/app"; else eval "$says" | app "$name" "$@"; fi
 }
 a_base() { echo "base $NUMBER" > bsp/note; }
 until fetch "http://$ENDPOINT/cgi-bin/.pvrremote" > /dev/null 2>&1; do sleep 0.5; done
