@@ -11,7 +11,7 @@
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
 //! What tools ask is in `calls`, what they start in containers in `programs`, who may in `permissions`, what they send in
 //! `uploads`, what makes room for it in `sweeping`, what the machine of one container orders is in `containers`, its drivers
-//! in `drivers`, the bootloader of the default in `bootloader`.
+//! in `drivers`, the bootloader of the default in `bootloader`, published ports during an update in place in `ports`.
 
 mod bootloader;
 mod calls;
@@ -22,6 +22,7 @@ mod leaving;
 mod orders;
 mod pairings;
 mod permissions;
+mod ports;
 mod programs;
 mod reports;
 mod sweeping;
@@ -52,7 +53,7 @@ use crate::helpers::{FromHelper, Helpers};
 use crate::holdings::{Candidate, HoldError, Holdings};
 use crate::pairing::Pairings;
 use crate::settings::Settings;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, Switch};
 use crate::threads::Worker;
 use crate::trace::Trace;
 use crate::updater::{Taken, Updater};
@@ -118,6 +119,8 @@ pub enum Message {
     Swept(Option<u32>, Result<u64, String>),
     /// What a person should know of the networks that were made.
     NetworksSettled(Vec<String>),
+    /// Nobody is refused at the ports of the containers that an update in place replaces, or somebody may be.
+    PortsHeld(Result<(), EngineError>),
     /// What is done about the bootloader next.
     BootloaderChanges(String),
     /// The bootloader of this default boots, with what has changed for that; or does not, and why.
@@ -210,6 +213,10 @@ pub struct Core {
     incoming: Option<Arc<Candidate>>,
     /// By when those are to be down.
     switch_until: Option<Time>,
+    /// What is done as soon as ports are held.
+    held_switch: Option<Switch>,
+    /// Until when those of the containers that came may be silent.
+    ports_until: Option<Time>,
     /// A switch was given up half-way: only a reboot puts the containers back.
     torn: bool,
     table: BTreeMap<String, Seat>,
@@ -273,6 +280,8 @@ impl Core {
             fallback: None,
             incoming: None,
             switch_until: None,
+            held_switch: None,
+            ports_until: None,
             torn: false,
             table: BTreeMap::new(),
             runs: 0,
@@ -341,6 +350,7 @@ impl Core {
             self.supervisor.deadline(),
             self.lasts,
             self.switch_until,
+            self.ports_until,
             self.leaving.as_ref().map(|leaving| leaving.until),
             self.helpers.deadline(),
             self.guests_deadline(),
@@ -356,6 +366,9 @@ impl Core {
         }
         if self.switch_until.is_some_and(|at| at <= now) {
             self.give_up_switch();
+        }
+        if self.ports_until.is_some_and(|at| at <= now) {
+            self.release_ports();
         }
         self.helpers.elapse(&self.log, now);
         self.elapse_guests(now);
@@ -395,6 +408,7 @@ impl Core {
             Message::NetworksSettled(warnings) => {
                 warnings.iter().for_each(|warning| self.log.warn("network", warning));
             }
+            Message::PortsHeld(result) => self.ports_held(result),
             Message::BootloaderChanges(what) => self.log.info("bootloader", &what),
             Message::BootloaderRenewed(default, result) => self.bootloader_renewed(&default, result),
         }

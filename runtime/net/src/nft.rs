@@ -16,6 +16,8 @@
 //!   from a pool to the device's loopback                         dropped
 //! ```
 //!
+//! While the container of a published port is replaced, nobody is refused, see [`Attempts`].
+//!
 //! The device itself is outside of no pool: it reaches every container, and every container its addresses.
 
 mod batch;
@@ -93,8 +95,22 @@ pub struct Port {
     pub port: u16,
     /// Where it leads.
     pub to: SocketAddr,
-    /// While the container is replaced: attempts to connect are not answered, so that clients try again.
-    pub held: bool,
+    /// What becomes of attempts to connect to it.
+    pub attempts: Attempts,
+}
+
+/// What becomes of attempts to connect to a published port. Whoever gets no answer tries again by itself, as TCP does
+/// after a second; whoever is refused does not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub enum Attempts {
+    /// They are led to the container, and have its answer.
+    #[default]
+    Led,
+    /// They are led to the container, but that it refuses them is not passed on: it may not listen yet. Connections that
+    /// stand are ended by whoever ends them.
+    Tolerant,
+    /// They are not answered: the container is leaving, or not there.
+    Unanswered,
 }
 
 impl Ruleset {

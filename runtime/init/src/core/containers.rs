@@ -56,6 +56,13 @@ pub(super) struct Seat {
     pub(super) reason: Option<String>,
 }
 
+impl Seat {
+    /// Nothing of it is there yet, or any more.
+    pub(super) fn is_down(&self) -> bool {
+        self.mounts.is_none() && self.process.is_none()
+    }
+}
+
 impl Core {
     /// Gives every container of a revision its seat. One that both have, unchanged, keeps the seat it has.
     pub(super) fn seat(&mut self, of: &Arc<Candidate>) {

@@ -215,8 +215,7 @@ impl Core {
         self.fallback = Some(from);
         self.incoming = Some(to);
         self.switch_until = Some(self.now().after(SWITCH));
-        let outputs = self.supervisor.switch(switch, self.now());
-        self.follow(outputs);
+        self.hold_ports(switch);
     }
 
     /// Does what the supervisor asks for, in order.
@@ -241,6 +240,7 @@ impl Core {
             self.seat(&incoming);
             self.posted.remove(&incoming.id);
             self.current = Some(incoming);
+            self.await_listeners();
         }
     }
 
@@ -251,6 +251,8 @@ impl Core {
         self.incoming = None;
         self.torn = true;
         self.supervisor.forget_switch();
+        self.held_switch = None;
+        self.release_ports();
         let left = self.supervisor.containers().filter(|(_, container)| !container.is_down());
         let names: Vec<&str> = left.map(|(member, _)| member.name.as_str()).collect();
         self.log.error("update", &format_args!("the switch is given up; still up: {}", names.join(", ")));

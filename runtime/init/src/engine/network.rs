@@ -10,22 +10,29 @@
 //! whatever way. Bridges of pools stay for as long as the revision that runs has them. The rules are a function of the
 //! containers that are up, and are replaced as a whole.
 //!
+//! **Published ports** of a container that is replaced are held, from before it is asked to end until the next one had the time
+//! to listen: whoever connects gets no answer, or that of the next one, and is not refused.
+//!
+//! ```text
+//!   hold_ports ─▶ [Unanswered] ─▶ disconnect, connect ─▶ [Tolerant] ─▶ release_ports
+//! ```
+//!
 //! ```text
 //!   RUN/network/NAME/hosts        the container's /etc/hosts, written again in place when others come and go
 //!                    hostname     its /etc/hostname
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use container::Spawned;
 use formats::leases::Leases;
-use formats::network::{Pool, Protocol, Reach};
+use formats::network::{self, Pool, Protocol, Reach};
 use formats::object::sha256;
-use net::nft::{self, Ruleset};
+use net::nft::{self, Attempts, Ruleset};
 use net::route::{Setup, Way};
 use net::{Cidr, Inside, Mac, Macvlan, Name, Namespace, Route, sysctl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -53,6 +60,12 @@ pub(super) struct Networks {
     bridges: Vec<Name>,
     /// Whether the device passed on packets of others before there were pools; `None` before that was asked.
     transit: Option<bool>,
+    /// What the kernel was told last, and nothing since then.
+    rules: Option<Ruleset>,
+    /// The ports at which nobody is to be refused, as they were published last.
+    held: Vec<nft::Port>,
+    /// The containers that are up and whose ports are held because they leave.
+    leaving: BTreeSet<String>,
 }
 
 impl Engine {
@@ -72,6 +85,9 @@ impl Engine {
                 warnings.push(EngineError::file("write", &path)(error).to_string());
             }
         }
+        // Nobody will listen at the others.
+        let publishes = |held: &nft::Port| assembly.containers.iter().any(|one| publishes(one, held));
+        networks.held.retain(publishes);
         for pool in &assembly.pools {
             if let Err(error) = networks.bring_up(pool) {
                 warnings.push(format!("pool {}: {error}", pool.name));
@@ -84,6 +100,33 @@ impl Engine {
             warnings.extend(self.keep(&assembly.leases).err());
         }
         warnings
+    }
+
+    /// From now on nobody is refused at the ports that these containers publish, whatever becomes of them: they are about to
+    /// leave for others. Ports that are held already stay so.
+    ///
+    /// # Errors
+    /// The kernel takes no such rules; who connects may be refused.
+    pub fn hold_ports(&self, names: &[String]) -> Result<(), EngineError> {
+        let mut networks = self.networks();
+        for name in names {
+            let Some(ports) = networks.up.get(name).map(|up| ports(up).collect::<Vec<_>>()) else { continue };
+            networks.held.retain(|held| !ports.iter().any(|port| port.meets(held)));
+            networks.held.extend(ports);
+            networks.leaving.insert(name.clone());
+        }
+        Ok(networks.rules()?)
+    }
+
+    /// Whoever listens at a port that was held has had the time to: from now on nobody who refuses is covered up for.
+    ///
+    /// # Errors
+    /// The kernel takes no such rules.
+    pub fn release_ports(&self) -> Result<(), EngineError> {
+        let mut networks = self.networks();
+        networks.held.clear();
+        networks.leaving.clear();
+        Ok(networks.rules()?)
     }
 
     /// Keeps the list, if it is not what is kept.
@@ -150,6 +193,7 @@ impl Engine {
     /// Takes a container out of its networks.
     pub(super) fn disconnect(&self, name: &str) -> Result<(), EngineError> {
         let mut networks = self.networks();
+        networks.leaving.remove(name);
         let was = networks.up.remove(name);
         if let Some(was) = was {
             // Its namespace takes them with it, a moment later; another start must not wait for that.
@@ -159,6 +203,10 @@ impl Engine {
             }
             networks.rules()?;
             networks.take_down_others()?;
+            // Or whoever goes on sending would for ever be led to where nobody is. Rules come first: they decide about the
+            // next packet of each.
+            let mut bridged = was.interfaces.iter().filter(|one| matches!(one.pool.reach, Reach::Bridge(_)));
+            bridged.try_for_each(|one| nft::forget(one.address.into()))?;
         }
         mounts::clear(&self.of_network(name))
     }
@@ -185,7 +233,7 @@ impl Networks {
         }
         if self.transit.is_none() {
             // Closed before it is open: from the next line on the device passes on what these rules let through.
-            nft::replace(&Ruleset { isolated: true, ..Ruleset::default() })?;
+            self.follow(Ruleset { isolated: true, ..Ruleset::default() })?;
             self.transit = Some(sysctl::forward()?);
         }
         Ok(())
@@ -225,7 +273,7 @@ impl Networks {
     }
 
     /// Has the kernel follow what is up.
-    fn rules(&self) -> Result<(), net::Error> {
+    fn rules(&mut self) -> Result<(), net::Error> {
         let mut pools = Vec::new();
         for pool in self.standing() {
             let Reach::Bridge(bridge) = &pool.reach else { continue };
@@ -239,25 +287,68 @@ impl Networks {
         match self.transit {
             // A device that never had a pool need not be able to have one.
             None if pools.is_empty() => return Ok(()),
-            Some(true) if pools.is_empty() => return nft::remove(),
+            Some(true) if pools.is_empty() => {
+                self.rules = None;
+                return nft::remove();
+            }
             // Forwarding stays on, and the device passed on nothing before it had pools: nor does it after.
             _ => {}
         }
         let mut ports = Vec::new();
-        for up in self.up.values() {
-            let Some(address) = up.published() else { continue };
-            ports.extend(up.ports.iter().map(|port| nft::Port {
-                protocol: match port.protocol {
-                    Protocol::Tcp => nft::Protocol::Tcp,
-                    Protocol::Udp => nft::Protocol::Udp,
+        for (name, up) in &self.up {
+            ports.extend(self::ports(up).map(|port| nft::Port {
+                attempts: match self.held.iter().any(|held| held.meets(&port)) {
+                    true if self.leaving.contains(name) => Attempts::Unanswered,
+                    true => Attempts::Tolerant,
+                    false => Attempts::Led,
                 },
-                on: port.address.map(IpAddr::V4),
-                port: port.device,
-                to: SocketAddr::new(address.into(), port.container),
-                held: false,
+                ..port
             }));
         }
-        nft::replace(&Ruleset { pools, ports, isolated: true, transit: self.transit.unwrap_or(false) })
+        for held in &self.held {
+            let stands = |pool: &nft::Pool| pool.subnets.iter().any(|subnet| subnet.contains(held.to.ip()));
+            if pools.iter().any(stands) && !ports.iter().any(|port| port.meets(held)) {
+                ports.push(nft::Port { attempts: Attempts::Unanswered, ..*held });
+            }
+        }
+        // Whether it leads nowhere because its container leaves, or has left, makes no other rules.
+        ports.sort_unstable();
+        self.follow(Ruleset { pools, ports, isolated: true, transit: self.transit.unwrap_or(false) })
+    }
+
+    /// Has the kernel follow these rules, if it does not already: another table costs it some milliseconds.
+    fn follow(&mut self, rules: Ruleset) -> Result<(), net::Error> {
+        if self.rules.as_ref() == Some(&rules) {
+            return Ok(());
+        }
+        self.rules = None;
+        nft::replace(&rules)?;
+        self.rules = Some(rules);
+        Ok(())
+    }
+}
+
+/// What a container publishes while it runs.
+fn ports(up: &Attachment) -> impl Iterator<Item = nft::Port> {
+    let published = |to: Ipv4Addr| up.ports.iter().map(move |port| rule(port, to));
+    up.published().into_iter().flat_map(published)
+}
+
+/// Whether a container of a revision will publish this port.
+fn publishes(one: &Assembled, port: &nft::Port) -> bool {
+    one.network.iter().flat_map(ports).any(|own| own.meets(port))
+}
+
+fn rule(port: &network::Port, to: Ipv4Addr) -> nft::Port {
+    nft::Port {
+        protocol: match port.protocol {
+            Protocol::Tcp => nft::Protocol::Tcp,
+            Protocol::Udp => nft::Protocol::Udp,
+        },
+        on: port.address.map(IpAddr::V4),
+        port: port.device,
+        to: SocketAddr::new(to.into(), port.container),
+        attempts: Attempts::Led,
     }
 }
 

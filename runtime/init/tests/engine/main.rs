@@ -42,6 +42,8 @@ const TESTS: &[Test<World>] = tests! {
     networks::{
         containers_of_a_pool_speak_by_name_and_those_of_another_do_not_hear_them,
         a_port_is_published_while_its_container_runs,
+        nobody_is_refused_while_a_container_behind_a_port_is_replaced,
+        a_port_that_the_next_revision_does_not_publish_is_not_held_for_it,
         an_address_survives_restarts_and_updates_and_the_others_hear_of_new_ones,
         a_container_that_cannot_be_connected_says_why_and_leaves_nothing,
         a_root_that_cannot_be_written_has_names_all_the_same,

@@ -1,8 +1,10 @@
 //! Containers in pools: each test is a device with a network namespace of its own, in which the engine works.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use formats::leases::Leases;
@@ -48,20 +50,22 @@ fn on_a_device(world: &World, test: impl FnOnce() -> Result + Send) -> Result {
     Ok(ran?)
 }
 
+/// Somebody outside, `10.99.INDEX.2`, with a link to the device.
+fn outside(index: u8) -> Result<(Namespace, Name)> {
+    let inside = "eth0".parse::<Name>()?;
+    let (namespace, outside) = (Namespace::new()?, format!("out{index}").parse::<Name>()?);
+    let at = |host| Cidr::new([10, 99, index, host].into(), 24).ok_or("no address");
+    let mut here = Route::open()?;
+    here.veth(&outside, None, &Inside { namespace: namespace.as_fd(), name: &inside, mac: None, mtu: None })?;
+    here.configure(&outside, &Setup { addresses: &[at(1)?], defaults: &[] })?;
+    let router = [Way::By([10, 99, index, 1].into())];
+    Route::open_in(namespace.as_fd())?.configure(&inside, &Setup { addresses: &[at(2)?], defaults: &router })?;
+    Ok((namespace, outside))
+}
+
 /// Whether the device passes on what is neither for it nor for a pool.
 fn passes_on() -> Result<bool> {
-    let inside = "eth0".parse::<Name>()?;
-    let end = |index: u8| -> Result<(Namespace, Name)> {
-        let (namespace, outside) = (Namespace::new()?, format!("out{index}").parse::<Name>()?);
-        let at = |host| Cidr::new([10, 99, index, host].into(), 24).ok_or("no address");
-        let mut here = Route::open()?;
-        here.veth(&outside, None, &Inside { namespace: namespace.as_fd(), name: &inside, mac: None, mtu: None })?;
-        here.configure(&outside, &Setup { addresses: &[at(1)?], defaults: &[] })?;
-        let router = [Way::By([10, 99, index, 1].into())];
-        Route::open_in(namespace.as_fd())?.configure(&inside, &Setup { addresses: &[at(2)?], defaults: &router })?;
-        Ok((namespace, outside))
-    };
-    let ((from, one), (to, other)) = (end(1)?, end(2)?);
+    let ((from, one), (to, other)) = (outside(1)?, outside(2)?);
     let _server = to.run(|| TcpListener::bind("10.99.2.2:80"))??;
     let address = SocketAddr::from(([10, 99, 2, 2], 80));
     let passed = from.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())?;
@@ -145,6 +149,83 @@ pub(crate) fn a_port_is_published_while_its_container_runs(world: &World) -> Res
             end(world, "web", web)?;
             assert!(fetch([127, 0, 0, 1], 8080).is_err(), "it has ended");
         }
+        Ok(())
+    })
+}
+
+/// Connects to an address of the device again and again, from there and from outside, as long as something takes. How many
+/// connections there were, and what the others came to.
+fn connect_during<T>(to: &str, during: impl FnOnce() -> Result<T>) -> Result<(T, usize, Vec<ErrorKind>)> {
+    let (somebody, link) = outside(3)?;
+    let (to, over): (SocketAddr, _) = (to.parse()?, AtomicBool::new(false));
+    let repeat = || {
+        let mut all = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            all.push(TcpStream::connect_timeout(&to, Duration::from_secs(20)).map(drop).map_err(|error| error.kind()));
+            thread::sleep(Duration::from_millis(10));
+        }
+        all
+    };
+    let (done, all) = thread::scope(|scope| {
+        let clients = [scope.spawn(|| Ok(repeat())), scope.spawn(|| somebody.run(repeat))];
+        let done = during();
+        over.store(true, Ordering::Relaxed);
+        let all: std::result::Result<Vec<_>, net::Error> =
+            clients.into_iter().map(|client| client.join().expect("it does not panic")).collect();
+        (done, all)
+    });
+    Route::open()?.remove(&link)?;
+    let all = all?.concat();
+    let failed: Vec<_> = all.iter().filter_map(|one| one.err()).collect();
+    Ok((done?, all.len() - failed.len(), failed))
+}
+
+pub(crate) fn nobody_is_refused_while_a_container_behind_a_port_is_replaced(world: &World) -> Result {
+    on_a_device(world, || {
+        let late = format!("sleep 0.5; {SERVES}");
+        let assembly = assemble(world, &[("web", r#","network":{"pool":"apps"},"ports":["8080:80"]"#, &late)])?;
+        let mut web = start(world, &assembly, "web")?;
+        read_until(&web, "up")?;
+        // Without a hold somebody is refused, or this would show nothing.
+        for held in [false, true] {
+            let (next, made, failed) = connect_during("10.99.3.1:8080", || {
+                if held {
+                    world.engine.hold_ports(&["web".to_owned()])?;
+                }
+                end(world, "web", web)?;
+                assert_eq!(world.engine.settle(&assembly), [""; 0]);
+                let web = start(world, &assembly, "web")?;
+                read_until(&web, "up")?;
+                Ok(web)
+            })?;
+            assert!(made > 0, "nobody came through");
+            assert_eq!(failed.is_empty(), held, "{failed:?}");
+            web = next;
+        }
+        // One that does not listen is covered up for, until that has had its time.
+        end(world, "web", web)?;
+        let address = SocketAddr::from(([10, 91, 0, 1], 8080));
+        let error = TcpStream::connect_timeout(&address, Duration::from_millis(700)).err().ok_or("it is published")?;
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        world.engine.release_ports()?;
+        let error = TcpStream::connect_timeout(&address, Duration::from_secs(5)).err().ok_or("it is published")?;
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        Ok(())
+    })
+}
+
+pub(crate) fn a_port_that_the_next_revision_does_not_publish_is_not_held_for_it(world: &World) -> Result {
+    on_a_device(world, || {
+        let pool = r#","network":{"pool":"apps"}"#;
+        let old = assemble(world, &[("web", &format!(r#"{pool},"ports":["8080:80"]"#), SERVES)])?;
+        let web = start(world, &old, "web")?;
+        read_until(&web, "up")?;
+        world.engine.hold_ports(&["web".to_owned()])?;
+        end(world, "web", web)?;
+        assemble(world, &[("web", pool, SERVES)])?;
+        let address = SocketAddr::from(([10, 91, 0, 1], 8080));
+        let error = TcpStream::connect_timeout(&address, Duration::from_secs(5)).err().ok_or("it is published")?;
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         Ok(())
     })
 }

@@ -48,10 +48,14 @@ const META_FROM: u32 = 6;
 const META_TO: u32 = 7;
 const META_KIND: u32 = 15;
 const META_PROTOCOL: u32 = 16;
-/// `NFT_CT_…`, and `IPS_DST_NAT`.
+/// `NFT_CT_…`, and `IPS_DST_NAT`, `IPS_ASSURED`.
 const CONNECTION_STATE: u32 = 0;
 const CONNECTION_STATUS: u32 = 2;
 const LED: u32 = 1 << 5;
+const ASSURED: u32 = 1 << 2;
+/// Where a header of TCP has its flags, and the one that ends a connection at once.
+const TCP_FLAGS: u32 = 13;
+const RESET: u8 = 4;
 /// `NFT_FIB_RESULT_ADDRTYPE` of `NFTA_FIB_F_DADDR` is `RTN_LOCAL`.
 const FIB_KIND: u32 = 3;
 const FIB_DESTINATION: u32 = 2;
@@ -119,13 +123,17 @@ fn encode(writer: &mut Writer, part: &Match<'_>) {
                 Protocol::Tcp => libc::IPPROTO_TCP,
                 Protocol::Udp => libc::IPPROTO_UDP,
             };
-            numbers(writer, "meta", &[(1, FIRST), (2, META_PROTOCOL)]);
-            compare(writer, EQUAL, &[protocol as u8]);
-            payload(writer, TRANSPORT, 2, 2);
-            compare(writer, EQUAL, &port.to_be_bytes());
+            transport(writer, protocol, 2, *port);
         }
-        Match::State(states) => has_bit(writer, CONNECTION_STATE, *states),
-        Match::Led => has_bit(writer, CONNECTION_STATUS, LED),
+        Match::Reset(port) => {
+            transport(writer, libc::IPPROTO_TCP, 0, *port);
+            payload(writer, TRANSPORT, TCP_FLAGS, 1);
+            mask(writer, &[RESET]);
+            compare(writer, UNEQUAL, &[0]);
+        }
+        Match::State(states) => has_bit(writer, CONNECTION_STATE, *states, UNEQUAL),
+        Match::Led => has_bit(writer, CONNECTION_STATUS, LED, UNEQUAL),
+        Match::Begun => has_bit(writer, CONNECTION_STATUS, ASSURED, EQUAL),
         Match::Local => {
             numbers(writer, "fib", &[(1, FIRST), (2, FIB_KIND), (3, FIB_DESTINATION)]);
             compare(writer, EQUAL, &LOCAL.to_ne_bytes());
@@ -162,11 +170,19 @@ const fn kind(address: IpAddr) -> u8 {
     if address.is_ipv4() { 2 } else { 10 }
 }
 
-/// Any of these bits, which the kernel keeps in its own order.
-fn has_bit(writer: &mut Writer, key: u32, bits: u32) {
+/// Any of these bits, which the kernel keeps in its own order, or (`EQUAL` to nothing) none of them.
+fn has_bit(writer: &mut Writer, key: u32, bits: u32, how: u32) {
     numbers(writer, "ct", &[(1, FIRST), (2, key)]);
     mask(writer, &bits.to_ne_bytes());
-    compare(writer, UNEQUAL, &[0; 4]);
+    compare(writer, how, &[0; 4]);
+}
+
+/// It is of this protocol, with this port at this place of the header.
+fn transport(writer: &mut Writer, protocol: i32, at: u32, port: u16) {
+    numbers(writer, "meta", &[(1, FIRST), (2, META_PROTOCOL)]);
+    compare(writer, EQUAL, &[protocol as u8]);
+    payload(writer, TRANSPORT, at, 2);
+    compare(writer, EQUAL, &port.to_be_bytes());
 }
 
 fn payload(writer: &mut Writer, base: u32, at: u32, length: u32) {

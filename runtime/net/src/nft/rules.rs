@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   guard        prerouting, raw      the device's loopback is closed to pools
+//!   refusals     prerouting, mangle   what a container says that may not listen yet
 //!   arriving     prerouting, dstnat   what is for an address of the device: to `published`
 //!   leaving      output, dstnat       likewise, of the device itself: to `published` and to `loopback`
 //!   passing      forward, filter      who may speak to whom
@@ -11,13 +12,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Pool, Port, Protocol, Ruleset};
+use super::{Attempts, Pool, Port, Protocol, Ruleset};
 use crate::names::{Cidr, Name};
 
 /// A chain of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Chain {
     Guard,
+    Refusals,
     Arriving,
     Leaving,
     Passing,
@@ -28,11 +30,12 @@ pub(super) enum Chain {
 }
 
 /// In the order in which they are made: one that is jumped to comes first.
-pub(super) const CHAINS: [Chain; 8] = [
+pub(super) const CHAINS: [Chain; 9] = [
     Chain::Published,
     Chain::Loopback,
     Chain::Pools,
     Chain::Guard,
+    Chain::Refusals,
     Chain::Arriving,
     Chain::Leaving,
     Chain::Passing,
@@ -51,6 +54,7 @@ impl Chain {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Guard => "guard",
+            Self::Refusals => "refusals",
             Self::Arriving => "arriving",
             Self::Leaving => "leaving",
             Self::Passing => "passing",
@@ -65,6 +69,8 @@ impl Chain {
     pub(super) const fn hook(self) -> Option<Hook> {
         let (kind, number, priority) = match self {
             Self::Guard => ("filter", 0, -300),
+            // Once it is known of which connection it is, and for whoever asked: the device, or somebody behind it.
+            Self::Refusals => ("filter", 0, -150),
             Self::Arriving => ("nat", 0, -100),
             Self::Leaving => ("nat", 3, -100),
             Self::Passing => ("filter", 2, 0),
@@ -89,10 +95,14 @@ pub(super) enum Match<'a> {
     /// Of a kind of IP.
     Kind(IpAddr),
     Port(Protocol, u16),
+    /// It comes from this port of TCP, and ends its connection at once.
+    Reset(u16),
     /// One of these states of its connection.
     State(u32),
     /// Of a connection that a published port has led elsewhere.
     Led,
+    /// Of a connection that does not stand yet.
+    Begun,
     /// To an address of the device.
     Local,
 }
@@ -157,8 +167,19 @@ impl<'a> Rules<'a> {
         let chain = if is_loopback { Chain::Loopback } else { Chain::Published };
         let on = port.on.and_then(|on| Cidr::new(on, if on.is_ipv4() { 32 } else { 128 }));
         let on = on.map_or(Match::Kind(port.to.ip()), Match::Destination);
-        let verdict = if port.held { Verdict::Drop } else { Verdict::Lead(port.to) };
+        let verdict = match port.attempts {
+            Attempts::Unanswered => Verdict::Drop,
+            Attempts::Led | Attempts::Tolerant => Verdict::Lead(port.to),
+        };
         self.add(chain, &[on, Match::Port(port.protocol, port.port)], verdict);
+        // A datagram is not refused by one of its own kind.
+        if port.attempts == Attempts::Tolerant
+            && port.protocol == Protocol::Tcp
+            && let Some(container) = Cidr::new(port.to.ip(), if port.to.is_ipv4() { 32 } else { 128 })
+        {
+            let refusal = [Match::Source(container), Match::Reset(port.to.port()), Match::Led, Match::Begun];
+            self.add(Chain::Refusals, &refusal, Verdict::Drop);
+        }
     }
 
     /// A bridge that ports of the loopback lead to has to let addresses of it through.
@@ -225,9 +246,11 @@ impl fmt::Display for Match<'_> {
             Self::Destination(cidr) => write!(f, "{} daddr {cidr}", kind(cidr.address())),
             Self::Kind(address) => write!(f, "meta nfproto {}", if address.is_ipv4() { "ipv4" } else { "ipv6" }),
             Self::Port(protocol, port) => write!(f, "{} dport {port}", protocol.name()),
+            Self::Reset(port) => write!(f, "tcp sport {port} tcp flags rst"),
             Self::State(INVALID) => f.write_str("ct state invalid"),
             Self::State(_) => f.write_str("ct state established,related"),
             Self::Led => f.write_str("ct status dnat"),
+            Self::Begun => f.write_str("ct status ! assured"),
             Self::Local => f.write_str("fib daddr type local"),
         }
     }
@@ -259,19 +282,20 @@ mod tests {
             nat,
             routed: !nat,
         };
-        let port = |on: Option<&str>, port: u16, to: &str, held: bool| Port {
+        let port = |on: Option<&str>, port: u16, to: &str, attempts: Attempts| Port {
             protocol: Protocol::Tcp,
             on: on.map(|on| on.parse().unwrap()),
             port,
             to: to.parse().unwrap(),
-            held,
+            attempts,
         };
         let ruleset = Ruleset {
             pools: vec![pool("a", "10.0.3.1/24", true), pool("b", "fd00::/64", false)],
             ports: vec![
-                port(None, 80, "10.0.3.2:8080", false),
-                port(Some("127.0.0.1"), 81, "10.0.3.2:81", false),
-                port(Some("fd99::1"), 82, "[fd00::2]:82", true),
+                port(None, 80, "10.0.3.2:8080", Attempts::Led),
+                port(Some("127.0.0.1"), 81, "10.0.3.2:81", Attempts::Tolerant),
+                port(Some("fd99::1"), 82, "[fd00::2]:82", Attempts::Unanswered),
+                Port { protocol: Protocol::Udp, ..port(None, 53, "10.0.3.2:53", Attempts::Tolerant) },
             ],
             isolated: true,
             transit: false,
@@ -279,7 +303,9 @@ mod tests {
         let expected = [
             "published: meta nfproto ipv4 tcp dport 80 dnat ip to 10.0.3.2:8080",
             "loopback: ip daddr 127.0.0.1/32 tcp dport 81 dnat ip to 10.0.3.2:81",
+            "refusals: ip saddr 10.0.3.2/32 tcp sport 81 tcp flags rst ct status dnat ct status ! assured drop",
             "published: ip6 daddr fd99::1/128 tcp dport 82 drop",
+            "published: meta nfproto ipv4 udp dport 53 dnat ip to 10.0.3.2:53",
             "guard: iifname \"a\" ip saddr 127.0.0.0/8 drop",
             "guard: iifname \"a\" ip daddr 127.0.0.0/8 drop",
             "guard: iifname \"b\" ip saddr 127.0.0.0/8 drop",

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use net::nft::{Pool, Port, Protocol, Ruleset};
+use net::nft::{Attempts, Pool, Port, Protocol, Ruleset};
 use net::route::{Setup, Way};
 use net::wire::{Answer, Writer, messages};
 use net::{Cidr, Inside, Name, Namespace, Route};
@@ -116,7 +116,7 @@ pub(crate) fn closed() -> Ruleset {
 }
 
 pub(crate) fn port(protocol: Protocol, on: Option<&str>, port: u16, to: &str) -> Port {
-    Port { protocol, on: on.map(|on| on.parse().unwrap()), port, to: at(to), held: false }
+    Port { protocol, on: on.map(|on| on.parse().unwrap()), port, to: at(to), attempts: Attempts::Led }
 }
 
 /// A server in a namespace. Its socket stays there, whoever asks it.

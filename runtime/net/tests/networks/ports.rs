@@ -1,11 +1,12 @@
 //! Published ports.
 
+use std::io::{Read as _, Write as _};
 use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
 use net::Namespace;
-use net::nft::{self, PORTS_MAX, Port, Protocol};
+use net::nft::{self, Attempts, PORTS_MAX, Port, Protocol};
 use net::route::Setup;
 
 use super::ground::{
@@ -139,23 +140,53 @@ fn who_goes_on_sending_is_led_to_the_new_place_of_a_port_once_the_old_is_forgott
 #[test]
 fn who_connects_while_a_container_is_replaced_waits_and_is_not_refused() {
     device(|route| {
-        let World { web, outside, .. } = world(route);
-        let mut published = port(Protocol::Tcp, None, 8080, "10.0.3.2:80");
+        let World { web, app, outside } = world(route);
+        let own = Namespace::own().unwrap();
+        let published = port(Protocol::Tcp, None, 8080, "10.0.3.2:80");
+        publish(&[published]);
+        for from in [&outside, &app, &own] {
+            let refused = connect(from, "192.0.2.1:8080", PATIENCE).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        }
+        // Nobody is there; then somebody is who does not listen yet.
+        for attempts in [Attempts::Unanswered, Attempts::Tolerant] {
+            publish(&[Port { attempts, ..published }]);
+            thread::scope(|scope| {
+                let clients = [&outside, &app, &own, &web];
+                let clients = clients.map(|from| scope.spawn(move || connect(from, "192.0.2.1:8080", PATIENCE)));
+                thread::sleep(MOMENT);
+                assert!(clients.iter().all(|client| !client.is_finished()), "{attempts:?}");
+                let server = serve(&web, "0.0.0.0:80");
+                // A container that listens need not be told of.
+                if attempts == Attempts::Unanswered {
+                    publish(&[published]);
+                }
+                for client in clients {
+                    client.join().unwrap().unwrap();
+                    server.accept().unwrap();
+                }
+            });
+        }
         publish(&[published]);
         let refused = connect(&outside, "192.0.2.1:8080", PATIENCE).unwrap_err();
-        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-        published.held = true;
-        publish(&[published]);
-        thread::scope(|scope| {
-            let client = scope.spawn(|| connect(&outside, "192.0.2.1:8080", PATIENCE));
-            thread::sleep(MOMENT);
-            assert!(!client.is_finished());
-            let server = serve(&web, "0.0.0.0:80");
-            published.held = false;
-            publish(&[published]);
-            client.join().unwrap().unwrap();
-            server.accept().unwrap();
-        });
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "it is over");
+    });
+}
+
+#[test]
+fn a_connection_that_stands_is_ended_as_its_container_ends_it_while_refusals_are_kept_back() {
+    device(|route| {
+        let World { web, outside, .. } = world(route);
+        let server = serve(&web, "0.0.0.0:80");
+        publish(&[Port { attempts: Attempts::Tolerant, ..port(Protocol::Tcp, None, 8080, "10.0.3.2:80") }]);
+        let mut client = connect(&outside, "192.0.2.1:8080", PATIENCE).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"never read").unwrap();
+        thread::sleep(MOMENT);
+        // What was sent is thrown away unread, and the kernel says so at once.
+        drop(server.accept().unwrap());
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     });
 }
 
