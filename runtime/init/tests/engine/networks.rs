@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -256,6 +256,37 @@ pub(crate) fn an_address_survives_restarts_and_updates_and_the_others_hear_of_ne
         let heard = read_until(&web, "knows")?;
         assert!(heard.contains("10.91.0.3 a-late\n"), "{heard}");
         end(world, "web", web)
+    })
+}
+
+pub(crate) fn who_goes_on_sending_is_led_to_the_next_container_and_not_to_where_the_last_one_was(
+    world: &World,
+) -> Result {
+    on_a_device(world, || {
+        let rows = |name| {
+            [(
+                name,
+                r#","network":{"pool":"apps"},"ports":["5353:53/udp"]"#,
+                "echo up; while true; do sleep 1000; done",
+            )]
+        };
+        let client = UdpSocket::bind("0.0.0.0:0")?;
+        // Two containers with addresses of their own, one after the other.
+        for name in ["web", "app"] {
+            let assembly = assemble(world, &rows(name))?;
+            *lock(&world.leases) = assembly.leases.clone();
+            let running = start(world, &assembly, name)?;
+            read_until(&running, "up")?;
+            let server = Namespace::of(running.pid)?.run(|| UdpSocket::bind("0.0.0.0:53"))??;
+            server.set_read_timeout(Some(Duration::from_secs(5)))?;
+            client.send_to(name.as_bytes(), "10.91.0.1:5353")?;
+            let mut packet = [0; 8];
+            let length = server.recv(&mut packet).map_err(|error| format!("{name} hears nothing: {error}"))?;
+            assert_eq!(packet.get(..length), Some(name.as_bytes()));
+            drop(server);
+            end(world, name, running)?;
+        }
+        Ok(())
     })
 }
 
