@@ -9,13 +9,15 @@
 //! program, so the frames have no version. PID 1 takes an `Ask` for what it is: bounded data from a process that may be
 //! in the hands of somebody else. It answers each with one [`Tell::Answer`] of the same number, in any order.
 //!
-//! One call comes with descriptors ([`Call::Execute`]): ends of pipes that the caller has made, see [`program`].
+//! Two calls come with descriptors: [`Call::Execute`] with ends of pipes that the caller has made, see [`program`];
+//! [`Call::Attach`] with a socket, see [`console`].
 //!
 //! Nothing is streamed: what is longer than a frame is read and written piece by piece ([`Call::ReadObject`],
 //! [`Call::Put`]), each piece asked for. So neither side ever holds more than a frame of the other's.
 //!
 //! Words for people (statuses, goals) travel as the text that tools show; who decides by them has the types.
 
+pub mod console;
 pub mod program;
 mod view;
 
@@ -57,6 +59,14 @@ pub enum Caller {
     Container(String),
     /// Somebody on the network, through the endpoint, with the token that was presented.
     Network(Option<TokenHash>),
+}
+
+impl Call {
+    /// Whether descriptors come with it.
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        matches!(self, Self::Execute(_) | Self::Attach { .. })
+    }
 }
 
 /// What `front` asks of PID 1.
@@ -232,6 +242,11 @@ pub enum Call {
     Leave,
     /// Start a program in a container that runs: [`Reply::Program`]. Descriptors come with the packet.
     Execute(Box<Program>),
+    /// Attach the caller to the console of a container that runs, until one of both ends. A descriptor comes with the packet.
+    Attach {
+        /// Which.
+        name: String,
+    },
     /// What one container is and may do: [`Reply::Inspected`].
     Inspect {
         /// Which.
@@ -458,6 +473,7 @@ pub fn decode_ask(packet: &[u8]) -> Result<Ask, FrameError> {
         Call::ActOnContainer { name: text, .. }
         | Call::ActOnDaemon { name: text, .. }
         | Call::ActOnDrivers { name: Some(text), .. }
+        | Call::Attach { name: text }
         | Call::Inspect { name: text }
         | Call::ReadLog { name: text, .. }
         | Call::Signal { kind: text }

@@ -37,19 +37,7 @@ pub use formats::lxc::rights::CONFINED as KEPT;
 /// this capability is for, those that start another kernel, its filter refuses.
 const SYSTEM: Capability = Capability::SysBoot;
 
-/// First programs that run a whole system. An init that only looks after one program (`/init`, tini) is none of them.
-const INITS: &[&str] = &[
-    "/sbin/init",
-    "/bin/init",
-    "/usr/sbin/init",
-    "/usr/bin/init",
-    "/lib/systemd/systemd",
-    "/usr/lib/systemd/systemd",
-    "/sbin/openrc-init",
-    "/usr/sbin/openrc-init",
-];
-
-/// What systemd calls it that there is no terminal to log in at. What the container writes is in the device's log.
+/// What systemd calls it that nobody logs in at the console: `pvcontrol exec` enters, and asks for no password.
 const NO_GETTY: (&str, &str) = ("SYSTEMD_GETTY_AUTO", "0");
 
 /// How a container is started and confined.
@@ -261,7 +249,7 @@ fn kept(image: &Image, system: bool) -> Result<Vec<Capability>> {
 /// Whether it starts a whole system. Only where calls can be filtered: what a system keeps could else start another kernel.
 fn is_system(image: &Image) -> Result<bool> {
     let words = line::words(&image.config)?;
-    let init = words.first().is_some_and(|first| INITS.contains(&first.as_str()));
+    let init = words.first().is_some_and(|first| formats::lxc::is_init(first));
     Ok(init && user(image)?.uid == 0 && seccomp::arch(&image.config.platform.architecture).is_some())
 }
 

@@ -64,6 +64,24 @@ impl fmt::Display for Command {
     }
 }
 
+/// First programs that run a whole system. An init that only looks after one program (`/init`, tini) is none of them.
+const INITS: [&str; 8] = [
+    "/sbin/init",
+    "/bin/init",
+    "/usr/sbin/init",
+    "/usr/bin/init",
+    "/lib/systemd/systemd",
+    "/usr/lib/systemd/systemd",
+    "/sbin/openrc-init",
+    "/usr/sbin/openrc-init",
+];
+
+/// Whether a first program runs a whole system: it has a terminal as its console.
+#[must_use]
+pub fn is_init(program: &str) -> bool {
+    INITS.contains(&program)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

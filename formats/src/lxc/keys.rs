@@ -63,7 +63,11 @@ pub const HONOURED: &[Honoured] = &[
     row("lxc.init.groups", "4,27", "in which further groups"),
     row("lxc.environment", "A=B", "a variable; nothing is inherited from the device"),
     row("lxc.pty.max", "1024", "the most pseudo-terminals"),
-    row("lxc.console.path", "none", "its output is discarded; else it goes to its log"),
+    row(
+        "lxc.console.path",
+        "none",
+        "its output is discarded; else it goes to its log, by way of a terminal if it is a system",
+    ),
     row("lxc.autodev", "1", "a small `/dev` of its own, as without the line; `0` leaves that to the image"),
     row("lxc.autodev.tmpfs.size", "500000", "the most bytes in it"),
     row("lxc.mount.entry", "/volumes/web/data data none bind,create=dir 0 0", "a mount, as described above"),

@@ -30,7 +30,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use command::Command;
+pub use command::{Command, is_init};
 pub use files::{ALL_BYTES_MAX, DEPTH_MAX, FilesError, Said, lines};
 pub use idmap::{IDMAPS_MAX, IdKind, IdMap};
 pub use item::{AutoMount, Item, Namespace, Rootfs};

@@ -149,6 +149,8 @@ pub enum LaunchError {
     Users(&'static str),
     /// Exports or imports, and no showcase for them.
     Showcase,
+    /// A terminal is one of a `/dev` of its own.
+    Terminal,
     /// A host name without a UTS namespace would rename the device.
     Hostname,
     /// A writable cgroup tree without a cgroup namespace would be the device's.
@@ -191,6 +193,9 @@ impl Launch {
             if !self.namespaces.uts {
                 return Err(LaunchError::Hostname);
             }
+        }
+        if self.process.output == Output::Terminal && self.dev.is_none() {
+            return Err(LaunchError::Terminal);
         }
         if self.cgroup == Some(CgroupMode::Writable) && !self.namespaces.cgroup {
             return Err(LaunchError::Cgroup);
@@ -280,6 +285,7 @@ impl fmt::Display for LaunchError {
                  there can be {RANGES_MAX}"
             ),
             Self::Showcase => f.write_str("exports and imports need the showcase of the device"),
+            Self::Terminal => f.write_str("a terminal as its console needs a /dev of its own"),
             Self::Hostname => f.write_str("a host name needs a UTS namespace, or it renames the device"),
             Self::Cgroup => f.write_str("a writable cgroup tree needs a cgroup namespace, or it is the device's"),
         }

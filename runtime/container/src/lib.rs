@@ -12,6 +12,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`console`] | the terminal that a container has as its console, from outside |
 //! | [`mod@enter`] | a program in a container that runs, beside its own |
 //! | [`launch`] | everything the stage is told, checked and bounded |
 //! | [`mod@spawn`] | `clone3` into a cgroup and namespaces |
@@ -33,6 +34,7 @@
 #![deny(unsafe_code)]
 
 pub mod cgroup;
+pub mod console;
 pub mod enter;
 mod error;
 pub mod failure;

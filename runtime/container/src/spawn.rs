@@ -5,6 +5,8 @@
 //!                     /dev/null  pipe: the log   launch, sealed memfd  pipe: the failure     closed by exec
 //! ```
 //!
+//! One whose output is a terminal has a socket as 0, which that comes by; the terminal then takes the place of 0, 1 and 2.
+//!
 //! With users of its own, the process that becomes the container is another one, and descriptor 5 tells of it: see
 //! [`stage`](crate::stage).
 //!
@@ -34,7 +36,7 @@ use rustix::process::Pid;
 
 use crate::SystemError;
 use crate::error::cannot;
-use crate::launch::{Launch, LaunchError, Namespaces};
+use crate::launch::{Launch, LaunchError, Namespaces, Output};
 use crate::{passing, sys};
 
 /// The role that the child is executed as; a program that calls [`spawn`] must lead it to [`stage::main`].
@@ -56,6 +58,8 @@ pub struct Spawned {
     pub log: OwnedFd,
     /// End of file, or the failure of the stage.
     pub error: OwnedFd,
+    /// Where the other end of its terminal comes from, if it has one: see [`console`](crate::console).
+    pub console: Option<OwnedFd>,
 }
 
 /// What a container waits for that is held. If it is dropped, the container waits until it is killed.
@@ -131,10 +135,13 @@ fn stage(
         .map_err(cannot("open", "/dev/null"))
         .map_err(SpawnError::System)?;
     let (log, output) = pipe_with(PipeFlags::CLOEXEC).map_err(start("make a pipe for"))?;
+    let terminal = launch.process.output == Output::Terminal;
+    let console = terminal.then(passing::pair).transpose().map_err(start("make a socket for"))?;
+    let (console, first) = console.map_or((None, null), |(own, its)| (Some(own), its));
     let high = |fd: &OwnedFd| {
         rustix::io::fcntl_dupfd_cloexec(fd, sys::FIRST_FREE_FD).map_err(start("prepare a descriptor for"))
     };
-    let (input, output, report, sealed) = (high(&null)?, high(&output)?, high(&report)?, high(&sealed)?);
+    let (input, output, report, sealed) = (high(&first)?, high(&output)?, high(&report)?, high(&sealed)?);
     let way = launch.users.is_some().then(passing::pair).transpose().map_err(start("make a socket for"))?;
     let heir = way.as_ref().map(|(_, its)| high(its)).transpose()?;
     let (pid, pidfd) = sys::clone_and_exec(&sys::Start {
@@ -155,8 +162,8 @@ fn stage(
     })
     .map_err(start("start the process of"))?;
     // Of what the child has, only the child shall hold the other end.
-    drop((heir, report, output));
-    let mut spawned = Spawned { pid, pidfd, log, error };
+    drop((heir, report, output, input, first));
+    let mut spawned = Spawned { pid, pidfd, log, error, console };
     let Some((own, its)) = way else { return Ok((spawned, true)) };
     drop(its);
     match inherits(&own) {
@@ -226,7 +233,7 @@ fn plain(
         fifth: None,
     })
     .map_err(start("start"))?;
-    Ok(Spawned { pid, pidfd, log, error })
+    Ok(Spawned { pid, pidfd, log, error, console: None })
 }
 
 /// How long a stage may take until there is a process in the container's namespaces: much longer than it takes on a busy

@@ -26,6 +26,7 @@ mod mounts;
 mod process;
 mod root;
 mod target;
+mod terminal;
 mod users;
 
 use std::fs::File;
@@ -83,7 +84,7 @@ fn run(launch: OwnedFd, channel: &OwnedFd, way: Option<OwnedFd>) -> Result<(), F
     heir.map_or(Ok(()), Heir::make_files_as_its_root)?;
     mounts::make_sources(&launch.mounts, &mut sources, heir)?;
     let root = root::assemble(&launch.root, heir)?;
-    kernel::mount(&launch, &root, heir)?;
+    let console = kernel::mount(&launch, &root, heir)?;
     mounts::attach(&launch.mounts, sources, &root, showcase.as_ref())?;
     kernel::hide(&launch, &root)?;
     mounts::harden(&launch.hardened, &root)?;
@@ -92,8 +93,9 @@ fn run(launch: OwnedFd, channel: &OwnedFd, way: Option<OwnedFd>) -> Result<(), F
     pivot(&root)?;
     drop(root);
     match heir {
-        Some(heir) => heir.bequeath(&launch.process),
+        Some(heir) => heir.bequeath(&launch.process, console.as_ref()),
         None => {
+            console.as_ref().map_or(Ok(()), terminal::speak_through)?;
             process::limit(&launch.process, None)?;
             process::become_it(&launch.process).map(|never| match never {})
         }

@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Unpair(String),
     /// A program in a container.
     Exec(Wanted),
+    /// The console of a container.
+    Console(ContainerName),
     /// What a container has written.
     Logs(logs::Wanted),
     /// One container, whole.
@@ -186,6 +188,7 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["device"] => Command::Device,
         ["top"] => Command::Top,
         ["logs", name] => Command::Logs(logs::Wanted { container: container(name)?, follow: false, lines: None }),
+        ["console", name] => Command::Console(container(name)?),
         ["inspect", name] => Command::Inspect(container(name)?),
         [action @ ("start" | "stop" | "restart"), name] => {
             Command::Act("containers", container(name)?, known_action(action)?)

@@ -135,10 +135,10 @@ impl Session {
 }
 
 /// Our terminal while another one speaks through it.
-struct Raw(Termios);
+pub(crate) struct Raw(Termios);
 
 impl Raw {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let input = std::io::stdin();
         let before = tcgetattr(&input).map_err(lost("cannot look at this terminal"))?;
         let mut raw = before.clone();
@@ -199,6 +199,6 @@ fn own(stream: impl AsFd) -> Result<OwnedFd, Failure> {
     copy.map_err(Failure::io(format!("cannot copy descriptor {number}")))
 }
 
-fn lost(what: &'static str) -> impl FnOnce(Errno) -> Failure {
+pub(crate) fn lost(what: &'static str) -> impl FnOnce(Errno) -> Failure {
     move |errno| Failure::Io { what: what.into(), error: errno.into() }
 }

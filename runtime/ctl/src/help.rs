@@ -13,6 +13,10 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     ("logs [-f] [-n LINES] CONTAINER", "what it has written; -n: the last lines; -f: and what it writes from now on"),
     (
+        "console CONTAINER",
+        "the console of one that is a system, on this terminal: Ctrl-A q leaves, Ctrl-A Ctrl-A types a Ctrl-A",
+    ),
+    (
         "inspect CONTAINER",
         "one container, whole: what runs, its limits and what it uses, and what it may do to the device",
     ),

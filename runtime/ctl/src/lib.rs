@@ -12,6 +12,7 @@
 
 mod args;
 mod client;
+mod console;
 mod exec;
 mod failure;
 mod help;

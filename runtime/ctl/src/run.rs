@@ -9,7 +9,7 @@ use formats::json::{Json, Limits};
 use crate::args::{Command, Form, Options, Source};
 use crate::client::{Body, Client, TEXT_MAX};
 use crate::failure::{About, Failure};
-use crate::{exec, help, logs, show, top};
+use crate::{console, exec, help, logs, show, top};
 
 /// From this size on a person is told how far it is.
 const LONG: u64 = 1024 * 1024;
@@ -21,6 +21,11 @@ pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_te
             let mut client = Client::find(options.socket)?;
             client.verbose = options.verbose;
             exec::run(&client, &wanted)
+        }
+        Command::Console(container) => {
+            let mut client = Client::find(options.socket)?;
+            client.verbose = options.verbose;
+            console::run(&client, &container, out)
         }
         Command::Help(topic) => print(out, &help::text(topic.as_deref())).map(|()| 0),
         command => answer(options, command, out, is_terminal).map(|()| 0),
@@ -50,7 +55,7 @@ fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: 
         if tables { table(&text) } else { Ok(text + "\n") }
     };
     match command {
-        Command::Help(_) | Command::Exec(_) => Ok(()),
+        Command::Help(_) | Command::Exec(_) | Command::Console(_) => Ok(()),
         Command::Device => print(out, &shown("/device", show::device)?),
         Command::Containers if tables => {
             let device = show::device(&list("/device")?)?;

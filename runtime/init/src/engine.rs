@@ -140,6 +140,8 @@ pub struct Running {
     pub log: OwnedFd,
     /// End of file when its program runs, else a [`Failure`](container::failure::Failure).
     pub error: OwnedFd,
+    /// Where its console comes from, if that is a terminal.
+    pub console: Option<OwnedFd>,
     /// All of its processes.
     pub group: Group,
 }
@@ -269,7 +271,7 @@ impl Engine {
         let program = assembled.program.as_ref().ok_or_else(|| EngineError::NoProgram(name.to_owned()))?;
         let group = self.instance.create(name)?;
         match self.start_in(&group, assembled, program, mounts) {
-            Ok(Spawned { pid, pidfd, log, error }) => Ok(Running { pid, pidfd, log, error, group }),
+            Ok(Spawned { pid, pidfd, log, error, console }) => Ok(Running { pid, pidfd, log, error, console, group }),
             Err(error) => {
                 let _ = group.end(PATIENCE);
                 let _ = self.disconnect(name);

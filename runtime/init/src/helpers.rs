@@ -17,7 +17,7 @@ use container::cgroup::Instance;
 use container::spawn_helper;
 use formats::control::program::DESCRIPTORS_MAX;
 use formats::control::{
-    Action, Ask, Call, Caller, DaemonView, FRAME_MAX, Listener, Refused, Reply, Status, Tell, decode_ask, encode,
+    Action, Ask, Caller, DaemonView, FRAME_MAX, Listener, Refused, Reply, Status, Tell, decode_ask, encode,
 };
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
@@ -233,7 +233,7 @@ impl Helpers {
                     Err(errno) => break Some(errno.to_string()),
                 };
                 match decode_ask(packet.get(..length).unwrap_or_default()) {
-                    Ok(Ask { call, .. }) if !handed.as_slice().is_empty() && !matches!(call, Call::Execute(_)) => {
+                    Ok(Ask { call, .. }) if !handed.as_slice().is_empty() && !call.hands_over() => {
                         break Some(MISUSED.to_owned());
                     }
                     Ok(ask) => {

@@ -19,6 +19,7 @@
 //! | [`guard`], [`base`] | its watchdog, its modules |
 //! | [`selftest`] | the role of that name: whether a device is as its board says |
 //! | [`marks`], [`seed`] | and what its last boot has left: how it ended, and random numbers |
+//! | [`console`] | terminals of containers that are systems |
 //! | [`logs`], [`voice`], [`trace`] | what people and tools hear |
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod base;
 pub mod boards;
 pub mod check;
 pub mod clock;
+pub mod console;
 pub mod core;
 pub mod driver;
 pub mod drivers;

@@ -211,8 +211,8 @@ impl World {
 
     fn once(&self, case: &Case, removed: &[Guard], words: &[String]) -> Result<End> {
         let running = self.begin("web", case.with, removed, words)?;
-        let Running { pid, pidfd, log, error, group: _ } = running;
-        let run = harness::wait(Spawned { pid, pidfd, log, error }).map_err(|error| anyhow!("{error}"))?;
+        let Running { pid, pidfd, log, error, console, group: _ } = running;
+        let run = harness::wait(Spawned { pid, pidfd, log, error, console }).map_err(|error| anyhow!("{error}"))?;
         self.engine.unmount("web")?;
         if let Some(failure) = run.failure {
             let links = case.guards.contains(&Guard::Beneath);
@@ -326,8 +326,8 @@ impl Drop for World {
             let _ = victim.wait();
         }
         let _ = self.engine.kill("peer");
-        if let Some(Running { pid, pidfd, log, error, group: _ }) = self.peer.take() {
-            let _ = harness::wait(Spawned { pid, pidfd, log, error });
+        if let Some(Running { pid, pidfd, log, error, console, group: _ }) = self.peer.take() {
+            let _ = harness::wait(Spawned { pid, pidfd, log, error, console });
         }
         for name in ["web", "peer"] {
             let _ = self.engine.kill(name);

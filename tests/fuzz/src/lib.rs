@@ -73,7 +73,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("request", requests::request, "a request has one meaning, wherever its bytes are cut and whatever follows"),
     Target::new("path", requests::path, "a path that is a route is the path of that route and leads nowhere else"),
     Target::new("post", requests::post, "a posted state is a JSON text of its own, under a local name"),
-    Target::new("program", requests::program, "a program that is asked for fits into a frame, and its end is one line of one text"),
+    Target::new("program", requests::program, "a program that is asked for fits into a frame, and its end is one line of one text; what is typed on a console is read as itself"),
     Target::new("pairings", requests::pairings, "a list of pairings has one text, and a code is typed as it is shown"),
     Target::new("options", requests::options, "a command line asks for no less than a file, and a remark repeats a key alone"),
     Target::new("drivers", drivers::aliases, "a driver that is read fits a board or does not, and metadata gives it no further option"),

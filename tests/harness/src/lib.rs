@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use ground::{Ground, host};
 pub use left::{groups, invariant_nothing_is_left, loop_files};
 pub use runner::{Test, World, main, passes};
-pub use watch::{Run, read_until, wait};
+pub use watch::{Run, is_ready, read_until, wait};
 
 /// What a test says when it fails.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

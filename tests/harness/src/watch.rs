@@ -72,7 +72,11 @@ pub fn read_until(log: &OwnedFd, error: &OwnedFd, word: &str) -> Result<String> 
     Ok(text)
 }
 
-fn is_ready(fd: impl AsFd) -> Result<bool> {
+/// Whether there is something to be read, or the end of it, within the patience of a test.
+///
+/// # Errors
+/// The kernel refuses to wait.
+pub fn is_ready(fd: impl AsFd) -> Result<bool> {
     let timeout = Timespec { tv_sec: PATIENCE.as_secs().try_into()?, tv_nsec: 0 };
     Ok(poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? > 0)
 }

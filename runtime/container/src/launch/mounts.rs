@@ -115,7 +115,7 @@ pub enum Propagation {
 }
 
 /// A `/dev` with the nodes that every program expects and nothing else: null, zero, full, random, urandom, tty, ptmx,
-/// pts, shm, and a console that is the output of the container's first process.
+/// pts, shm, and a console: the output of the container's first process, or its terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Dev {
     /// The most pseudo-terminals.

@@ -45,13 +45,15 @@ pub struct Capabilities {
     pub ambient: u64,
 }
 
-/// Where output goes. There is no input: it reads as ended.
+/// Where output goes. There is no input, but from a terminal: it reads as ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Output {
     /// Both outputs into the pipe that PID 1 reads.
     Log,
     /// Nowhere.
     Discard,
+    /// To a terminal of its own `/dev/pts`, which is its input and its `/dev/console` too. PID 1 has the other end.
+    Terminal,
 }
 
 /// A limit of a process or user (`setrlimit`). `None` is unlimited.

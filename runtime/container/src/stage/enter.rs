@@ -10,10 +10,10 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::DumpableBehavior;
-use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType as Kind;
 
-use super::{join, leave_keys, process, sealed};
+use super::{join, leave_keys, process, sealed, terminal};
+use crate::console;
 use crate::enter::{Entry, Report};
 use crate::failure::{FRAME_MAX, Failure, Step, at};
 use crate::sys::{self, Inherited};
@@ -78,9 +78,7 @@ fn become_it(terminal: Option<OwnedFd>, program: &crate::launch::Process) -> Res
     rustix::process::setsid().map_err(step())?;
     if let Some(terminal) = terminal {
         rustix::process::ioctl_tiocsctty(&terminal).map_err(step())?;
-        rustix::stdio::dup2_stdin(&terminal).map_err(step())?;
-        rustix::stdio::dup2_stdout(&terminal).map_err(step())?;
-        rustix::stdio::dup2_stderr(&terminal).map_err(step())?;
+        terminal::speak_through(&terminal)?;
     }
     Err(process::execute(program))
 }
@@ -98,8 +96,7 @@ fn open_terminal() -> Result<OwnedFd, Failure> {
     }
     rustix::fs::fcntl_setfl(&own, OFlags::RDWR).map_err(step())?;
     rustix::pty::unlockpt(&own).map_err(step())?;
-    let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let other = rustix::pty::ioctl_tiocgptpeer(&own, peer).map_err(step())?;
+    let other = console::other_end(&own).map_err(step())?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [own.as_fd()];

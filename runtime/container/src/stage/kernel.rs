@@ -7,9 +7,9 @@ use rustix::mount::MountAttrFlags;
 
 use super::mounts::{clone_tree, filesystem, filesystem_for, put};
 use super::users::Heir;
-use super::{root, target};
+use super::{root, target, terminal};
 use crate::failure::{Failure, Step, at};
-use crate::launch::{CgroupMode, DEV_NODES, Dev, Launch, ProcMode, SysMode};
+use crate::launch::{CgroupMode, DEV_NODES, Dev, Launch, Output, ProcMode, SysMode};
 
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -22,12 +22,16 @@ const NONE: MountAttrFlags = MountAttrFlags::empty();
 /// The capability of that name, as a bit of a set.
 const CAP_NET_ADMIN: u64 = 1 << 12;
 
-/// `/dev`, `/proc`, `/sys` and `/sys/fs/cgroup`, as the launch wants them.
-pub(super) fn mount(launch: &Launch, root: &OwnedFd, heir: Option<&Heir>) -> Result<(), Failure> {
+/// `/dev`, `/proc`, `/sys` and `/sys/fs/cgroup`, as the launch wants them; with the terminal that it speaks through.
+pub(super) fn mount(launch: &Launch, root: &OwnedFd, heir: Option<&Heir>) -> Result<Option<OwnedFd>, Failure> {
     let new = |fstype: &str, path: &str, flags| new(fstype, path, &[], flags, root, heir);
-    if let Some(dev) = launch.dev {
-        dev_tree(dev, launch.namespaces.pid, root, heir)?;
-    }
+    let console = match launch.process.output {
+        Output::Terminal => Console::Terminal,
+        // With shared pids, number 1 would be that of the device.
+        _ if launch.namespaces.pid => Console::Link,
+        _ => Console::None,
+    };
+    let terminal = launch.dev.map_or(Ok(None), |dev| dev_tree(dev, console, root, heir))?;
     let net = may_set_network(launch);
     if let Some(mode) = launch.proc {
         new("proc", "proc", PLAIN)?;
@@ -53,7 +57,7 @@ pub(super) fn mount(launch: &Launch, root: &OwnedFd, heir: Option<&Heir>) -> Res
             delegate(root, heir)?;
         }
     }
-    Ok(())
+    Ok(terminal)
 }
 
 /// Whether what these trees say of a network may be written: it is the container's own, or the container may administer
@@ -110,13 +114,21 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "ptmx"),
 ];
 
-/// Where the console leads: the output of the container's first process, which is its log.
+/// Where a console leads that is no terminal: the output of the container's first process, which is its log.
 const CONSOLE: &str = "/proc/1/fd/1";
+
+/// What `/dev/console` is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Console {
+    None,
+    Link,
+    Terminal,
+}
 
 /// The group `tty`, everywhere.
 const TTY: u32 = 5;
 
-fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd, heir: Option<&Heir>) -> Result<(), Failure> {
+fn dev_tree(dev: Dev, console: Console, root: &OwnedFd, heir: Option<&Heir>) -> Result<Option<OwnedFd>, Failure> {
     let new = |fstype: &str, path: &str, options: &[&str], flags| new(fstype, path, options, flags, root, heir);
     let size = format!("size={}", dev.size);
     new("tmpfs", "dev", &["mode=0755", &size, "nr_inodes=1024"], NOSUID | NOEXEC)?;
@@ -131,18 +143,19 @@ fn dev_tree(dev: Dev, own_pids: bool, root: &OwnedFd, heir: Option<&Heir>) -> Re
     for (to, name) in LINKS {
         rustix::fs::symlinkat(to, &dir, name).map_err(at(Step::Dev, name))?;
     }
-    if own_pids {
-        // With shared pids, number 1 would be that of the device.
+    if console == Console::Link {
         rustix::fs::symlinkat(CONSOLE, &dir, "console").map_err(at(Step::Dev, "console"))?;
     }
-    let ptys = format!("max={}", dev.ptys);
+    // The one that it begins with is not among those that it may make.
+    let ptys = format!("max={}", dev.ptys.saturating_add((console == Console::Terminal).into()));
     let mut options = vec!["newinstance", "mode=0620", "ptmxmode=0666", ptys.as_str()];
     let tty = heir.map_or(Some(TTY), |heir| heir.gid(TTY)).map(|gid| format!("gid={gid}"));
     // Without that group, terminals have the one of whoever opens them.
     options.extend(tty.as_deref());
     new("devpts", "dev/pts", &options, NOSUID | NOEXEC)?;
     let size = format!("size={}", dev.shm);
-    new("tmpfs", "dev/shm", &["mode=1777", &size], PLAIN)
+    new("tmpfs", "dev/shm", &["mode=1777", &size], PLAIN)?;
+    (console == Console::Terminal).then(|| terminal::console(&dir)).transpose()
 }
 
 /// Masks and protects what the launch names. What is not there needs neither.

@@ -24,9 +24,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::ThreadNameSpaceType;
 
-use super::process;
+use super::{process, terminal};
 use crate::failure::{EXIT_CODE, Failure, Step, at};
-use crate::launch::{Launch, Namespaces, Process, Range, Users};
+use crate::launch::{Launch, Namespaces, Output, Process, Range, Users};
 use crate::sys::{self, Half, MountAttr, Parent};
 use crate::{passing, spawn};
 
@@ -205,12 +205,14 @@ impl Heir {
     }
 
     /// Hands over what was built: this process sees it as `/`.
-    pub(super) fn bequeath(&self, process: &Process) -> Result<(), Failure> {
+    pub(super) fn bequeath(&self, process: &Process, terminal: Option<&OwnedFd>) -> Result<(), Failure> {
         // The heir may not raise any.
         process::limit(process, Some(self.pid))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let hand = || passing::pass(&self.way, 0, rustix::fs::openat(CWD, "/", flags, Mode::empty())?.as_fd());
-        hand().map_err(at(Step::Users, "(root)"))
+        hand().map_err(at(Step::Users, "(root)"))?;
+        let terminal = terminal.map_or(Ok(()), |terminal| passing::pass(&self.way, 0, terminal.as_fd()));
+        terminal.map_err(at(Step::Users, "(terminal)"))
     }
 }
 
@@ -222,6 +224,11 @@ impl Heritage {
             // The builder says why.
             sys::exit(EXIT_CODE)
         };
+        if process.output == Output::Terminal {
+            let terminal = passing::take(&self.way).map_err(failed("(terminal)"))?;
+            let Some((_, terminal)) = terminal else { sys::exit(EXIT_CODE) };
+            terminal::speak_through(&terminal)?;
+        }
         let (user, group) = (Uid::ROOT, Gid::ROOT);
         rustix::thread::set_thread_res_gid(group, group, group).map_err(failed("(group)"))?;
         rustix::thread::set_thread_res_uid(user, user, user).map_err(failed("(user)"))?;

@@ -4,6 +4,7 @@
 
 mod calls;
 mod confinement;
+mod consoles;
 mod entering;
 mod exports;
 mod hooks;
@@ -64,6 +65,14 @@ const TESTS: &[Test<World>] = tests! {
         keys_of_the_device_are_out_of_reach,
         a_filter_of_system_calls_is_in_force,
         limits_are_in_force,
+    }
+    consoles::{
+        a_system_has_a_terminal_as_its_console_which_controls_nobody,
+        a_console_for_users_of_its_own_is_as_for_every_container,
+        a_console_that_is_hung_up_is_one_again_when_it_is_opened,
+        a_console_comes_beside_as_many_terminals_as_a_container_may_make,
+        a_stage_that_fails_before_there_is_a_console_leaves_none,
+        the_end_of_a_container_ends_what_its_console_says,
     }
     entering::{
         what_enters_is_what_the_container_is,

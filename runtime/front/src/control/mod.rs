@@ -40,6 +40,7 @@ pub(crate) async fn handle(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body
         (Method::Put, Route::Step(StepName::Named(revision))) => put_step(asker, conn, body, revision).await,
         (Method::Put, Route::Message(StepName::Named(revision))) => message(asker, conn, body, revision).await,
         (Method::Post, Route::Programs(name)) => program::start(asker, conn, body, &name).await,
+        (Method::Post, Route::Console(name)) => program::attach(asker, conn, body, &name).await,
         (Method::Put, Route::Program(program)) => {
             let signal =
                 body::program_signal(&small(conn, body, ACTION_MAX).await?).map_err(|why| Fail::new(400, &why))?;

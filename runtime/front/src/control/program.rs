@@ -1,4 +1,4 @@
-//! A program in a container that runs: the one request that hands descriptors over.
+//! A program in a container that runs, and its console: the requests that hand descriptors over.
 //!
 //! ```text
 //!   client ── head, Expect: 100-continue ──▶          who may not is refused here
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::pipe::fcntl_getpipe_size;
 
-use super::{Asker, Fail, Handled, PROGRAM_MAX, body};
+use super::{ACTION_MAX, Asker, Fail, Handled, PROGRAM_MAX, body};
 use crate::http::{Answer, Body, Conn};
 
 pub(super) async fn start(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, name: &ContainerName) -> Handled {
@@ -37,6 +37,24 @@ pub(super) async fn start(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, n
     }
     match asker.ask_with(Call::Execute(Box::new(program)), &descriptors).await? {
         Reply::Program(id) => Ok(Some(Answer::json(&Json::object().with("id", u64::from(id))))),
+        _ => Err(Fail::mismatch()),
+    }
+}
+
+/// Attaches the caller to a console: with a body of no meaning comes a socket.
+pub(super) async fn attach(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, name: &ContainerName) -> Handled {
+    if body.left > ACTION_MAX as u64 {
+        return Err(Fail::new(507, &format!("the body has at most {ACTION_MAX} bytes here")));
+    }
+    asker.ask(Call::Containers).await?;
+    let Some((_, descriptors)) = conn.handed(body).await? else {
+        return Err(Fail::new(417, "send a body, and a descriptor with it, after `Expect: 100-continue`"));
+    };
+    if !are_as_wanted(&descriptors, true, 1) {
+        return Err(Fail::new(400, "with this body comes a UNIX socket, as a descriptor"));
+    }
+    match asker.ask_with(Call::Attach { name: name.as_str().into() }, &descriptors).await? {
+        Reply::Done => Ok(Some(Answer::done())),
         _ => Err(Fail::mismatch()),
     }
 }

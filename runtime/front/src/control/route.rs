@@ -21,6 +21,8 @@ pub enum Route {
     Container(ContainerName),
     /// `/containers/NAME/programs`
     Programs(ContainerName),
+    /// `/containers/NAME/console`
+    Console(ContainerName),
     /// `/programs/N`
     Program(u32),
     /// `/containers/NAME/log`, and from a place on: `/containers/NAME/log/FILE-OFFSET`
@@ -96,6 +98,7 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
         ("containers", []) => Route::Containers,
         ("containers", [container]) => Route::Container(name(container)?),
         ("containers", [container, "programs"]) => Route::Programs(name(container)?),
+        ("containers", [container, "console"]) => Route::Console(name(container)?),
         ("containers", [container, "log"]) => Route::Log(name(container)?, None),
         ("containers", [container, "log", place]) => Route::Log(name(container)?, Some(self::place(place)?)),
         ("programs", [number]) => Route::Program(self::number(number)?),
@@ -203,6 +206,7 @@ impl fmt::Display for Route {
             Self::Containers => f.write_str("/containers"),
             Self::Container(name) => write!(f, "/containers/{}", name.as_str()),
             Self::Programs(name) => write!(f, "/containers/{}/programs", name.as_str()),
+            Self::Console(name) => write!(f, "/containers/{}/console", name.as_str()),
             Self::Log(name, None) => write!(f, "/containers/{}/log", name.as_str()),
             Self::Log(name, Some(place)) => write!(f, "/containers/{}/log/{}", name.as_str(), shown(*place)),
             Self::Program(number) => write!(f, "/programs/{number}"),
@@ -250,6 +254,7 @@ mod tests {
             "/containers/web",
             "/containers/web/programs",
             "/programs/7",
+            "/containers/web/console",
             "/containers/web/log",
             "/containers/web/log/0-18446744073709551615",
             "/groups",

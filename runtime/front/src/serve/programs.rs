@@ -23,10 +23,14 @@ fn pipes() -> Vec<OwnedFd> {
 
 /// Asks with `Expect`, and hands these over once it may go on; with how often that was said.
 fn hand_over(path: &Path, body: &str, handed: &[OwnedFd]) -> (bool, String) {
+    hand_over_to("programs", path, body, handed)
+}
+
+fn hand_over_to(what: &str, path: &Path, body: &str, handed: &[OwnedFd]) -> (bool, String) {
     let mut client = UnixStream::connect(path).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
-        "POST /containers/web/programs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+        "POST /containers/web/{what} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
         body.len()
     );
     client.write_all(head.as_bytes()).unwrap();
@@ -80,6 +84,26 @@ fn nothing_but_pipes_and_a_socket_is_passed_on() {
         assert_eq!(parts(&answer).0, 400, "{body} {}: {answer}", handed.len());
     }
     assert!(world.asked().iter().all(|call| *call == Call::Containers));
+}
+
+#[test]
+fn a_socket_for_a_console_comes_to_pid_1_and_nothing_else_does() {
+    let world = World::new(Times::default());
+    let path = world.control(Caller::Device);
+    let sockets = || UnixStream::pair().unwrap();
+    let (_, answer) = hand_over_to("console", &path, "{}", &[sockets().0.into()]);
+    assert_eq!(parts(&answer).0, 200, "{answer}");
+    assert!(matches!(&world.asked()[..], [Call::Containers, Call::Attach { name }] if name == "web"));
+    let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+    let (one, other) = sockets();
+    for handed in [vec![], vec![file], vec![pipes().remove(1)], vec![one.into(), other.into()]] {
+        let (_, answer) = hand_over_to("console", &path, "{}", &handed);
+        assert_eq!(parts(&answer).0, 400, "{answer}");
+    }
+    let path = world.control(Caller::Container("nobody".into()));
+    let (goes_on, answer) = hand_over_to("console", &path, "{}", &[sockets().0.into()]);
+    assert!(!goes_on && parts(&answer).0 == 403, "{answer}");
+    assert_eq!(world.device.lock().unwrap().handed, [1]);
 }
 
 #[test]

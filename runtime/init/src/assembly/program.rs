@@ -136,6 +136,11 @@ pub(super) fn of(
     }
     let exports = exports::of(sight.manifest);
     let imports = draft.mounts.iter().any(|mount| matches!(mount.source, Source::Import { .. }));
+    let output = match draft.output {
+        // Any other may, for all that is known, write a gigabyte as it is.
+        Output::Log if draft.autodev && draft.argv.first().is_some_and(|first| lxc::is_init(first)) => Output::Terminal,
+        output => output,
+    };
     let launch = Launch {
         hostname: confined.hostname,
         namespaces: confined.namespaces,
@@ -166,7 +171,7 @@ pub(super) fn of(
             limits: draft.limits,
             seccomp: None,
             oom_score_adj: draft.oom_score_adj,
-            output: draft.output,
+            output,
         },
     };
     // What only the stage would find out would be found out too late.

@@ -110,9 +110,18 @@ fn a_container_of_a_template_is_assembled_as_its_lines_say() {
     let targets: Vec<_> = launch.mounts.iter().map(|mount| mount.target.as_str()).collect();
     assert_eq!(targets, ["etc/resolv.conf", "run"]);
     assert_eq!(launch.process.argv, ["/sbin/init"]);
-    assert_eq!((&program.devices, launch.process.output), (&DeviceAccess::All, Output::Log));
+    assert_eq!((&program.devices, launch.process.output), (&DeviceAccess::All, Output::Terminal));
     assert!(launch.masked.contains(&"/proc/kcore".to_owned()) && !launch.masked.contains(&"/sys/firmware".to_owned()));
     assert!(launch.process.env.contains(&("container".into(), "pv-app".into())));
+}
+
+#[test]
+fn an_init_has_a_terminal_as_its_console_and_no_other_program_has() {
+    let output = |lines: &str| program("", lines).unwrap().launch.process.output;
+    assert_eq!(output("lxc.init.cmd = /lib/systemd/systemd --unit=x\n"), Output::Terminal);
+    assert_eq!(output("lxc.init.cmd = /init web\n"), Output::Log);
+    assert_eq!(output("lxc.init.cmd = /sbin/init\nlxc.autodev = 0\n"), Output::Log);
+    assert_eq!(output("lxc.init.cmd = /sbin/init\nlxc.console.path = none\n"), Output::Discard);
 }
 
 #[test]

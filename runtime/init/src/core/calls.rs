@@ -44,6 +44,7 @@ impl Core {
             }
             Call::Execute(program) => self.execute(*program, handed),
             Call::SignalProgram { program, signal } => self.signal_program(program, signal),
+            Call::Attach { name } => self.attach(&name, handed),
             Call::Drivers => self.driver_views(id, &caller),
             Call::ActOnDrivers { name, load } => self.act_on_drivers(id, &caller, name.as_deref(), load),
             Call::Inspect { name } => self.inspect(id, &name),

@@ -14,6 +14,7 @@ use statemachine::ids::RevisionId;
 
 use super::{Asker, Core, Message};
 use crate::assembly::Assembled;
+use crate::console::Console;
 use crate::engine::{EngineError, Mounts, Running};
 use crate::holdings::Candidate;
 use crate::pipes;
@@ -27,6 +28,8 @@ pub(super) struct Process {
     pub(super) pidfd: OwnedFd,
     pub(super) group: Group,
     pub(super) since: Time,
+    /// The terminal that it has as its console.
+    pub(super) console: Option<Console>,
     /// By which signal it was asked to end.
     asked: Option<i32>,
     /// It did not end in time, and was killed.
@@ -211,8 +214,9 @@ impl Core {
         let (tasks, since) = ((self.tasks.clone(), self.tell.clone()), self.now());
         let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
         match result {
-            Ok(Running { pid, pidfd, log, error, group }) => {
-                seat.process = Some(Process { pid, pidfd, group, since, asked: None, killed: false });
+            Ok(Running { pid, pidfd, log, error, console, group }) => {
+                let console = console.map(|way| Console::new(&tasks.0, way, self.log.console_of(&seat.revision, name)));
+                seat.process = Some(Process { pid, pidfd, group, since, console, asked: None, killed: false });
                 pipes::read_failure(&tasks.0, tasks.1, name, run, error);
                 pipes::keep_log(&tasks.0, log, self.log.console_of(&seat.revision, name));
                 if let Some(outcome) = self.take_unclaimed(pid) {

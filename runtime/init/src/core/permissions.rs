@@ -40,6 +40,7 @@ fn circle(call: &Call) -> Circle {
         | Call::ActOnDaemon { .. }
         | Call::Execute(_)
         | Call::SignalProgram { .. }
+        | Call::Attach { .. }
         | Call::Inspect { .. }
         | Call::ReadLog { .. }
         | Call::Objects { .. }
@@ -117,6 +118,7 @@ pub(super) fn writes(call: &Call) -> bool {
         | Call::ActOnDaemon { .. }
         | Call::Execute(_)
         | Call::SignalProgram { .. }
+        | Call::Attach { .. }
         | Call::Inspect { .. }
         | Call::ReadLog { .. }
         | Call::Signal { .. }
@@ -171,6 +173,7 @@ mod tests {
         Call::ActOnDaemon { .. } = Call::ActOnDaemon { name: "front".into(), action: Action::Restart }, "dm--";
         Call::Execute(_) = Call::Execute(Box::default()), "dm--";
         Call::SignalProgram { .. } = Call::SignalProgram { program: 1, signal: 15 }, "dm--";
+        Call::Attach { .. } = Call::Attach { name: "web".into() }, "dm--";
         Call::Inspect { .. } = Call::Inspect { name: "web".into() }, "dm--";
         Call::ReadLog { .. } = Call::ReadLog { name: "web".into(), after: None }, "dm--";
         Call::Signal { .. } = Call::Signal { kind: "ready".into() }, "-mc-";

@@ -171,8 +171,8 @@ pub(crate) fn id() -> RevisionId {
 
 /// Waits for the end of a container.
 pub(crate) fn wait(running: Running) -> Result<Run> {
-    let Running { pid, pidfd, log, error, group: _ } = running;
-    harness::wait(Spawned { pid, pidfd, log, error })
+    let Running { pid, pidfd, log, error, console, group: _ } = running;
+    harness::wait(Spawned { pid, pidfd, log, error, console })
 }
 
 /// The contents of a log until it says `word`: the container is that far.

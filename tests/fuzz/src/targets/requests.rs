@@ -2,6 +2,7 @@
 //! options.
 
 use container::enter::Report;
+use formats::control::console::Word;
 use formats::control::program::End;
 use formats::control::{self as control_frames, Ask, Call, Caller};
 use formats::json::{self, Limits};
@@ -90,6 +91,9 @@ pub(crate) fn program(bytes: &[u8]) {
     }
     if let Some(end) = str::from_utf8(bytes).ok().and_then(End::parse) {
         assert_eq!(end.line().as_bytes(), bytes);
+    }
+    if let Some(word) = Word::parse(bytes) {
+        assert_eq!(word.packet(), bytes);
     }
     if let Ok(report) = Report::decode(bytes) {
         assert!(report.pid.is_none_or(|pid| pid.as_raw_nonzero().get() > 0));

@@ -45,16 +45,17 @@ const NETWORK: &str = r#"rm -f "$1/etc/hostname" "$1/var/lib/dbus/machine-id"; :
 printf '[main]\nno-auto-default=*\n[keyfile]\nunmanaged-devices=interface-name:apps*,type:veth\n' > "$1/etc/NetworkManager/conf.d/device.conf""#;
 
 /// As every image of this init for containers: `SIGPWR`, which says that the power goes, switches it off. There are no
-/// terminals to log in at. It closes its own outputs, by way of which the console is found here, so that what it starts would
-/// have none: they are named.
+/// terminals to log in at but the console.
 const OPENRC: &str = r#"rm -f "$1/etc/hostname"
-sed -i -e '/getty/d' -e '/:power[a-z]*:/d' -e '\#:/etc/init.d/rc#s#$# < /dev/null > /dev/null 2>\&1#' "$1/etc/inittab"
+sed -i -e '/getty/d' -e '/:power[a-z]*:/d' "$1/etc/inittab"
 echo 'pf::powerwait:/sbin/shutdown -h now' >> "$1/etc/inittab""#;
 
-/// The table of BusyBox's init: something that runs for good, and something that is done before the end.
+/// The table of BusyBox's init: something that runs for good, something that listens to the console, and something that is done
+/// before the end.
 const INITTAB: &str = "\
 ::sysinit:/bin/echo the system begins
 ::respawn:/bin/sh -c 'while :; do echo beats; sleep 1; done'
+::respawn:/bin/sh -c 'while read line; do echo \"heard $line\"; done'
 ::shutdown:/bin/echo the system ends
 ";
 
