@@ -3,6 +3,7 @@
 //! ```text
 //!   with the packet, without a terminal   input, output, errors, end    pipes
 //!                    with a terminal      socket, end                   a UNIX socket, and a pipe
+//!                    detached             nothing: there is no input, and the outputs go to the log of the container
 //!
 //!   on `end`, one line:   exit 7   or   signal 9   or   failed 127 cannot execute /bin/x: No such file or directory
 //! ```
@@ -42,13 +43,19 @@ pub struct Program {
     pub env: Vec<String>,
     /// Whether it gets a terminal.
     pub terminal: bool,
+    /// Whether nobody waits for it.
+    pub detached: bool,
 }
 
 impl Program {
     /// How many descriptors come with the call.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        if self.terminal { 2 } else { DESCRIPTORS_MAX }
+        match (self.detached, self.terminal) {
+            (true, _) => 0,
+            (false, true) => 2,
+            (false, false) => DESCRIPTORS_MAX,
+        }
     }
 
     /// What is wrong with the words, if something is.
@@ -69,6 +76,9 @@ impl Program {
         }
         if self.env.iter().any(|one| one.find('=').is_none_or(|at| at == 0)) {
             return Err("a variable is NAME=VALUE");
+        }
+        if self.detached && self.terminal {
+            return Err("a program that nobody waits for has no terminal");
         }
         Ok(())
     }
@@ -153,7 +163,7 @@ mod tests {
 
     fn program(argv: &[&str], env: &[&str]) -> Program {
         let words = |list: &[&str]| list.iter().map(|word| String::from(*word)).collect();
-        Program { container: "web".into(), argv: words(argv), env: words(env), terminal: false }
+        Program { container: "web".into(), argv: words(argv), env: words(env), terminal: false, detached: false }
     }
 
     #[test]
@@ -184,6 +194,9 @@ mod tests {
             assert!(bad.check().is_err(), "{bad:?}");
         }
         assert!(program(&vec!["x"; WORDS_MAX + 1], &[]).check().is_err());
+        let alone = Program { detached: true, ..program(&["ls"], &[]) };
+        assert_eq!((alone.check(), alone.descriptors()), (Ok(()), 0));
+        assert!(Program { terminal: true, ..alone }.check().is_err());
         assert!(program(&[&"x".repeat(WORD_MAX + 1)], &[]).check().is_err());
         assert!(program(&["x".repeat(WORD_MAX).as_str(); 9], &[]).check().is_err());
     }

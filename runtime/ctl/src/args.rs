@@ -96,7 +96,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     let mut parser = Parser::from_args(args);
     let mut options = Options { socket: None, output: None, message: None, form: Form::Fitting, verbose: false };
     let (mut words, mut help, mut retry) = (Vec::<OsString>::new(), false, false);
-    let (mut terminal, mut env) = (false, Vec::new());
+    let (mut terminal, mut detached, mut env) = (false, false, Vec::new());
     let (mut follow, mut lines) = (false, None);
     loop {
         if let [exec, name] = words.as_slice()
@@ -108,13 +108,16 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             if argv.first().is_some_and(|first| first == "--") {
                 argv.remove(0);
             }
+            if terminal && detached {
+                return Err(Failure::Usage("-t and -d exclude each other: nobody is at such a terminal".into()));
+            }
             if argv.is_empty() && !help {
                 return Err(Failure::Usage("which program? exec NAME -- PROGRAM [ARGUMENT…]".into()));
             }
             let command = if help {
                 Command::Help(Some("exec".into()))
             } else {
-                Command::Exec(Wanted { container, argv, env, terminal })
+                Command::Exec(Wanted { container, argv, env, terminal, detached })
             };
             return Ok((options, command));
         }
@@ -145,6 +148,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             Some(Arg::Long("table")) => options.form = Form::Table,
             Some(Arg::Long("retry")) => retry = true,
             Some(Arg::Short('t') | Arg::Long("terminal")) => terminal = true,
+            Some(Arg::Short('d') | Arg::Long("detach")) => detached = true,
             Some(Arg::Short('e') | Arg::Long("env")) => {
                 let variable = text(parser.value().map_err(usage)?)?;
                 if variable.find('=').is_none_or(|at| at == 0) {
@@ -167,8 +171,8 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     if retry && !matches!(command, Command::Run { .. }) {
         return Err(Failure::Usage("--retry belongs to cmd run".into()));
     }
-    if terminal || !env.is_empty() {
-        return Err(Failure::Usage("-t and -e belong to exec, and stand before the name of the container".into()));
+    if terminal || detached || !env.is_empty() {
+        return Err(Failure::Usage("-t, -d and -e belong to exec, and stand before the name of the container".into()));
     }
     if options.message.is_some() && !matches!(command, Command::PutStep(..)) {
         return Err(Failure::Usage("-m belongs to steps put".into()));
@@ -361,7 +365,8 @@ mod tests {
     #[test]
     fn what_follows_the_name_is_the_program_s() {
         let wanted = |line: &str| match wanted(line) {
-            Command::Exec(Wanted { container, argv, env, terminal }) => {
+            Command::Exec(Wanted { container, argv, env, terminal, detached }) => {
+                assert_eq!(detached, line.starts_with("exec -d "));
                 (container.as_str().to_owned(), argv, env, terminal)
             }
             other => panic!("{line}: {other:?}"),
@@ -373,8 +378,19 @@ mod tests {
         assert_eq!(wanted("exec web -- ls -l --json"), is(&["ls", "-l", "--json"], &[], false));
         assert_eq!(wanted("exec web ls -t -- -s"), is(&["ls", "-t", "--", "-s"], &[], false));
         assert_eq!(wanted("exec -t -e A=b=c web -- -- sh"), is(&["--", "sh"], &["A=b=c"], true));
-        for line in ["exec", "exec web", "exec web --", "exec ../x -- ls", "exec -e A web -- ls", "ls -t", "ls -e A=b"]
-        {
+        assert_eq!(wanted("exec -d web sh -c x"), is(&["sh", "-c", "x"], &[], false));
+        assert_eq!(wanted("exec web sh -d"), is(&["sh", "-d"], &[], false));
+        for line in [
+            "exec -d -t web ls",
+            "ls -d",
+            "exec",
+            "exec web",
+            "exec web --",
+            "exec ../x -- ls",
+            "exec -e A web -- ls",
+            "ls -t",
+            "ls -e A=b",
+        ] {
             assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
         }
     }

@@ -130,7 +130,9 @@ impl Client {
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(descriptors));
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
         let sent = sendmsg(&stream, &[IoSlice::new(body)], &mut control, SendFlags::NOSIGNAL);
         let sent = sent.map_err(io::Error::from).map_err(lost())?;
         stream.write_all(body.get(sent..).unwrap_or_default()).map_err(lost())?;

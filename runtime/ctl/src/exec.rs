@@ -41,10 +41,16 @@ pub(crate) struct Wanted {
     pub(crate) env: Vec<String>,
     /// A terminal even if ours is none.
     pub(crate) terminal: bool,
+    /// Nobody waits for it.
+    pub(crate) detached: bool,
 }
 
 /// Runs it, and gives the exit code.
 pub(crate) fn run(client: &Client, wanted: &Wanted) -> Result<u8, Failure> {
+    if wanted.detached {
+        // Its end, and whatever it says, is in the logs of the device.
+        return begin(client, wanted, false, &[]).map(|_| 0);
+    }
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     // With an output that goes elsewhere a terminal would change bytes on their way.
     let terminal = wanted.terminal || (stdin.is_terminal() && stdout.is_terminal());
@@ -162,7 +168,11 @@ fn begin(client: &Client, wanted: &Wanted, terminal: bool, handed: &[OwnedFd]) -
     if let (true, Ok(term)) = (terminal, std::env::var("TERM")) {
         env.insert(0, format!("TERM={term}"));
     }
-    let body = Json::object().with("argv", words(&wanted.argv)).with("env", words(&env)).with("terminal", terminal);
+    let body = Json::object()
+        .with("argv", words(&wanted.argv))
+        .with("env", words(&env))
+        .with("terminal", terminal)
+        .with("detached", wanted.detached);
     let path = format!("/containers/{}/programs", wanted.container.as_str());
     let descriptors: Vec<BorrowedFd<'_>> = handed.iter().map(AsFd::as_fd).collect();
     let answer = client.hand_over(&path, body.compact().as_bytes(), &descriptors)?;

@@ -11,6 +11,10 @@ const COMMANDS: &[(&str, &str)] = &[
         "exec [-t] [-e NAME=VALUE]… CONTAINER [--] PROGRAM [ARGUMENT…]",
         "run a program in a container, with its rights; -t: with a terminal, as it is when input and output are one",
     ),
+    (
+        "exec -d [-e NAME=VALUE]… CONTAINER [--] PROGRAM [ARGUMENT…]",
+        "the same without waiting for it: it has no input, and what it writes is in the log of the container",
+    ),
     ("logs [-f] [-n LINES] CONTAINER", "what it has written; -n: the last lines; -f: and what it writes from now on"),
     (
         "console CONTAINER",

@@ -76,7 +76,8 @@ pub fn program(container: &str, bytes: &[u8]) -> Result<Program, String> {
             words.collect()
         };
         let (argv, env, terminal) = (words("argv")?, words("env")?, flag(body, "terminal")?);
-        let program = Program { container: container.into(), argv, env, terminal };
+        let detached = flag(body, "detached")?;
+        let program = Program { container: container.into(), argv, env, terminal, detached };
         program.check().map(|()| program).map_err(Into::into)
     })
 }
@@ -145,6 +146,8 @@ mod tests {
         let read = program("web", br#"{"argv":["ls","-l"],"env":["A=b"],"terminal":true}"#).unwrap();
         assert_eq!((read.argv.len(), read.env.len(), read.terminal, read.descriptors()), (2, 1, true, 2));
         assert_eq!(program("web", br#"{"argv":["ls"]}"#).map(|read| read.descriptors()), Ok(4));
+        assert_eq!(program("web", br#"{"argv":["ls"],"detached":true}"#).map(|read| read.descriptors()), Ok(0));
+        assert!(program("web", br#"{"argv":["ls"],"detached":true,"terminal":true}"#).is_err());
         for bad in [&br#"{"argv":[]}"#[..], br#"{"argv":"ls"}"#, br#"{"argv":[1]}"#, br#"{"argv":["a"],"env":["b"]}"#] {
             assert!(program("web", bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }

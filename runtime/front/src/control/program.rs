@@ -32,7 +32,11 @@ pub(super) async fn start(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, n
     };
     let program = body::program(name.as_str(), &bytes).map_err(|why| Fail::new(400, &why))?;
     if !are_as_wanted(&descriptors, program.terminal, program.descriptors()) {
-        let wanted = if program.terminal { "a UNIX socket and a pipe" } else { "four pipes" };
+        let wanted = match (program.detached, program.terminal) {
+            (true, _) => "nothing",
+            (false, true) => "a UNIX socket and a pipe",
+            (false, false) => "four pipes",
+        };
         return Err(Fail::new(400, &format!("with this body come {wanted}, as descriptors")));
     }
     match asker.ask_with(Call::Execute(Box::new(program)), &descriptors).await? {

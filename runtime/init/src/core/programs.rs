@@ -17,6 +17,7 @@ use formats::control::{Refused, Reply, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process_group};
 use smol::{Async, Task};
 use statemachine::container::{self as machine, Outcome, Span, Time};
@@ -47,9 +48,10 @@ pub(super) struct Guest {
     reported: bool,
     why: Option<Failure>,
     outcome: Option<Outcome>,
-    end: Rc<Async<OwnedFd>>,
+    /// Where the end is told; of one that is detached, in the log of the device.
+    end: Option<Rc<Async<OwnedFd>>>,
     /// Ends with this.
-    _watch: Task<()>,
+    _watch: Option<Task<()>>,
     /// The caller is gone: by when it is killed.
     until: Option<Time>,
     gone: bool,
@@ -59,10 +61,13 @@ impl Core {
     /// Takes in what a caller wants to be started.
     pub(super) fn execute(&mut self, program: Program, handed: Handed) -> Answer {
         let name = program.container.clone();
-        let Some((streams, end)) = sorted(&program, handed) else {
-            // `front` has looked before it passed them on.
-            self.helpers.misused(&self.log);
-            return refuse(Status::BadRequest, "the descriptors are not those that a program needs");
+        let given = match sorted(&program, handed) {
+            None => {
+                // `front` has looked before it passed them on.
+                self.helpers.misused(&self.log);
+                return refuse(Status::BadRequest, "the descriptors are not those that a program needs");
+            }
+            Some(given) => given,
         };
         let Some(seat) = self.table.get(&name) else {
             return refuse(Status::NotFound, format!("there is no container {name:?}; `pvcontrol ls` lists them"));
@@ -79,11 +84,22 @@ impl Core {
             let message = format!("{PROGRAMS_MAX} programs run in containers already, or the device is about to leave");
             return Some(Err(Refused { retry_after: Some(10), ..Refused::new(Status::Unavailable, message) }));
         }
-        let prepared = process.pidfd.try_clone().and_then(|pidfd| Ok((pidfd, Rc::new(Async::new(end)?))));
-        let (pidfd, end) = match prepared {
+        let prepared = process.pidfd.try_clone().and_then(|pidfd| {
+            Ok(match given {
+                Given::ByCaller(streams, end) => (pidfd, streams, Some(Rc::new(Async::new(end)?)), None),
+                Given::Nothing => {
+                    let (streams, output) = own_streams()?;
+                    (pidfd, streams, None, Some(output))
+                }
+            })
+        });
+        let (pidfd, streams, end, output) = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => return refuse(Status::Internal, format!("cannot watch the caller: {error}")),
+            Err(error) => return refuse(Status::Internal, format!("cannot prepare a program: {error}")),
         };
+        if let Some(output) = output {
+            pipes::keep_log(&self.tasks, output, self.log.console_of(&seat.revision, &name));
+        }
         self.asked_programs = self.asked_programs.wrapping_add(1);
         let id = self.asked_programs;
         let (pid, group, assembled, tell) =
@@ -94,7 +110,7 @@ impl Core {
             let result = engine.enter(&assembled, &group, (pid, &pidfd), program, streams);
             let _ = tell.send_blocking(Message::Entered(id, result.map_err(|error| error.to_string())));
         });
-        let watch = pipes::watch_caller(&self.tasks, self.tell.clone(), id, Rc::clone(&end));
+        let watch = end.as_ref().map(|end| pipes::watch_caller(&self.tasks, self.tell.clone(), id, Rc::clone(end)));
         let guest = Guest {
             container: name,
             first: None,
@@ -200,8 +216,11 @@ impl Core {
 
     fn end_program(&mut self, id: u32, end: &End) {
         let Some(guest) = self.guests.remove(&id) else { return };
-        // It fits into an empty pipe, and whoever is gone does not miss it.
-        let _ = rustix::io::write(&*guest.end, end.line().as_bytes());
+        match guest.end {
+            // It fits into an empty pipe, and whoever is gone does not miss it.
+            Some(told) => drop(rustix::io::write(&*told, end.line().as_bytes())),
+            None => self.log.info(&guest.container, &format_args!("program {id}, which nobody waited for: {end}")),
+        }
     }
 
     /// The caller of a program is gone.
@@ -238,7 +257,10 @@ impl Core {
 }
 
 /// What came with a call, as what it is for, if it is that: pipes and a UNIX socket, which close at once.
-fn sorted(program: &Program, handed: Handed) -> Option<(Streams, OwnedFd)> {
+fn sorted(program: &Program, handed: Handed) -> Option<Given> {
+    if program.detached {
+        return handed.as_slice().is_empty().then_some(Given::Nothing);
+    }
     let ends = |end: &OwnedFd| {
         let flags = rustix::fs::fcntl_getfl(end);
         is_pipe(end) && flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::WRONLY)
@@ -254,5 +276,21 @@ fn sorted(program: &Program, handed: Handed) -> Option<(Streams, OwnedFd)> {
     } else {
         Streams::Pipes { input: all.next()?, output: all.next()?, errors: all.next()? }
     };
-    Some((streams, all.next()?))
+    Some(Given::ByCaller(streams, all.next()?))
+}
+
+/// With what a program is to be started.
+enum Given {
+    /// What it reads and writes, and where its end is told.
+    ByCaller(Streams, OwnedFd),
+    /// Nobody waits for it.
+    Nothing,
+}
+
+/// An input that has ended, and outputs that can be read.
+fn own_streams() -> std::io::Result<(Streams, OwnedFd)> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC);
+    let ((input, _), (from, output)) = (pipe()?, pipe()?);
+    let errors = output.try_clone()?;
+    Ok((Streams::Pipes { input, output, errors }, from))
 }

@@ -198,6 +198,7 @@ pub(crate) fn a_program_enters_as_the_configuration_says_and_with_variables_of_i
         argv: ["sh", "-c", script].map(String::from).into(),
         env: vec!["B=of the caller".into(), "C=3".into()],
         terminal: false,
+        detached: false,
     };
     let entered = world.engine.enter(&assembled, &running.group, (running.pid, &running.pidfd), wanted, streams)?;
     let (mut said, mut report) = (String::new(), Vec::new());
