@@ -14,7 +14,7 @@ use formats::control::{self, Ask, Call, Caller, FRAME_MAX, Refused, Reply, Statu
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    SendFlags, recv, recvmsg, sendmsg,
 };
 use smol::channel::{Sender, bounded};
 use smol::{Async, Timer, future};
@@ -68,11 +68,12 @@ impl Channel {
     /// # Errors
     /// If the channel is closed, or brings something that is no frame.
     pub(crate) async fn told(&self) -> io::Result<(Tell, Option<OwnedFd>)> {
-        let mut packet = vec![0; FRAME_MAX + 1];
         loop {
-            let (length, socket) = self.io.read_with(|io| receive(io, &mut packet)).await?;
-            let frame = packet.get(..length).filter(|frame| !frame.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
-            match control::decode_tell(frame).map_err(|error| io::Error::other(error.to_string()))? {
+            let (frame, socket) = self.io.read_with(receive).await?;
+            if frame.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match control::decode_tell(&frame).map_err(|error| io::Error::other(error.to_string()))? {
                 Tell::Answer { id, result } => {
                     // Nobody waits for it any more: the answer came too late.
                     let Some(answer) = self.pending.borrow_mut().remove(&id) else { continue };
@@ -114,11 +115,14 @@ fn unavailable(message: &str) -> Refused {
     Refused::new(Status::Unavailable, message)
 }
 
-/// One packet, and the socket that came with it.
-fn receive(io: &OwnedFd, packet: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+/// One packet, and the socket that came with it. It is asked for its length first: nearly all are short, and a buffer for
+/// the longest would be memory that is never used again.
+fn receive(io: &OwnedFd) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let (_, length) = recv(io, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC)?;
+    let mut packet = vec![0; length.min(FRAME_MAX + 1)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = recvmsg(io, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let got = recvmsg(io, &mut [IoSliceMut::new(&mut packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     if got.flags.contains(ReturnFlags::TRUNC) {
         return Err(io::Error::other("PID 1 sent more than a frame"));
     }
@@ -126,5 +130,6 @@ fn receive(io: &OwnedFd, packet: &mut [u8]) -> io::Result<(usize, Option<OwnedFd
         RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
         _ => None,
     });
-    Ok((got.bytes, socket))
+    packet.truncate(got.bytes);
+    Ok((packet, socket))
 }

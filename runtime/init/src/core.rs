@@ -67,8 +67,8 @@ use uploads::{Delivered, Uploads};
 
 pub use leaving::Ending;
 
-/// How many messages wait before whoever sends one waits too.
-pub const QUEUE: usize = 256;
+/// How many messages wait before whoever sends one waits too. Their places are memory for as long as PID 1 lives.
+pub const QUEUE: usize = 64;
 
 /// How long the containers that leave in an update in place may take, all together. Longer than any grace: who is still
 /// there then does not die of a kill either.
@@ -77,8 +77,7 @@ const SWITCH: Span = Span::seconds(120);
 /// After this long the end of a boot is no longer counted against it.
 const LASTED: Span = Span::seconds(600);
 
-/// Everything that can happen.
-#[expect(clippy::large_enum_variant, reason = "messages are moved once, and there are few at a time")]
+/// Everything that can happen. What is large is behind a pointer: the queue has [`QUEUE`] places of the largest.
 pub enum Message {
     /// Children have ended.
     ChildEnded,
@@ -87,7 +86,7 @@ pub enum Message {
     /// The update machine has taken a fact.
     Taken(Taken),
     /// Long work for the update machine is done; with why it was not, if so.
-    Worked(Event, Option<String>),
+    Worked(Box<Event>, Option<String>),
     /// A revision that was asked for, to be proposed or switched to.
     Loaded(Purpose, Result<Arc<Candidate>, HoldError>),
     /// The volumes of a container are mounted, or not.
@@ -105,7 +104,7 @@ pub enum Message {
     /// A helper says something.
     Helper(FromHelper),
     /// A piece of an upload was taken.
-    Delivered(Delivered),
+    Delivered(Box<Delivered>),
     /// A child is on its way into a container, or there is none.
     Entered(u32, Result<container::enter::Entered, String>),
     /// What became of that child.
@@ -127,6 +126,8 @@ pub enum Message {
     /// The bootloader of this default boots, with what has changed for that; or does not, and why.
     BootloaderRenewed(RevisionId, Result<Option<String>, String>),
 }
+
+const _: () = assert!(size_of::<Message>() <= 256, "a place of the queue is large: box what the largest message holds");
 
 /// For what a revision was loaded.
 #[derive(Clone, Debug)]
@@ -387,7 +388,7 @@ impl Core {
                     self.log.error("update", &why);
                     self.why = Some(why);
                 }
-                self.updater.take(event, None);
+                self.updater.take(*event, None);
             }
             Message::Loaded(purpose, loaded) => self.loaded(purpose, loaded),
             Message::Mounted(name, run, result) => self.mounted(&name, run, result),
@@ -399,7 +400,7 @@ impl Core {
             Message::Helper(FromHelper::Asked(life, ask, handed)) => self.asked(life, ask, handed),
             Message::Helper(FromHelper::Listens) => self.helpers.flush(),
             Message::Helper(FromHelper::Broken(life, why)) => self.helpers.broken(&self.log, life, &why),
-            Message::Delivered(delivered) => self.delivered(delivered),
+            Message::Delivered(delivered) => self.delivered(*delivered),
             Message::Entered(id, result) => self.entered(id, result),
             Message::Reported(id, report) => self.reported(id, report),
             Message::CallerGone(id) => self.caller_gone(id),

@@ -23,7 +23,7 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen, recvmsg, sendmsg, socket_with, socketpair,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen, recv, recvmsg, sendmsg, socket_with, socketpair,
 };
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use smol::channel::Sender;
@@ -220,10 +220,9 @@ impl Helpers {
     fn listen_to(&self, number: u64, channel: Rc<Async<OwnedFd>>) {
         let tell = self.tell.clone();
         let task = self.tasks.spawn(async move {
-            let mut packet = vec![0; FRAME_MAX + 1];
             let why = loop {
-                let (length, handed) = match receive(&channel, &mut packet) {
-                    Ok((0, _)) => break None,
+                let (packet, handed) = match receive(&channel) {
+                    Ok((packet, _)) if packet.is_empty() => break None,
                     Ok(received) => received,
                     Err(Errno::INTR) => continue,
                     Err(Errno::AGAIN) => match channel.readable().await {
@@ -232,7 +231,7 @@ impl Helpers {
                     },
                     Err(errno) => break Some(errno.to_string()),
                 };
-                match decode_ask(packet.get(..length).unwrap_or_default()) {
+                match decode_ask(&packet) {
                     Ok(Ask { call, .. }) if !handed.as_slice().is_empty() && !call.hands_over() => {
                         break Some(MISUSED.to_owned());
                     }
@@ -385,16 +384,20 @@ fn key(listener: &Listener) -> String {
     }
 }
 
-/// One packet, and the descriptors that came with it.
-fn receive(channel: &Async<OwnedFd>, packet: &mut [u8]) -> Result<(usize, Handed), Errno> {
+/// One packet, and the descriptors that came with it. It is asked for its length first: nearly all are short, and a buffer
+/// for the longest would be memory that is never used again.
+fn receive(channel: &Async<OwnedFd>) -> Result<(Vec<u8>, Handed), Errno> {
+    let (_, length) = recv(channel, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC)?;
+    let mut packet = vec![0; length.min(FRAME_MAX + 1)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = recvmsg(channel, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let got = recvmsg(channel, &mut [IoSliceMut::new(&mut packet)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let handed = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(handed) => Some(handed),
         _ => None,
     });
-    Ok((got.bytes, Handed::new(handed.flatten().collect())))
+    packet.truncate(got.bytes);
+    Ok((packet, Handed::new(handed.flatten().collect())))
 }
 
 fn send_one(channel: &Async<OwnedFd>, packet: &Packet) -> Result<(), Errno> {

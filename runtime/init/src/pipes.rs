@@ -70,17 +70,29 @@ pub fn watch_caller(tasks: &LocalExecutor<'_>, tell: Sender<Message>, id: u32, e
 pub fn keep_log(tasks: &LocalExecutor<'_>, pipe: OwnedFd, mut log: Log) {
     let task = tasks.spawn(async move {
         let Ok(pipe) = Async::new(pipe) else { return };
-        let mut piece = vec![0; PIECE];
-        while let Ok(length) = read(&pipe, &mut piece).await {
-            if length == 0 {
-                break;
+        loop {
+            match append(&pipe, &mut log) {
+                Ok(0) => break,
+                // One that floods its log must not keep the others from their turn.
+                Ok(_) => smol::future::yield_now().await,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => match pipe.readable().await {
+                    Ok(()) => {}
+                    Err(_) => break,
+                },
+                Err(_) => break,
             }
-            log.append(piece.get(..length).unwrap_or_default());
-            // One that floods its log must not keep the others from their turn.
-            smol::future::yield_now().await;
         }
     });
     task.detach();
+}
+
+/// Moves one piece. It lies on the stack, which all have in common: a buffer of its own would be memory for each container.
+fn append(pipe: &Async<OwnedFd>, log: &mut Log) -> Result<usize, Errno> {
+    let mut piece = [0; PIECE];
+    let length = rustix::io::read(pipe, &mut piece)?;
+    log.append(piece.get(..length).unwrap_or_default());
+    Ok(length)
 }
 
 /// Reads once there is something.

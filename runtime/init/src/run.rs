@@ -16,6 +16,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -115,6 +116,7 @@ struct Ready {
 }
 
 /// Opens everything, and tells on the way what is known of the `firmware`, so that a failure is answered rightly.
+#[inline(never)] // What it needs of the stack is over before the loop needs its own.
 fn prepare(
     words: &[String],
     boards: &[AnyBoard],
@@ -331,6 +333,7 @@ fn open_sink(path: &Path, flags: OFlags) -> std::io::Result<File> {
 }
 
 impl Ready {
+    #[inline(never)]
     fn run(
         self,
         clock: Clock,
@@ -408,7 +411,9 @@ impl Ready {
             warnings,
             read_only: read_only.clone(),
         };
-        let (ending, trial) = smol::block_on(tasks.run(Core::new(parts).run(boot, messages)));
+        // On the heap, once: on the stack each layer around it would have a copy, and a stack never shrinks.
+        let work: Pin<Box<dyn Future<Output = (Ending, bool)>>> = Box::pin(Core::new(parts).run(boot, messages));
+        let (ending, trial) = smol::block_on(tasks.run(work));
         // With the tasks go the logs that they have open.
         drop(tasks);
         if let Some((storage, seeder)) = mounted.filter(|_| read_only.is_none()) {

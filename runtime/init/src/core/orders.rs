@@ -141,8 +141,8 @@ impl Core {
         self.why = None;
         self.store.order(move |holdings| {
             let message = match job(holdings) {
-                Ok(event) => Message::Worked(event, None),
-                Err(error) => Message::Worked(Event::Failed, Some(error.to_string())),
+                Ok(event) => Message::Worked(Box::new(event), None),
+                Err(error) => Message::Worked(Box::new(Event::Failed), Some(error.to_string())),
             };
             let _ = tell.send_blocking(message);
         });

@@ -139,7 +139,7 @@ impl Core {
                         }
                         Err(error) => Delivered::failed(ask, upload, error),
                     };
-                    let _ = tell.send_blocking(Message::Delivered(delivered));
+                    let _ = tell.send_blocking(Message::Delivered(Box::new(delivered)));
                 });
                 None
             }
@@ -169,7 +169,7 @@ impl Core {
                         Ok(()) => Delivered::new(ask, upload, Some(What::Object(id, incoming)), Ok(Reply::Done)),
                         Err(error) => Delivered::failed(ask, upload, error),
                     };
-                    let _ = tell.send_blocking(Message::Delivered(delivered));
+                    let _ = tell.send_blocking(Message::Delivered(Box::new(delivered)));
                 });
                 None
             }
@@ -190,7 +190,7 @@ impl Core {
                         Ok(reply) => Delivered::new(ask, upload, None, Ok(reply)),
                         Err(error) => Delivered::failed(ask, upload, error),
                     };
-                    let _ = tell.send_blocking(Message::Delivered(delivered));
+                    let _ = tell.send_blocking(Message::Delivered(Box::new(delivered)));
                 });
             }
             Some(What::State(id, text, size)) => {
@@ -212,7 +212,7 @@ impl Core {
                     };
                     let settled = Settled { id, objects: objects.unwrap_or_default(), staged, was_posted };
                     let delivered = Delivered { settled: Some(settled), ..Delivered::new(ask, upload, None, result) };
-                    let _ = tell.send_blocking(Message::Delivered(delivered));
+                    let _ = tell.send_blocking(Message::Delivered(Box::new(delivered)));
                 });
             }
         }
