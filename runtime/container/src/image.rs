@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::SystemError;
 use crate::error::cannot;
@@ -67,8 +67,25 @@ pub fn mount_device(device: &Path, kind: Kind, dir: &Path) -> Result<(), SystemE
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
     let tree: OwnedFd = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         .map_err(cannot("mount from", device))?;
+    attach(&tree, dir)
+}
+
+/// Mounts on the directory `dir` what is attached nowhere yet.
+///
+/// # Errors
+/// It is, or the directory is not there.
+pub fn attach(tree: &OwnedFd, dir: &Path) -> Result<(), SystemError> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    rustix::mount::move_mount(&tree, "", CWD, dir, flags).map_err(cannot("mount on", dir))
+    rustix::mount::move_mount(tree, "", CWD, dir, flags).map_err(cannot("mount on", dir))
+}
+
+/// One mount more of what is mounted on `dir`, attached nowhere. It is gone with the descriptor, unless it was attached.
+///
+/// # Errors
+/// The directory is not there.
+pub fn another(dir: &Path) -> Result<OwnedFd, SystemError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(CWD, dir, flags).map_err(cannot("open the mount on", dir))
 }
 
 const READ: &str = "read a file system from";

@@ -12,12 +12,14 @@
 //! ```
 //!
 //! Every call blocks, and may be made from any thread; calls for one container are made one after the other. Each can
-//! be repeated: it looks at what is there and remembers nothing, so it also ends what an earlier life of PID 1 has left.
+//! be repeated: it looks at what is there and remembers nothing that it needs, so it also ends what an earlier life of PID 1
+//! has left.
 //! What fails half-way is undone before the error is returned. Where the storage cannot be written, volumes are as
 //! `memory` says.
 
 mod error;
 mod exports;
+mod kept;
 mod launch;
 mod memory;
 mod mounts;
@@ -43,6 +45,7 @@ use store::volumes::VolumeKeys;
 pub use error::EngineError;
 pub(crate) use network::LEASES;
 
+use kept::Kept;
 use memory::Frozen;
 
 use crate::assembly::{Assembled, DeviceAccess, GroupSetting, Program, Setting, Volume, What};
@@ -152,15 +155,17 @@ pub struct Engine {
     paths: Paths,
     instance: Instance,
     read_only: bool,
-    /// The one thing that is remembered: the kernel does not say which of its bridges were made here.
+    /// Remembered, for the kernel does not say which of its bridges were made here.
     networks: Arc<Mutex<network::Networks>>,
+    /// What saves time, and is missed by nobody.
+    kept: Arc<kept::Keeper>,
 }
 
 impl Engine {
     /// An engine for the containers of one device.
     #[must_use]
     pub fn new(paths: Paths, instance: Instance) -> Self {
-        Self { paths, instance, read_only: false, networks: Arc::default() }
+        Self { paths, instance, read_only: false, networks: Arc::default(), kept: Arc::default() }
     }
 
     /// The same for a storage that cannot be written: what containers write goes to memory, and ends with the boot.
@@ -191,13 +196,14 @@ impl Engine {
     /// [`EngineError`] names the volume or the path. Nothing of the container is mounted then.
     pub fn mount(&self, assembled: &Assembled, id: &RevisionId, keys: &VolumeKeys) -> Result<Mounts, EngineError> {
         let name = assembled.name.as_str();
+        let mut kept = self.kept.take(name);
         self.unmount(name)?;
         // What another generation of it has left in memory is of no use to this one.
         let key = generation(&assembled.name, id, keys);
         mounts::clear_others(&self.paths.boot(name), &key)?;
         let mut frozen = Vec::new();
         for volume in &assembled.volumes {
-            match self.mount_one(&assembled.name, volume, id, keys) {
+            match self.mount_one(&assembled.name, volume, id, keys, &mut kept) {
                 Ok(one) => frozen.extend(one),
                 Err(error) => {
                     // The first error is the one that explains; what this leaves is told by the next call.
@@ -216,6 +222,7 @@ impl Engine {
         volume: &Volume,
         id: &RevisionId,
         keys: &VolumeKeys,
+        kept: &mut Vec<Kept>,
     ) -> Result<Option<Frozen>, EngineError> {
         let Volume { name, what } = volume;
         let place = self.paths.volumes(owner.as_str()).join(name);
@@ -223,7 +230,7 @@ impl Engine {
         match what {
             What::Image(kind) => {
                 mounts::make_dir(&place)?;
-                image::mount(&file, *kind, &place)?;
+                kept::mount(kept, &file, *kind, &place)?;
             }
             What::Copy => mounts::copy(&file, &place)?,
             What::Tree => mounts::bind(&file, &place, true)?,
@@ -260,6 +267,17 @@ impl Engine {
             }
         }
         Ok(None)
+    }
+
+    /// Keeps the images of a container, mounted from the revision `id`, for its next [`mount`](Self::mount). For a container
+    /// that leaves and comes back at once.
+    pub fn keep_images(&self, assembled: &Assembled, id: &RevisionId) {
+        let name = assembled.name.as_str();
+        for Volume { name: volume, what } in &assembled.volumes {
+            let What::Image(kind) = what else { continue };
+            let (file, place) = (self.paths.trail(id).join(name).join(volume), self.paths.volumes(name).join(volume));
+            Kept::of(name, &file, *kind, &place).into_iter().for_each(|kept| self.kept.keep(kept));
+        }
     }
 
     /// Starts the program of a container whose volumes are mounted.
@@ -383,6 +401,7 @@ impl Engine {
     /// # Errors
     /// A mount cannot be taken away.
     pub fn forget(&self, name: &str) -> Result<(), EngineError> {
+        drop(self.kept.take(name));
         exports::forget(&self.paths, name)?;
         mounts::clear(&self.paths.boot(name))
     }

@@ -245,9 +245,14 @@ impl Core {
 
     fn unmount(&mut self, name: &str) {
         let Some(seat) = self.table.get_mut(name) else { return };
-        seat.mounts = None;
+        let was_mounted = seat.mounts.take().is_some();
+        let returns = self.incoming.as_ref().is_some_and(|incoming| incoming.assembly.get(name).is_some());
+        let kept = (was_mounted && returns).then(|| (Arc::clone(&seat.assembled), seat.revision.clone()));
         let (run, tell, name) = (seat.run, self.tell.clone(), name.to_owned());
         self.mounts.order(move |engine| {
+            if let Some((assembled, revision)) = kept {
+                engine.keep_images(&assembled, &revision);
+            }
             let result = engine.unmount(&name);
             let _ = tell.send_blocking(Message::Unmounted(name, run, result));
         });

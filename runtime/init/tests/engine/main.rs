@@ -58,6 +58,7 @@ const TESTS: &[Test<World>] = tests! {
         each_storage_lives_as_long_as_it_says,
         storage_on_a_disk_of_its_own_lives_as_long_as_it_says,
         a_changed_container_begins_with_empty_memory,
+        an_image_that_stays_in_an_update_is_not_opened_again_and_another_is,
         a_mount_that_fails_leaves_nothing_of_the_others,
         objects_of_the_store_are_never_written,
         files_of_the_revision_lie_over_the_image,

@@ -59,6 +59,70 @@ pub(crate) fn a_mount_that_fails_leaves_nothing_of_the_others(world: &World) -> 
     Ok(())
 }
 
+pub(crate) fn an_image_that_stays_in_an_update_is_not_opened_again_and_another_is(world: &World) -> Result {
+    let assembled = world.assemble(BOOT, "true", "")?;
+    let engine = &world.engine;
+    let (image, place) = (engine.paths().trail(&id()).join("web/root.squashfs"), engine.paths().volumes("web"));
+    let two = RevisionId::parse("locals/two")?;
+    let next = engine.paths().trail(&two).join("web");
+    fs::create_dir_all(&next)?;
+    // The same object in another revision.
+    fs::hard_link(&image, next.join("root.squashfs"))?;
+    world.mount(&assembled)?;
+    let before = mounted_from(&place)?;
+    engine.keep_images(&assembled, &id());
+    engine.unmount("web")?;
+    assert!(attached(&image, 1)?, "it is open while nothing is mounted");
+    engine.mount(&assembled, &two, &VolumeKeys::default())?;
+    assert_eq!(mounted_from(&place)?, before);
+    assert!(attached(&image, 1)?);
+    assert!(fs::write(place.join("root.squashfs/x"), "").is_err(), "it is read-only");
+
+    // Another image by the same name.
+    engine.keep_images(&assembled, &two);
+    fs::remove_file(next.join("root.squashfs"))?;
+    fs::copy(&image, next.join("root.squashfs"))?;
+    engine.mount(&assembled, &two, &VolumeKeys::default())?;
+    assert!(attached(&image, 0)? && attached(&next.join("root.squashfs"), 1)?);
+
+    // Kept for a container that does not come back.
+    engine.keep_images(&assembled, &two);
+    engine.unmount("web")?;
+    assert!(attached(&next.join("root.squashfs"), 1)?);
+    engine.forget("web")?;
+    assert!(attached(&next.join("root.squashfs"), 0)?);
+    assert_eq!(world.mounted()?, [""; 0]);
+    Ok(fs::remove_dir_all(engine.paths().trail(&two))?)
+}
+
+/// The device that the image of a container is mounted from.
+fn mounted_from(volumes: &Path) -> Result<String> {
+    let place = volumes.join("root.squashfs");
+    let table = fs::read_to_string("/proc/self/mounts")?;
+    let line = table.lines().find(|line| line.split(' ').nth(1) == place.to_str());
+    let device = line.and_then(|line| line.split(' ').next()).ok_or("it is not mounted")?;
+    Ok(device.to_owned())
+}
+
+/// Whether so many loop devices have this file, once the kernel has let go of those that nobody uses: it does that after
+/// the call that ends the last mount.
+fn attached(file: &Path, wanted: usize) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let of = |entry: std::io::Result<fs::DirEntry>| {
+        let backing = fs::read_to_string(entry.ok()?.path().join("loop/backing_file")).ok()?;
+        fs::metadata(backing.trim_end()).ok().map(|meta| (meta.dev(), meta.ino()))
+    };
+    let own = fs::metadata(file)?;
+    for _ in 0..1000 {
+        let all = fs::read_dir("/sys/block")?.filter_map(of);
+        if all.filter(|one| *one == (own.dev(), own.ino())).count() == wanted {
+            return Ok(true);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Ok(false)
+}
+
 pub(crate) fn a_changed_container_begins_with_empty_memory(world: &World) -> Result {
     let assembled = world.assemble(BOOT, "true", "")?;
     let kept = world.engine.paths().boot("web");
