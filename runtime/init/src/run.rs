@@ -27,6 +27,7 @@ use container::cgroup::{Instance, Trees};
 use container::signals::{self, Told};
 use formats::control::{Caller, Listener};
 use metal::disks::Device;
+use metal::modprobe::Modprobe;
 use metal::modules;
 use metal::slots::Slots;
 use rustix::fd::OwnedFd;
@@ -169,7 +170,7 @@ fn prepare(
     let instance = Instance::open(&trees, "containers").map_err(|error| text(&error))?;
     let helpers = Instance::open(&trees, "helpers").map_err(|error| text(&error))?;
     helpers.sweep(Duration::from_secs(5)).map_err(|error| text(&error))?;
-    let engine = Engine::new(paths.clone(), instance);
+    let engine = Engine::new(paths.clone(), instance).with_modules(Modprobe::here(settings.words.clone()));
     let engine = Arc::new(if read_only.is_some() { engine.read_only() } else { engine });
     engine.sweep().map_err(|error| text(&error))?;
     let questions = Questions {

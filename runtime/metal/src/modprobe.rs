@@ -135,6 +135,24 @@ pub struct Modprobe<K> {
     kernel: K,
 }
 
+/// The lists of `depmod`.
+struct Texts {
+    dependencies: String,
+    soft: String,
+    aliases: String,
+    builtin: String,
+    builtin_info: String,
+}
+
+impl Modprobe<Running> {
+    /// The modules that the base system has for the kernel that runs.
+    #[must_use]
+    pub fn here(command_line: String) -> Self {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        Self::new(Path::new("/lib/modules").join(release), command_line, Running)
+    }
+}
+
 impl<K: Kernel> Modprobe<K> {
     /// The modules in a directory that `depmod` has seen, told what this command line has for them.
     pub fn new(dir: PathBuf, command_line: String, kernel: K) -> Self {
@@ -146,9 +164,34 @@ impl<K: Kernel> Modprobe<K> {
     /// # Errors
     /// [`ProbeError`]: what this call has brought is taken out again.
     pub fn load(&mut self, name: &str, options: &str) -> Result<Probed, ProbeError> {
+        let order = self.order(&self.lists()?, name)?;
+        self.insert(name, options, order)
+    }
+
+    /// Loads those of some modules that there are, after all that they need. What this kernel has built in, or lacks, whoever
+    /// needs it finds out. Says of each that is there and cannot be loaded why not.
+    pub fn load_known(&mut self, names: &[&str]) -> Vec<ProbeError> {
+        let lists = match self.lists() {
+            Err(ProbeError::List(_, ErrorKind::NotFound)) => return Vec::new(),
+            Err(error) => return vec![error],
+            Ok(lists) => lists,
+        };
+        let orders: Vec<_> = names.iter().map(|name| (*name, self.order(&lists, name))).collect();
+        drop(lists);
+        let mut errors = Vec::new();
+        for (name, order) in orders {
+            match order.and_then(|order| self.insert(name, "", order)) {
+                Ok(_) | Err(ProbeError::Order(_, ModulesError::Unknown)) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        errors
+    }
+
+    fn insert(&mut self, name: &str, options: &str, order: Vec<modules::Module>) -> Result<Probed, ProbeError> {
         let mut probed = Probed::default();
-        // The lists are as long as a small image; they are let go before the kernel does what may take minutes.
-        for module in self.order(name)? {
+        // The lists are as long as a small image; they were let go before the kernel does what may take minutes.
+        for module in order {
             probed.modules.push(module.name.clone());
             if self.kernel.has(&module.name) {
                 continue;
@@ -187,18 +230,19 @@ impl<K: Kernel> Modprobe<K> {
         staying
     }
 
-    fn order(&self, name: &str) -> Result<Vec<modules::Module>, ProbeError> {
-        let dependencies = self.list("modules.dep")?;
-        let [soft, aliases, builtin, builtin_info] = ["softdep", "alias", "builtin", "builtin.modinfo"]
-            .map(|list| self.list_or_none(&format!("modules.{list}")));
-        let (soft, aliases, builtin, builtin_info) = (soft?, aliases?, builtin?, builtin_info?);
-        let lists = Lists {
-            dependencies: &dependencies,
-            soft: &soft,
-            aliases: &aliases,
-            builtin: &builtin,
-            builtin_info: &builtin_info,
-        };
+    fn lists(&self) -> Result<Texts, ProbeError> {
+        Ok(Texts {
+            dependencies: self.list("modules.dep")?,
+            soft: self.list_or_none("modules.softdep")?,
+            aliases: self.list_or_none("modules.alias")?,
+            builtin: self.list_or_none("modules.builtin")?,
+            builtin_info: self.list_or_none("modules.builtin.modinfo")?,
+        })
+    }
+
+    fn order(&self, texts: &Texts, name: &str) -> Result<Vec<modules::Module>, ProbeError> {
+        let Texts { dependencies, soft, aliases, builtin, builtin_info } = texts;
+        let lists = Lists { dependencies, soft, aliases, builtin, builtin_info };
         let excluded = |module: &str| modules::is_excluded(&self.command_line, module);
         lists.order(name, &excluded).map_err(|why| ProbeError::Order(name.to_owned(), why))
     }
@@ -316,6 +360,15 @@ mod tests {
     }
 
     #[test]
+    fn of_several_modules_those_that_there_are_are_loaded_and_only_a_refusal_is_told() {
+        let (_dir, mut probe) = kernel(&["busy"], &[("generic", Errno::NOMEM)]);
+        let errors = probe.load_known(&["ext4", "absent", "busy", "generic", "cfg80211"]);
+        assert_eq!(probe.kernel.said, ["+generic ", "+rfkill ", "+cfg80211 regdom=DE"]);
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert!(errors.len() == 1 && errors[0].starts_with("module generic: the kernel does not take"), "{errors:?}");
+    }
+
+    #[test]
     fn what_is_in_use_stays_and_is_named() {
         let (_dir, mut probe) = kernel(&["busy", "rfkill"], &[]);
         let staying = probe.unload(&["rfkill".to_owned(), "busy".to_owned()]);
@@ -329,7 +382,9 @@ mod tests {
         let mut probe = Modprobe::new(dir.path().join("6.1"), String::new(), Fake::default());
         let why = probe.load("tun", "").unwrap_err().to_string();
         assert!(why.ends_with("the base system brings no modules for this kernel"), "{why}");
+        assert!(probe.load_known(&["tun"]).is_empty(), "it may have all built in");
         std::fs::create_dir_all(dir.path().join("6.1/modules.dep")).unwrap();
         assert!(matches!(probe.load("tun", ""), Err(ProbeError::List(_, ErrorKind::IsADirectory))));
+        assert_eq!(probe.load_known(&["tun"]).len(), 1);
     }
 }

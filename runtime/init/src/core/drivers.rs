@@ -163,9 +163,7 @@ impl Core {
         let drivers = match self.drivers.take() {
             Some(drivers) => drivers,
             None => {
-                let release = rustix::system::uname().release().to_string_lossy().into_owned();
-                let dir = std::path::Path::new("/lib/modules").join(release);
-                let probe = Modprobe::new(dir, self.settings.words.clone(), Running);
+                let probe = Modprobe::here(self.settings.words.clone());
                 let worker = Worker::start("drivers", Drivers::new(probe, |_, _| None));
                 worker.map_err(|error| format!("no drivers: {error}"))?
             }

@@ -32,9 +32,10 @@ use container::Spawned;
 use formats::leases::Leases;
 use formats::network::{self, Pool, Protocol, Reach};
 use formats::object::sha256;
+use metal::modprobe::{Modprobe, Running};
 use net::nft::{self, Attempts, Ruleset};
 use net::route::{Setup, Way};
-use net::{Cidr, Inside, Mac, Macvlan, Name, Namespace, Route, sysctl};
+use net::{Cidr, Inside, Mac, Macvlan, Name, Namespace, Route, kernel, sysctl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd as _;
 use store::dir::Dir;
@@ -60,6 +61,8 @@ pub(super) struct Networks {
     bridges: Vec<Name>,
     /// Whether the device passed on packets of others before there were pools; `None` before that was asked.
     transit: Option<bool>,
+    /// Where modules are looked for, as long as nobody needed some.
+    modules: Option<Modprobe<Running>>,
     /// What the kernel was told last, and nothing since then.
     rules: Option<Ruleset>,
     /// The ports at which nobody is to be refused, as they were published last.
@@ -69,6 +72,13 @@ pub(super) struct Networks {
 }
 
 impl Engine {
+    /// The same, which loads what its first network needs from the modules of the base system: nobody does so for PID 1.
+    #[must_use]
+    pub fn with_modules(self, modules: Modprobe<Running>) -> Self {
+        self.networks().modules = Some(modules);
+        self
+    }
+
     /// Makes the networks of a revision that is to run from now on: its bridges, what its containers call each other,
     /// and the list of who has which address, if that is another one.
     ///
@@ -88,6 +98,7 @@ impl Engine {
         // Nobody will listen at the others.
         let publishes = |held: &nft::Port| assembly.containers.iter().any(|one| publishes(one, held));
         networks.held.retain(publishes);
+        warnings.extend(networks.load_modules(&assembly.pools));
         for pool in &assembly.pools {
             if let Err(error) = networks.bring_up(pool) {
                 warnings.push(format!("pool {}: {error}", pool.name));
@@ -96,9 +107,7 @@ impl Engine {
         warnings.extend(networks.take_down_others().err().map(|error| error.to_string()));
         warnings.extend(networks.rules().err().map(|error| error.to_string()));
         drop(networks);
-        if !self.read_only {
-            warnings.extend(self.keep(&assembly.leases).err());
-        }
+        warnings.extend(self.keep(&assembly.leases));
         warnings
     }
 
@@ -129,16 +138,42 @@ impl Engine {
         Ok(networks.rules()?)
     }
 
-    /// Keeps the list, if it is not what is kept.
-    fn keep(&self, leases: &Leases) -> Result<(), String> {
-        let dir = Dir::open(&self.paths.storage).map_err(|error| error.to_string())?;
-        let kept = dir.read_if_any(LEASES, formats::leases::LIST_MAX).unwrap_or_default();
-        let text = leases.to_text();
-        if kept.as_deref() == Some(text.as_bytes()) || kept.is_none() && *leases == Leases::default() {
-            return Ok(());
+    /// Keeps the list, if it is not what is kept. One that cannot be read is put aside first.
+    fn keep(&self, leases: &Leases) -> Vec<String> {
+        let path = self.paths.storage.join(LEASES);
+        let mut warnings = Vec::new();
+        match self.kept() {
+            Ok(kept) if kept.as_ref().unwrap_or(&Leases::default()) == leases => return warnings,
+            Ok(_) => {}
+            Err(why) => {
+                let mut text = format!("{}: {why}; containers may have other addresses than before", path.display());
+                if !self.read_only {
+                    let aside = path.with_extension("damaged");
+                    match fs::rename(&path, &aside) {
+                        Ok(()) => text += &format!("; what it says is in {} now", aside.display()),
+                        // Better an old list that nobody understands than none, and a warning at each boot.
+                        Err(error) => return vec![format!("{text}; it stays as it is: {error}")],
+                    }
+                }
+                warnings.push(text);
+            }
         }
-        let kept = dir.make_durably(DIRECTORY).and_then(|_| dir.replace(LEASES, text.as_bytes()));
-        kept.map_err(|error| format!("addresses of containers may be others after the next boot: {error}"))
+        if !self.read_only {
+            let kept = Dir::open(&self.paths.storage).and_then(|dir| {
+                dir.make_durably(DIRECTORY)?;
+                dir.replace(LEASES, leases.to_text().as_bytes())
+            });
+            let lost = |error| format!("addresses of containers may be others after the next boot: {error}");
+            warnings.extend(kept.map_err(lost).err());
+        }
+        warnings
+    }
+
+    /// The list that is kept, if there is one.
+    fn kept(&self) -> Result<Option<Leases>, String> {
+        let dir = Dir::open(&self.paths.storage).map_err(|error| error.to_string())?;
+        let kept = dir.read_if_any(LEASES, formats::leases::LIST_MAX).map_err(|error| error.to_string())?;
+        kept.map(|bytes| Leases::parse(&bytes).map_err(|error| error.to_string())).transpose()
     }
 
     /// What the container finds in its `/etc` about networks: places of the device.
@@ -222,6 +257,12 @@ impl Engine {
 }
 
 impl Networks {
+    /// Before the first pool: all that pools can need, so that none of a later revision finds it missing.
+    fn load_modules(&mut self, pools: &[Pool]) -> Vec<String> {
+        let Some(mut modules) = self.modules.take_if(|_| !pools.is_empty()) else { return Vec::new() };
+        modules.load_known(&[kernel::BRIDGED, kernel::MACVLAN].concat()).iter().map(ToString::to_string).collect()
+    }
+
     /// Makes a pool's bridge what it is to be. It may be there already.
     fn bring_up(&mut self, pool: &Pool) -> Result<(), net::Error> {
         let (Reach::Bridge(bridge), Some(gateway)) = (&pool.reach, pool.gateway) else { return Ok(()) };

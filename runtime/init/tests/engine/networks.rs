@@ -290,6 +290,32 @@ pub(crate) fn who_goes_on_sending_is_led_to_the_next_container_and_not_to_where_
     })
 }
 
+pub(crate) fn a_list_of_addresses_that_is_damaged_is_put_aside_and_named(world: &World) -> Result {
+    on_a_device(world, || {
+        let storage = &world.engine.paths().storage;
+        let (list, aside) = (storage.join("config/leases"), storage.join("config/leases.damaged"));
+        let rows = [("web", r#","network":{"pool":"apps"}"#, SERVES)];
+        let assembly = assemble(world, &rows)?;
+        let good = fs::read_to_string(&list)?;
+        let damaged = good.replace("10.91", "10-91");
+        fs::write(&list, &damaged)?;
+        let expected = format!(
+            "{}: line 2 is not understood; containers may have other addresses than before; what it says is in {} now",
+            list.display(),
+            aside.display()
+        );
+        assert_eq!(world.engine.settle(&assembly), [expected]);
+        assert_eq!((fs::read_to_string(&list)?, fs::read_to_string(&aside)?), (good.clone(), damaged.clone()));
+        assert_eq!(world.engine.settle(&assembly), [""; 0], "told once");
+        // On a storage that is only read it stays where it is.
+        fs::write(&list, &damaged)?;
+        let told = world.engine.clone().read_only().settle(&assembly);
+        assert!(told.len() == 1 && told[0].ends_with("may have other addresses than before"), "{told:?}");
+        assert_eq!(fs::read_to_string(&list)?, damaged);
+        Ok(())
+    })
+}
+
 pub(crate) fn a_container_that_cannot_be_connected_says_why_and_leaves_nothing(world: &World) -> Result {
     on_a_device(world, || {
         // Something of another has the name of the bridge.
