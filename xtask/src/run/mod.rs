@@ -16,6 +16,7 @@ pub(crate) mod image;
 pub(crate) mod leaks;
 mod live;
 pub(crate) mod memory;
+mod outside;
 mod registry;
 pub(crate) mod scene;
 pub(crate) mod stage;
