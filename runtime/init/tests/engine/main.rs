@@ -47,6 +47,7 @@ const TESTS: &[Test<World>] = tests! {
         who_goes_on_sending_is_led_to_the_next_container_and_not_to_where_the_last_one_was,
         a_list_of_addresses_that_is_damaged_is_put_aside_and_named,
         an_address_survives_restarts_and_updates_and_the_others_hear_of_new_ones,
+        a_container_on_a_wire_of_the_device_speaks_to_who_is_there_and_not_to_the_device,
         a_container_that_cannot_be_connected_says_why_and_leaves_nothing,
         a_root_that_cannot_be_written_has_names_all_the_same,
         users_of_its_own_have_their_own_network_and_are_reached_in_it,

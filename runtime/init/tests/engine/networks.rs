@@ -316,6 +316,28 @@ pub(crate) fn a_list_of_addresses_that_is_damaged_is_put_aside_and_named(world: 
     })
 }
 
+pub(crate) fn a_container_on_a_wire_of_the_device_speaks_to_who_is_there_and_not_to_the_device(
+    world: &World,
+) -> Result {
+    on_a_device(world, || {
+        let (neighbour, link) = outside(4)?;
+        let lan = r#","lan":{"type":"macvlan","parent":"out4","subnet":"10.99.4.0/24"}}}}"#;
+        world.inline("device.json", &POOLS.replace("}}}}", &format!("}}{lan}")));
+        let assembly = assemble(world, &[("web", r#","network":{"pool":"lan","ip":"10.99.4.9"}"#, SERVES)])?;
+        for _ in 0..2 {
+            let web = start(world, &assembly, "web")?;
+            read_until(&web, "up")?;
+            let page = neighbour.run(|| fetch([10, 99, 4, 9], 80).map_err(|error| error.to_string()))??;
+            assert!(page.ends_with("old\n"), "{page}");
+            let address = SocketAddr::from(([10, 99, 4, 9], 80));
+            let error = TcpStream::connect_timeout(&address, Duration::from_millis(700)).err();
+            assert!(error.is_some(), "the device has its own address on this wire, and is beside it");
+            end(world, "web", web)?;
+        }
+        Ok(Route::open()?.remove(&link)?)
+    })
+}
+
 pub(crate) fn a_container_that_cannot_be_connected_says_why_and_leaves_nothing(world: &World) -> Result {
     on_a_device(world, || {
         // Something of another has the name of the bridge.
