@@ -34,8 +34,8 @@ use crate::pairing::{Secret, TokenHash};
 
 pub use program::Program;
 pub use view::{
-    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, LawView, LogPiece, LogPlace, ObjectView,
-    PairingView, PressureView, RecoveryView, StepView, UpdateView, UsageView,
+    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, InterfaceView, LawView, LogPiece,
+    LogPlace, NetworkView, ObjectView, PairingView, PressureView, RecoveryView, StepView, UpdateView, UsageView,
 };
 
 /// The largest frame in bytes.

@@ -84,6 +84,30 @@ pub struct ContainerView {
     pub reason: Option<String>,
     /// What it uses; `None` if it is not up.
     pub usage: Option<UsageView>,
+    /// What it has of pools, up or not; `None` if it is in none.
+    pub network: Option<NetworkView>,
+}
+
+/// What a container has of pools.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// Its interfaces.
+    pub interfaces: Vec<InterfaceView>,
+    /// What it publishes while it runs, `DEVICE:CONTAINER`.
+    pub ports: Vec<String>,
+}
+
+/// An interface of a container.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its name in there.
+    pub name: String,
+    /// The pool.
+    pub pool: String,
+    /// Its address.
+    pub ip: String,
+    /// Its Ethernet address.
+    pub mac: String,
 }
 
 /// What a container uses. `None` is not known on this device.

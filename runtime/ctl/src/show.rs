@@ -127,6 +127,15 @@ pub(crate) fn inspected(text: &str) -> Result<String, Failure> {
             add(if at == 0 { "files" } else { "" }, format!("{id} {}", member.key));
         }
     }
+    if let Some(network) = view.get("network").and_then(Value::as_object) {
+        let list = |name| network.get(name).and_then(Value::as_array).unwrap_or_default();
+        for (at, one) in list("interfaces").iter().filter_map(Value::as_object).enumerate() {
+            let text =
+                format!("{} in {}, {} ({})", cell(one, "ip"), cell(one, "pool"), cell(one, "name"), cell(one, "mac"));
+            add(if at == 0 { "network" } else { "" }, text);
+        }
+        add("publishes", list("ports").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    }
     if let Some(usage) = view.get("usage").and_then(Value::as_object) {
         let used = [("memory", "bytes of memory"), ("tasks", "processes"), ("cpu_us", "µs of processor time")];
         let used = used.iter().filter_map(|(member, what)| Some(format!("{} {what}", number(usage, member)?)));
@@ -245,6 +254,7 @@ mod tests {
     fn one_container_is_a_page_and_none_of_its_words_an_order() {
         let text = inspected(concat!(
             r#"{"name":"web","status":"STARTED","status_goal":"STARTED","roles":["mgmt"],"pid":7,"restarts":2,"reason":null,"#,
+            r#""network":{"interfaces":[{"name":"eth0","pool":"apps","ip":"10.0.3.9","mac":"02:00:0a:00:03:09"}],"ports":["80:80","53:53/udp"]},"#,
             r#""usage":{"memory":4096,"tasks":3},"revision":"locals/x","running_ms":61000,"images":{"root.squashfs":"ab"},"#,
             r#""limits":["lxc.cgroup2.pids.max = 9"],"privileges":["user 0, group 0","sees /x\u001b of the device"]}"#
         ));
@@ -253,6 +263,7 @@ mod tests {
             concat!(
                 "container   web of locals/x\nstatus      STARTED, wanted STARTED\n",
                 "runs        as 7, for 61s, started again 2 times\nroles       mgmt\nfiles       ab root.squashfs\n",
+                "network     10.0.3.9 in apps, eth0 (02:00:0a:00:03:09)\npublishes   80:80 53:53/udp\n",
                 "uses        4096 bytes of memory, 3 processes\nlimits      lxc.cgroup2.pids.max = 9\n",
                 "privileges  user 0, group 0\n            sees /x? of the device\n"
             )

@@ -1,8 +1,8 @@
 //! What PID 1 shows, as the JSON that tools know. Members beyond those come last.
 
 use formats::control::{
-    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, LawView, ObjectView, PairingView,
-    PressureView, RecoveryView, StepView, UpdateView, UsageView,
+    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, InterfaceView, LawView, NetworkView,
+    ObjectView, PairingView, PressureView, RecoveryView, StepView, UpdateView, UsageView,
 };
 use formats::json::{Json, Number};
 use formats::pairing::Secret;
@@ -67,6 +67,20 @@ pub(super) fn container(view: &ContainerView) -> Json {
         .with("next_retry_ms", optional(view.next_retry_ms, Json::from))
         .with("reason", optional(view.reason.as_deref(), Json::from))
         .with("usage", optional(view.usage.as_ref(), usage))
+        .with("network", optional(view.network.as_ref(), network))
+}
+
+fn network(view: &NetworkView) -> Json {
+    let interface = |one: &InterfaceView| {
+        Json::object()
+            .with("name", one.name.as_str())
+            .with("pool", one.pool.as_str())
+            .with("ip", one.ip.as_str())
+            .with("mac", one.mac.as_str())
+    };
+    Json::object()
+        .with("interfaces", Json::Array(view.interfaces.iter().map(interface).collect()))
+        .with("ports", Json::Array(view.ports.iter().map(|port| port.as_str().into()).collect()))
 }
 
 /// One container, as in a list, and what only one tells.
@@ -225,6 +239,7 @@ mod tests {
             next_retry_ms: None,
             reason: None,
             usage: None,
+            network: None,
         }
     }
 
@@ -237,7 +252,25 @@ mod tests {
         );
         let text = container(&web()).compact();
         assert!(text.starts_with(known), "{text}");
-        assert_eq!(&text[known.len()..], r#","pid":77,"restarts":0,"next_retry_ms":null,"reason":null,"usage":null}"#);
+        let others = r#","pid":77,"restarts":0,"next_retry_ms":null,"reason":null,"usage":null,"network":null}"#;
+        assert_eq!(&text[known.len()..], others);
+    }
+
+    #[test]
+    fn a_container_in_a_pool_tells_its_address_and_what_it_publishes() {
+        let eth0 = InterfaceView {
+            name: "eth0".into(),
+            pool: "apps".into(),
+            ip: "10.0.3.9".into(),
+            mac: "02:00:0a:00:03:09".into(),
+        };
+        let view = NetworkView { interfaces: vec![eth0], ports: vec!["8080:80".into()] };
+        let text = container(&ContainerView { network: Some(view), ..web() }).compact();
+        let told = concat!(
+            r#","network":{"interfaces":[{"name":"eth0","pool":"apps","ip":"10.0.3.9","mac":"02:00:0a:00:03:09"}],"#,
+            r#""ports":["8080:80"]}}"#
+        );
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]

@@ -268,6 +268,7 @@ fn container() -> ContainerView {
         next_retry_ms: None,
         reason: None,
         usage: None,
+        network: None,
     }
 }
 

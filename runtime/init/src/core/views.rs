@@ -1,13 +1,16 @@
 //! What tools see of PID 1.
 
 use container::cgroup::{Pressure, Usage};
-use formats::control::{ContainerView, DeviceView, GroupView, PressureView, RecoveryView, UpdateView, UsageView};
+use formats::control::{
+    ContainerView, DeviceView, GroupView, InterfaceView, NetworkView, PressureView, RecoveryView, UpdateView, UsageView,
+};
 use formats::device_json::Device;
 use statemachine::container::{Backoff, RecoveryPolicy, RestartPolicy, Status};
 use statemachine::ids::RevisionId;
 use statemachine::journal::Record;
 
 use super::Core;
+use crate::assembly::{Attachment, Interface};
 use crate::supervisor::Hold;
 use crate::trace::{phase_word, revision_of, state_word};
 
@@ -78,6 +81,7 @@ impl Core {
                     None => seat.reason.clone(),
                 },
                 usage: seat.process.as_ref().map(|process| usage(process.usage())),
+                network: seat.assembled.network.as_ref().map(network),
             })
         });
         views.collect()
@@ -123,6 +127,19 @@ fn usage(usage: Usage) -> UsageView {
     let pressure = [usage.cpu_pressure, usage.memory_pressure, usage.io_pressure]
         .map(|pressure| pressure.map(|Pressure { some, full }| PressureView { some, full }));
     UsageView { memory, memory_peak, memory_kills, cpu_us: cpu, tasks, read, written, pressure }
+}
+
+fn network(network: &Attachment) -> NetworkView {
+    let interface = |one: &Interface| InterfaceView {
+        name: one.name.clone(),
+        pool: one.pool.name.clone(),
+        ip: one.address.to_string(),
+        mac: net::Mac::new(one.mac).map(|mac| mac.to_string()).unwrap_or_default(),
+    };
+    NetworkView {
+        interfaces: network.interfaces.iter().map(interface).collect(),
+        ports: network.ports.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn goal(goal: statemachine::container::Goal) -> &'static str {
