@@ -314,11 +314,11 @@ fn family(key: &str, value: &str) -> Result<Item, LxcWrong> {
             let word = |part: &str| {
                 !part.is_empty()
                     && !part.starts_with('.')
-                    && part
-                        .bytes()
-                        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.".contains(&byte))
+                    && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte))
             };
-            if !word(controller) || !word(name) || controller == "devices" {
+            // Sizes of pages have capitals, as in `hugetlb.2MB.max`; no controller has.
+            let capital = controller.bytes().any(|byte| byte.is_ascii_uppercase());
+            if capital || !word(controller) || !word(name) || controller == "devices" {
                 return Err(LxcWrong::UnknownKey);
             }
             if value.is_empty() {

@@ -240,6 +240,7 @@ lxc.cgroup.devices.deny = a
 lxc.cgroup.devices.allow = c 1:3 rwm
 lxc.cgroup.devices.allow = b *:* r
 lxc.cgroup.memory.limit_in_bytes = 10M
+lxc.cgroup2.hugetlb.2MB.max = 4194304
 lxc.rootfs.path = overlayfs:/volumes/web/root.ovl.squashfs:/volumes/base/root.squashfs:/volumes/web/lxc-overlay/upper
 lxc.init.cmd = /docker-entrypoint.sh \"nginx\" \"-g\" \"daemon off;\"
 lxc.init.cwd = /srv
@@ -348,6 +349,7 @@ lxc.idmap = g 0 1000000 65536
             "lxc.net.256.type",
             "lxc.cgroup.devices.list",
             "lxc.cgroup../x.y",
+            "lxc.cgroup2.Memory.max",
         ] {
             let error = wrong_at(&alloc::format!("lxc.tty.max = 1\n{key} = 1\n"));
             assert_eq!((error.line, error.key.as_str(), &error.wrong), (2, key, &LxcWrong::UnknownKey));
