@@ -65,8 +65,8 @@ struct Options {
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
-    /// Draw a picture, too
-    #[arg(long, value_name = "FILE")]
+    /// Draw a picture, too, into this directory
+    #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
 }
 
@@ -99,9 +99,11 @@ fn start(options: &Options) -> Result<ExitCode> {
     let samples = candidates::measure(&world, options.rounds)?;
     drop(world);
     let report = figures::Report::of(&samples);
-    if let Some(path) = &options.svg {
+    if let Some(dir) = &options.svg {
+        let path = dir.join("start.svg");
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let day = host("date", &["-u", "+%F"]).map_err(|error| anyhow::anyhow!("{error}"))?;
-        std::fs::write(path, picture::draw(&report, &day))
+        std::fs::write(&path, picture::draw(&report, &day))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     if options.json {

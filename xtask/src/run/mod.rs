@@ -12,11 +12,13 @@
 pub(crate) mod board;
 mod device;
 pub(crate) mod factory;
+mod figures;
 pub(crate) mod image;
 pub(crate) mod leaks;
 mod live;
 pub(crate) mod memory;
 mod outside;
+mod picture;
 mod registry;
 pub(crate) mod scene;
 pub(crate) mod stage;
