@@ -84,7 +84,8 @@ const BLKIO: &str = "blkio.throttle.io_service_bytes_recursive";
 
 /// The text of a file that may not be there, as far as it is of use.
 fn text(path: &Path) -> Option<String> {
-    let mut text = String::new();
+    // Nearly all are shorter, and come at once: a file of the kernel has no length by which room could be made.
+    let mut text = String::with_capacity(2048);
     std::fs::File::open(path).ok()?.take(FILE_MAX).read_to_string(&mut text).ok()?;
     Some(text)
 }
