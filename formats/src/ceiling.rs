@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::lxc::rights::{CONFINED, Right, beyond, confined, lines, rights};
-use crate::lxc::{CgroupVersion, Config, DeviceRule, Item, Namespace};
+use crate::lxc::{Capability, CgroupVersion, Config, DeviceRule, Item, Namespace};
 use crate::state::{Class, Owner, Revision};
 use crate::verify::is_left_out;
 
@@ -62,7 +62,8 @@ impl Ceiling {
         // Lines that are not there take rights away here, and would grant them in a configuration of a container.
         let base = vec![
             Item::Devices { version: CgroupVersion::V2, allow: false, rule: DeviceRule::All },
-            Item::CapKeep(CONFINED.to_vec()),
+            // In the network of the device, where it is a right of its own.
+            Item::CapKeep(CONFINED.iter().copied().filter(|one| *one != Capability::NetRaw).collect()),
             Item::NoNewPrivs(true),
             Item::SeccompProfile("its own".to_owned()),
             Item::NamespaceKeep(vec![Namespace::User, Namespace::Net]),
@@ -141,6 +142,7 @@ mod tests {
         assert_eq!(above(&plain, ""), "");
         let grants = [
             "lxc.cap.keep = sys_time\n",
+            "lxc.cap.keep = net_raw\n",
             "lxc.cgroup.devices.allow = c 188:* rw\n",
             "lxc.mount.entry = /run/gps gps none bind,rw 0 0\n",
             "lxc.mount.auto = sys:rw\n",

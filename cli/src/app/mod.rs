@@ -19,6 +19,7 @@ mod line;
 mod network;
 mod rm;
 mod src;
+mod tasks;
 mod template;
 mod user;
 mod users;
@@ -32,6 +33,7 @@ pub use grants::{Device, Grants, HostMount, Wide};
 pub use info::{Info, info, list};
 pub use network::{Network, lines as network};
 pub use rm::remove;
+pub use tasks::Tasks;
 pub use template::{GOALS, KEPT, Template, Volume};
 pub use users::Users;
 
@@ -79,6 +81,8 @@ pub struct Options {
     pub network: Network,
     /// Writable directories, beside those of the image.
     pub volumes: Vec<Volume>,
+    /// How many processes it can have; `None` is what its template says.
+    pub tasks: Option<Tasks>,
     /// What it may do beyond its template.
     pub grants: Grants,
     /// Options for the writer of the squashfs.

@@ -25,6 +25,9 @@ pub(super) fn of(options: &Options, image: &Image) -> Result<Json> {
     if options.users == Users::Own {
         args.set("PV_USERS", "own");
     }
+    if let Some(tasks) = options.tasks {
+        args.set("PV_CONFINED_TASKS", tasks.to_string());
+    }
     if !options.env.is_empty() {
         let pairs: Vec<Json> = options.env.iter().map(|(name, value)| format!("{name}={value}").into()).collect();
         args.set("PV_LXC_EXTRA_ENV", pairs);

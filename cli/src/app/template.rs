@@ -2,7 +2,7 @@
 //!
 //! | template | |
 //! |---|---|
-//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities, the device nodes of every container, the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it; the network is the device's, and so are the users unless they are asked for |
+//! | `confined` | the lines of the other one with what Docker allows at most: its capabilities, the device nodes of every container, the user that the image names, no new privileges, a filter of system calls, `/proc` and `/sys` without what tells of the device or changes it, a bounded number of processes; the network is the device's, without raw sockets, and so are the users unless they are asked for |
 //! |   ‥ of a system | if the first program is an init: what that needs besides, and nothing of the device's: its own cgroups to divide, and to reboot and power off itself |
 //! | `builtin-lxc-docker` | line for line what existing tools write: root with every capability, and the device's `/sys` |
 //!
@@ -177,13 +177,17 @@ pub(super) fn render(name: &ContainerName, options: &Options, first: Option<u32>
     let config = match (starts, options.template) {
         (false, _) => None,
         (true, Template::Confined) => {
-            let kept = options.grants.kept(&kept(image, is_system(image)?)?);
+            let kept = options.grants.kept(&kept(image, is_system(image)?, options.network.pool.is_none())?);
             filter = calls(image, &kept, &mut warnings)?;
             Some(confined(name, options, image, &volumes, kept, (filter.is_some(), first), &mut warnings)?)
         }
         (true, Template::BuiltinLxcDocker) if options.grants.is_narrow() => {
             return Err(Error::user("a container of this template has all devices and capabilities")
                 .hint("--device, --cap and --mount are for `--template confined`"));
+        }
+        (true, Template::BuiltinLxcDocker) if options.tasks.is_some() => {
+            return Err(Error::user("a container of this template has as many processes as the device can")
+                .hint("--tasks is for `--template confined`"));
         }
         (true, Template::BuiltinLxcDocker) => Some(docker(name, options, image, &volumes, &mut warnings)?),
     };
@@ -237,13 +241,15 @@ fn text(image: &Image, member: &str) -> Result<String> {
 }
 
 /// What the program of an image keeps. Whoever is not root has no capability in Docker either; what is kept for it here,
-/// it would have from the start.
-fn kept(image: &Image, system: bool) -> Result<Vec<Capability>> {
-    Ok(match (user(image)?.uid, system) {
+/// it would have from the start. In the network of the device, raw sockets would hear and forge what is everybody's.
+fn kept(image: &Image, system: bool, of_the_device: bool) -> Result<Vec<Capability>> {
+    let mut kept = match (user(image)?.uid, system) {
         (0, true) => [KEPT, &[SYSTEM]].concat(),
         (0, false) => KEPT.to_vec(),
         _ => Vec::new(),
-    })
+    };
+    kept.retain(|one| !of_the_device || *one != Capability::NetRaw);
+    Ok(kept)
 }
 
 /// Whether it starts a whole system. Only where calls can be filtered: what a system keeps could else start another kernel.
@@ -302,6 +308,7 @@ fn confined(
     };
     let mut items = vec![Item::TtyMax(8), Item::PtyMax(1024)];
     items.extend(options.grants.rules());
+    items.push(options.tasks.unwrap_or_default().line());
     items.extend([
         Item::Rootfs(Rootfs {
             lowers: vec![format!("/volumes/{name}/{ROOT}")],

@@ -92,6 +92,7 @@ lxc.cgroup.devices.allow = c 5:0 rwm
 lxc.cgroup.devices.allow = c 5:1 rwm
 lxc.cgroup.devices.allow = c 5:2 rwm
 lxc.cgroup.devices.allow = c 136:* rwm
+lxc.cgroup2.pids.max = 1024
 lxc.rootfs.path = overlayfs:/volumes/web/root.squashfs:/volumes/web/lxc-overlay/upper
 lxc.init.cmd = /bin/web -c 'x "y"'
 lxc.init.cwd = /srv
@@ -159,7 +160,7 @@ fn an_image_that_starts_an_init_is_a_system_and_confined_as_any_other() {
         "lxc.environment = SYSTEMD_GETTY_AUTO=0",
         "lxc.mount.auto = proc:mixed sys:ro cgroup:rw",
         "lxc.mount.entry = tmpfs run/lock tmpfs rw,nosuid,nodev,noexec,relatime,mode=1777,size=5m,create=dir 0 0",
-        "lxc.cap.keep = chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot \
+        "lxc.cap.keep = chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service sys_chroot \
          sys_boot audit_write setfcap",
         "lxc.no_new_privs = 1",
         "lxc.seccomp.profile = seccomp.bpf",

@@ -30,7 +30,7 @@ fn a_grant_is_lines_of_the_configuration_and_of_what_the_container_may_do() {
             "lxc.mount.entry = /dev/gpiochip0 dev/gpiochip0 none bind,rw,create=file 0 0",
             "lxc.mount.entry = /etc/gps etc/gps none bind,ro,create=dir 0 0",
             "lxc.mount.entry = /run/gps.sock run/gps.sock none bind,rw,create=file,optional 0 0",
-            "lxc.cap.keep = chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw \
+            "lxc.cap.keep = chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service \
              sys_chroot sys_time audit_write setfcap",
         ]
     );
@@ -61,6 +61,41 @@ fn a_wide_grant_is_the_line_of_existing_tools_in_both_templates() {
     let written = bench.read("c/lxc.container.conf");
     assert!(written.contains("lxc.cgroup.devices.allow = a\n") && !written.contains("devices.deny"), "{written}");
     assert!(bench.ok(&["app", "info", "c"]).stdout.contains("every device node\n"));
+}
+
+#[test]
+fn in_the_network_of_the_device_raw_sockets_are_a_grant_and_in_a_pool_they_are_not() {
+    let bench = bench();
+    let keeps = |name: &str, more: &[&str]| {
+        bench.app(&[&["add", name, "--from", "oci:../image"], more].concat());
+        bench.read(&format!("{name}/lxc.container.conf")).contains("net_raw")
+    };
+    assert!(!keeps("plain", &[]));
+    assert!(!keeps("own-users", &["--users", "own"]));
+    assert!(keeps("granted", &["--cap", "net_raw"]));
+    assert!(keeps("pool", &["--pool", "apps"]));
+    bench.ok(&["add", "plain", "granted"]);
+    let said = bench.ok(&["commit"]).stderr;
+    let told = "granted is new and has more than a confined container: hears and forges all traffic of the device\n";
+    assert!(said.contains(told) && !said.contains("plain is new"), "{said}");
+}
+
+#[test]
+fn how_many_processes_it_can_have_is_a_line_and_an_argument() {
+    let bench = bench();
+    let line = |name: &str, more: &[&str]| {
+        bench.app(&[&["add", name, "--from", "oci:../image"], more].concat());
+        let config = bench.read(&format!("{name}/lxc.container.conf"));
+        let line = config.lines().find(|line| line.starts_with("lxc.cgroup2.pids.max")).map(str::to_owned);
+        (line, bench.read(&format!("{name}/src.json")).contains("PV_CONFINED_TASKS"))
+    };
+    assert_eq!(line("a", &[]), (Some("lxc.cgroup2.pids.max = 1024".into()), false));
+    assert_eq!(line("b", &["--tasks", "64"]), (Some("lxc.cgroup2.pids.max = 64".into()), true));
+    assert_eq!(line("c", &["--tasks", "max"]), (Some("lxc.cgroup2.pids.max = max".into()), true));
+    assert_eq!(line("d", &["--template", "builtin-lxc-docker"]), (None, false));
+    bench.nothing(1, &[], &["x", "--from", "oci:../image", "--tasks", "0"], &["no number of processes", "or max"]);
+    let other = ["x", "--from", "oci:../image", "--template", "builtin-lxc-docker", "--tasks", "64"];
+    bench.nothing(1, &[], &other, &["as many processes as the device can", "--template confined"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{AutoMount, Config, DeviceKind, DeviceRule, Item, MountEntry, MountOption, Namespace};
+use super::{AutoMount, Config, DeviceKind, DeviceRule, Item, LinkKind, MountEntry, MountOption, Namespace, NetItem};
 
 /// What is said where no filter of system calls is loaded.
 pub const EVERY_CALL: &str = "every system call";
@@ -44,11 +44,7 @@ pub fn privileges(config: &Config) -> Vec<String> {
         .flat_map(|item| if let Item::CapDrop(list) = item { list.as_slice() } else { &[] })
         .map(|it| it.as_str())
         .collect();
-    let shared = items().rev_find(|item| match item {
-        Item::NamespaceKeep(list) => Some(list.clone()),
-        Item::NamespaceClone(own) => Some(SHARED.iter().copied().filter(|one| !own.contains(one)).collect()),
-        _ => None,
-    });
+    let shared = shared(config);
     let no_new = items().rev_find(|item| if let Item::NoNewPrivs(on) = item { Some(*on) } else { None });
     let mut lines = vec![
         format!("user {uid}, group {gid}"),
@@ -60,7 +56,7 @@ pub fn privileges(config: &Config) -> Vec<String> {
                 (None, false) => format!("all but {}", joined(dropped)),
             }
         ),
-        format!("shares with the device {}", joined(shared.iter().flatten().map(|it| it.as_str()).collect())),
+        format!("shares with the device {}", joined(shared.iter().map(|it| it.as_str()).collect())),
         format!("programs {} gain privileges", if no_new == Some(true) { "cannot" } else { "can" }),
     ];
     lines.extend(root_of(config));
@@ -84,6 +80,29 @@ pub fn privileges(config: &Config) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The namespaces of the device that it shares. Users are the device's unless others are said, whatever is said of the
+/// namespace; and so is a network of the type `none`.
+pub(super) fn shared(config: &Config) -> Vec<Namespace> {
+    let items = || config.items();
+    let said = items().rev_find(|item| match item {
+        Item::NamespaceKeep(list) => Some(list.clone()),
+        Item::NamespaceClone(own) => Some(SHARED.iter().copied().filter(|one| !own.contains(one)).collect()),
+        _ => None,
+    });
+    let said = said.unwrap_or_default();
+    let kind = items().rev_find(|item| match item {
+        Item::Net { item: NetItem::Kind(kind), .. } => Some(*kind),
+        _ => None,
+    });
+    let mapped = items().any(|item| matches!(item, Item::IdMap(_)));
+    let shares = |one: &Namespace| match one {
+        Namespace::User => !mapped,
+        Namespace::Net => said.contains(one) || kind == Some(LinkKind::None),
+        other => said.contains(other),
+    };
+    SHARED.iter().copied().filter(shares).collect()
 }
 
 /// Who its root is outside, if its users are its own.
@@ -172,7 +191,7 @@ mod tests {
         let plain = [
             "user 0, group 0",
             "capabilities all",
-            "shares with the device none",
+            "shares with the device user",
             "programs can gain privileges",
             "every device node",
         ];
@@ -235,6 +254,18 @@ mod tests {
         assert_eq!(devices(&[denied, serial, "lxc.cgroup.devices.deny = c 188:0 rw"].concat()), "");
         assert_eq!(devices("lxc.cgroup.devices.deny = b 8:* rwm"), "every device node but b 8:* rwm");
         assert_eq!(devices(&[denied, "lxc.cgroup.devices.allow = a"].concat()), "every device node");
+    }
+
+    #[test]
+    fn what_is_shared_is_told_as_it_is_and_not_as_it_was_said() {
+        let shares = |text: &str| said(text)[2].clone();
+        let map = "lxc.idmap = b 0 1000000 65536\n";
+        assert_eq!(shares("lxc.namespace.keep = net"), "shares with the device user net");
+        assert_eq!(shares("lxc.namespace.keep = ipc net user"), "shares with the device user net ipc");
+        assert_eq!(shares("lxc.net.0.type = none"), "shares with the device user net");
+        assert_eq!(shares("lxc.net.0.type = none\nlxc.net.0.type = empty"), "shares with the device user");
+        assert_eq!(shares(&[map, "lxc.namespace.keep = net"].concat()), "shares with the device net");
+        assert_eq!(shares(map), "shares with the device none");
     }
 
     #[test]

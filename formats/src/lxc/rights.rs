@@ -17,10 +17,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::privileges::{SHARED, devices, filter};
+use super::privileges::{devices, filter, shared};
 use super::{AutoMount, Capability, Config, DeviceRule, Item, MountOption, Namespace};
 
-/// What a confined container keeps: what Docker keeps, but `mknod`: a node made in a container is the device's hardware.
+/// What a confined container keeps: what Docker keeps, but `mknod`: a node made in a container is the device's hardware. In
+/// the network of the device it does not keep `net_raw` either: see [`Right::Hears`].
 pub const CONFINED: &[Capability] = &[
     Capability::Chown,
     Capability::DacOverride,
@@ -44,6 +45,8 @@ pub enum Right {
     Capability(Capability),
     /// A namespace of the device.
     Shares(Namespace),
+    /// Raw sockets in the network of the device: whatever comes and goes there.
+    Hears,
     /// A program in it can have more than the first one.
     Gains,
     /// Every system call that the kernel has.
@@ -83,19 +86,13 @@ const DEVICE_USERS: u32 = 65536;
 #[must_use]
 pub fn rights(container: &str, config: &Config) -> Vec<Right> {
     let (mut kept, mut dropped) = (None::<Vec<Capability>>, Vec::new());
-    let (mut shared, mut no_new) = (Vec::new(), false);
-    let (mut mapped, mut devices_users) = (false, false);
+    let (mut no_new, mut devices_users) = (false, false);
     let mut rights = Vec::new();
     for item in config.items() {
         match item {
             Item::CapKeep(list) => kept.get_or_insert_default().extend(list),
             Item::CapDrop(list) => dropped.extend(list),
-            Item::NamespaceKeep(list) => shared.clone_from(list),
-            Item::NamespaceClone(own) => shared = SHARED.iter().copied().filter(|one| !own.contains(one)).collect(),
-            Item::IdMap(map) => {
-                mapped = true;
-                devices_users |= map.outside < DEVICE_USERS;
-            }
+            Item::IdMap(map) => devices_users |= map.outside < DEVICE_USERS,
             Item::NoNewPrivs(on) => no_new = *on,
             Item::MountAuto(list) => rights.extend(list.iter().filter_map(|one| match one {
                 AutoMount::ProcRw => Some(Right::WritesProc),
@@ -126,10 +123,11 @@ pub fn rights(container: &str, config: &Config) -> Vec<Right> {
     }
     let kept = kept.unwrap_or_else(|| Capability::WORDS.iter().filter_map(|word| Capability::parse(word)).collect());
     let mut all: Vec<Right> = kept.into_iter().filter(|one| !dropped.contains(one)).map(Right::Capability).collect();
-    // Users are the device's unless others are said, whatever is said of the namespace.
-    shared.retain(|one| *one != Namespace::User);
-    all.extend((!mapped || devices_users).then_some(Right::Shares(Namespace::User)));
+    let shared = shared(config);
+    all.extend((devices_users && !shared.contains(&Namespace::User)).then_some(Right::Shares(Namespace::User)));
+    let hears = shared.contains(&Namespace::Net) && all.contains(&Right::Capability(Capability::NetRaw));
     all.extend(shared.into_iter().map(Right::Shares));
+    all.extend(hears.then_some(Right::Hears));
     all.extend((!no_new).then_some(Right::Gains));
     all.extend(filter(config).is_none().then_some(Right::EveryCall));
     match devices(config) {
@@ -223,6 +221,7 @@ impl fmt::Display for Right {
         match self {
             Self::Capability(one) => write!(f, "the capability {one}"),
             Self::Shares(one) => write!(f, "shares with the device {one}"),
+            Self::Hears => f.write_str("hears and forges all traffic of the device"),
             Self::Gains => f.write_str("programs can gain privileges"),
             Self::EveryCall => f.write_str(super::privileges::EVERY_CALL),
             Self::EveryDevice => f.write_str("every device node"),
@@ -269,6 +268,12 @@ mod tests {
             ("lxc.cap.keep = sys_time", "the capability sys_time"),
             ("lxc.cap.keep = sys_admin sys_boot", "the capabilities sys_admin sys_boot"),
             ("lxc.namespace.keep = net pid", "shares with the device pid"),
+            ("lxc.cap.keep = net_raw", "hears and forges all traffic of the device"),
+            ("lxc.cap.keep = net_raw\nlxc.namespace.keep = user", ""),
+            (
+                "lxc.cap.keep = net_raw\nlxc.namespace.keep = user\nlxc.net.0.type = none",
+                "hears and forges all traffic of the device",
+            ),
             ("lxc.namespace.clone = user net ipc", "shares with the device pid uts cgroup"),
             ("lxc.no_new_privs = 0", "programs can gain privileges"),
             ("lxc.cgroup.devices.allow = c 188:0 rw", "the device nodes c 188:0 rw"),

@@ -10,6 +10,9 @@
 //!                                   └ CONTAINER     ◀── joined by the stage, before anything of the container runs
 //! ```
 //!
+//! A container that divides its group itself gets one below for that (`CONTAINER/own`), which is the root of all it sees: the
+//! files with its limits lie above it. Root of the device may write them wherever it sees them, whatever else it lacks.
+//!
 //! A container is killed as a group, not as a process: what it has started dies with it, whatever it did to hide; also
 //! by the kernel for lack of memory, where v2 has that controller. A limit that no tree of the host offers is an error
 //! and never passed over.
@@ -69,10 +72,10 @@ impl Instance {
     /// `name` is no plain name, or a directory cannot be made.
     pub fn open(trees: &Trees, name: &str) -> Result<Self, SystemError> {
         let name = plain(name)?;
-        trees.delegate(&trees.v2);
+        tree::delegate(&trees.v2);
         let v2 = trees.v2.join(name);
         make(&v2)?;
-        trees.delegate(&v2);
+        tree::delegate(&v2);
         let mut v1 = Vec::new();
         for controller in JOINED.into_iter().chain(ON_DEMAND) {
             if let Some(tree) = trees.v1(controller) {
@@ -90,7 +93,7 @@ impl Instance {
     pub fn group(&self, container: &str) -> Result<Group, SystemError> {
         let name = plain(container)?;
         let v1 = self.v1.iter().map(|(controller, dir)| (*controller, dir.join(name))).collect();
-        Ok(Group { v2: self.v2.join(name), v1 })
+        Ok(Group { v2: self.v2.join(name), v1, own: false })
     }
 
     /// Makes the group of a container. One that was left over is emptied first.
@@ -147,21 +150,39 @@ const DEPTH: &str = "32";
 /// shorter than a watchdog.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the group below is called that a container divides.
+const OWN: &str = "own";
+
 /// The group of one container.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
     v2: PathBuf,
     v1: Vec<(&'static str, PathBuf)>,
+    /// Its processes are in a group below, which is theirs to divide.
+    own: bool,
 }
 
 impl Group {
+    /// Makes the group below that the container may divide, with all controllers that this one has. To be called before
+    /// anything is born in it.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn divide(&mut self) -> Result<(), SystemError> {
+        make(&self.v2.join(OWN))?;
+        tree::delegate(&self.v2);
+        self.own = true;
+        Ok(())
+    }
+
     /// The directory of the v2 tree, to be born in.
     ///
     /// # Errors
     /// It is gone.
     pub fn open(&self) -> Result<OwnedFd, SystemError> {
+        let dir = if self.own { self.v2.join(OWN) } else { self.v2.clone() };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(&self.v2, flags, Mode::empty()).map_err(cannot("open the cgroup", &self.v2))
+        rustix::fs::open(&dir, flags, Mode::empty()).map_err(cannot("open the cgroup", dir))
     }
 
     /// The directory of the v2 tree in which one of its processes is: the group itself, or one that the container has made.
@@ -435,7 +456,7 @@ mod tests {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, "").unwrap();
             }
-            let group = Group { v2: dir.join("v2/one"), v1: vec![("memory", dir.join("v1/one"))] };
+            let group = Group { v2: dir.join("v2/one"), v1: vec![("memory", dir.join("v1/one"))], own: false };
             (Self(dir), group)
         }
 

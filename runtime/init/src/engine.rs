@@ -287,8 +287,8 @@ impl Engine {
     pub fn start(&self, assembled: &Assembled, mounts: &Mounts) -> Result<Running, EngineError> {
         let name = assembled.name.as_str();
         let program = assembled.program.as_ref().ok_or_else(|| EngineError::NoProgram(name.to_owned()))?;
-        let group = self.instance.create(name)?;
-        match self.start_in(&group, assembled, program, mounts) {
+        let mut group = self.instance.create(name)?;
+        match self.start_in(&mut group, assembled, program, mounts) {
             Ok(Spawned { pid, pidfd, log, error, console }) => Ok(Running { pid, pidfd, log, error, console, group }),
             Err(error) => {
                 let _ = group.end(PATIENCE);
@@ -300,7 +300,7 @@ impl Engine {
 
     fn start_in(
         &self,
-        group: &Group,
+        group: &mut Group,
         assembled: &Assembled,
         program: &Program,
         mounts: &Mounts,
@@ -314,6 +314,9 @@ impl Engine {
             set.map_err(|why| EngineError::Setting { key: one.key.clone(), why })?;
         }
         restrict(group, &program.devices, program.launch.dev.is_some())?;
+        if program.divides {
+            group.divide()?;
+        }
         for dir in &program.dirs {
             self.paths.plain(dir, true)?;
         }

@@ -1,8 +1,9 @@
 //! What keeps a container in, and how each is taken away: a line of the configuration that `pvr app add` writes, or what
 //! the engine does without being asked.
 
-use container::launch::{Launch, Source};
+use container::launch::Source;
 use formats::lxc::Capability;
+use init::assembly::Program;
 
 /// One thing that stands in the way of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +32,8 @@ pub(crate) enum Guard {
     NoNodes,
     /// A link in a volume ends in that volume. No line takes it away.
     Beneath,
+    /// Its limits lie in a group above the one that it sees. No line takes it away.
+    LimitsAbove,
     /// The stage: it moves the device's root away and closes what it inherits. A mere chroot does neither.
     Stage,
 }
@@ -55,6 +58,7 @@ impl Guard {
             Self::Unsigned(line) => format!("no line: {line}"),
             Self::NoNodes => "engine: nodev".into(),
             Self::Beneath => "engine: links end in their volume".into(),
+            Self::LimitsAbove => "engine: limits above its group".into(),
             Self::Stage => "engine: stage".into(),
         }
     }
@@ -75,16 +79,17 @@ impl Guard {
                 config.add(&fill(line));
                 Ok(())
             }
-            Self::NoNodes | Self::Beneath | Self::Stage => Ok(()),
+            Self::NoNodes | Self::Beneath | Self::LimitsAbove | Self::Stage => Ok(()),
         }
     }
 
     /// Takes out what the engine would do by itself.
-    pub(crate) fn open(self, launch: &mut Launch) {
+    pub(crate) fn open(self, program: &mut Program) {
         match self {
-            Self::NoNodes => launch.root.devices = true,
+            Self::NoNodes => program.launch.root.devices = true,
+            Self::LimitsAbove => program.divides = false,
             Self::Beneath => {
-                for mount in &mut launch.mounts {
+                for mount in &mut program.launch.mounts {
                     if let Source::Within { dir, path, recursive, create } = &mount.source
                         && !path.is_empty()
                     {

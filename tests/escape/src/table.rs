@@ -1,7 +1,8 @@
 //! The table: each attempt, what it needs beside the template, and what stands in its way.
 
 use crate::guard::Guard::{
-    self, Beneath, CgroupsToRead, Filter, Lacks, Line, NoNewPrivs, NoNodes, Own, Proc, Rules, Stage, Sys, Unsigned,
+    self, Beneath, CgroupsToRead, Filter, Lacks, LimitsAbove, Line, NoNewPrivs, NoNodes, Own, Proc, Rules, Stage, Sys,
+    Unsigned,
 };
 
 /// One row.
@@ -45,6 +46,8 @@ const fn with(name: &'static str, guards: &'static [Guard], with: &'static [Sett
 const ADMIN: Guard = Lacks("sys_admin");
 const PTRACE: Guard = Lacks("sys_ptrace");
 const PID: Guard = Own("pid");
+/// Of a container that does not share the network of the device.
+pub(crate) const OWN_NETWORK: Guard = Line("lxc.net.0.type = empty");
 /// As the engine mounts what a volume has at `x`.
 const LINK: Setting = Setting::Add("lxc.mount.entry = /volumes/web/docker--data/x srv none bind,create=dir 0 0");
 
@@ -163,7 +166,8 @@ pub(crate) const ALL: &[Case] = &[
     case("disk-queue", &[Sys]),
     case("cgroup-of-device", &[Own("cgroup")]),
     with("group-below", &[CgroupsToRead], &[Setting::Replace("sys:ro", "sys:ro cgroup:ro")]),
-    with("own-limit", &[CgroupsToRead], &[Setting::Replace("sys:ro", "sys:ro cgroup:ro")]),
+    with("own-limit", &[CgroupsToRead, LimitsAbove], &[Setting::Replace("sys:ro", "sys:ro cgroup:ro")]),
+    with("own-depth", &[LimitsAbove], &[Setting::Replace("sys:ro", "sys:ro cgroup:rw")]),
     case("xattr-trusted", &[ADMIN]),
     // Devices.
     case("disk-of-device", &[Unsigned("lxc.mount.entry = /dev/DISK dev/DISK none bind,create=file 0 0"), Rules]),
@@ -176,9 +180,9 @@ pub(crate) const ALL: &[Case] = &[
     case("node-of-loop-control", &[Lacks("mknod"), Rules]),
     case("node-of-kernel-memory", &[Lacks("mknod sys_rawio"), Rules]),
     // Networks.
-    with("abstract-socket", &[Line("lxc.net.0.type = empty")], &[Setting::OwnNetwork]),
-    with("loopback-service", &[Line("lxc.net.0.type = empty")], &[Setting::OwnNetwork]),
-    with("capture-of-device", &[Line("lxc.net.0.type = empty")], &[Setting::OwnNetwork]),
+    with("abstract-socket", &[OWN_NETWORK], &[Setting::OwnNetwork]),
+    with("loopback-service", &[OWN_NETWORK], &[Setting::OwnNetwork]),
+    with("capture-of-device", &[Lacks("net_raw"), OWN_NETWORK], &[Setting::OwnNetwork]),
     case("vsock", &[Filter]),
     case("vsock-in-full-register", &[Filter]),
     case("kernel-cryptography", &[Filter]),
@@ -204,7 +208,7 @@ pub(crate) const ALL: &[Case] = &[
     case("unchangeable-file", &[Lacks("linux_immutable")]),
     case("queue-of-device", &[Own("ipc")]),
     case("shared-memory-of-device", &[Own("ipc")]),
-    with("more-tasks-than-allowed", &[Line("lxc.cgroup2.pids.max = 8")], &[Setting::Add("lxc.cgroup2.pids.max = 8")]),
+    case("more-tasks-than-allowed", &[Line("lxc.cgroup2.pids.max")]),
     with(
         "more-memory-than-allowed",
         &[Line("lxc.cgroup2.memory.max = 16M")],

@@ -33,7 +33,7 @@ use store::volumes::VolumeKeys;
 
 use crate::guard::{Config, Guard};
 use crate::image;
-use crate::table::{Case, Setting};
+use crate::table::{Case, OWN_NETWORK, Setting};
 
 /// The format of the revision.
 const SPEC: &str = "pantavisor-service-system@1";
@@ -133,6 +133,9 @@ impl World {
         self.told.extend(line.split_whitespace().map(str::to_owned));
         self.told.push(format!("secret={}", self.secret.display()));
         self.told.push(format!("init={}", std::process::id()));
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let by_namespaces = mounts.lines().any(|line| line.contains(" cgroup2 ") && line.contains("nsdelegate"));
+        self.told.push(format!("nsdelegate={}", if by_namespaces { "yes" } else { "no" }));
         let partitions = fs::read_to_string("/proc/partitions")?;
         // The last one is there on every machine that these tests run on, whose images need it; it may be free.
         for line in partitions.lines().skip(2).chain(["7 0 0 loop0"]) {
@@ -251,7 +254,7 @@ impl World {
             }
         }
         // Without the line that says so the network would still be its own.
-        if with.contains(&Setting::OwnNetwork) && !removed.is_empty() {
+        if with.contains(&Setting::OwnNetwork) && removed.contains(&OWN_NETWORK) {
             config.replace("lxc.namespace.keep = user", "lxc.namespace.keep = user net").map_err(wrong)?;
         }
         let disk = self.disk.as_deref().unwrap_or("none");
@@ -265,7 +268,7 @@ impl World {
         let assembly = Assembly::of(&self.revision, &Settings::default(), read)?;
         let mut assembled = assembly.get(name).cloned().context("not assembled")?;
         if let Some(program) = &mut assembled.program {
-            removed.iter().for_each(|guard| guard.open(&mut program.launch));
+            removed.iter().for_each(|guard| guard.open(program));
         }
         Ok(assembled)
     }
@@ -292,6 +295,7 @@ fn options(name: &str, layout: &str) -> Result<Options> {
         restart_policy: None,
         env: vec![],
         volumes: vec![Volume::parse("/data:permanent")?],
+        tasks: None,
         grants: Grants::default(),
         network: Network::default(),
         // Nobody keeps it.

@@ -60,13 +60,18 @@ impl Trees {
     pub(super) fn v1(&self, controller: &str) -> Option<&Path> {
         self.v1.iter().find(|(name, _)| name == controller).map(|(_, dir)| dir.as_path())
     }
+}
 
-    /// Hands the v2 controllers of `dir` down to the groups below. One that cannot be handed down is missed by the
-    /// limit that needs it, which then says so.
-    pub(super) fn delegate(&self, dir: &Path) {
-        let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
-        for controller in controllers.split_ascii_whitespace() {
-            let _ = write(&dir.join("cgroup.subtree_control"), &format!("+{controller}"));
+/// Hands the v2 controllers of `dir` down to the groups below. One that cannot be handed down is missed by the limit that
+/// needs it, which then says so.
+pub(super) fn delegate(dir: &Path) {
+    let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    let words: Vec<String> = controllers.split_ascii_whitespace().map(|one| format!("+{one}")).collect();
+    let file = dir.join("cgroup.subtree_control");
+    // All at once is one turn for the kernel; if it does not take one of them, it takes none.
+    if !words.is_empty() && write(&file, &words.join(" ")).is_err() {
+        for word in words {
+            let _ = write(&file, &word);
         }
     }
 }

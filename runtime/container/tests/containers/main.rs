@@ -91,6 +91,7 @@ const TESTS: &[Test<World>] = tests! {
         device_nodes_open_as_the_rules_say_and_no_further,
         a_node_is_made_only_where_making_is_allowed,
         a_group_below_cannot_loosen_what_is_left_of_devices,
+        who_divides_its_group_does_not_see_the_one_with_its_limits,
         device_rules_go_with_their_group,
         limits_are_set_in_the_generation_that_this_machine_has,
         a_throughput_of_a_disk_is_limited_where_it_is_named,

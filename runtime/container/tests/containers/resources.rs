@@ -94,6 +94,33 @@ pub(crate) fn a_group_below_cannot_loosen_what_is_left_of_devices(world: &World)
     Ok(())
 }
 
+pub(crate) fn who_divides_its_group_does_not_see_the_one_with_its_limits(world: &World) -> Result {
+    let mut group = world.ground.instance.create("one")?;
+    let v2 = v2_of(world)?.join("one");
+    let depth = fs::read_to_string(v2.join("cgroup.max.depth"))?;
+    group.limit(&Limit::Tasks(Some(50)), &[])?;
+    group.divide()?;
+    let mut launch = world.launch(
+        "cd /sys/fs/cgroup; grep ^0: /proc/self/cgroup; for f in cgroup.max.depth pids.max memory.max; do \
+         test -e $f && (echo max > $f) 2>/dev/null; done; mkdir below && echo 0 > below/cgroup.procs && grep ^0: /proc/self/cgroup; \
+         for c in $(cat cgroup.controllers); do echo +$c > cgroup.subtree_control || echo $c; done; echo up; sleep 99",
+    );
+    launch.sys = Some(SysMode::ReadOnly);
+    launch.cgroup = Some(CgroupMode::Writable);
+    let spawned = world.start_in(&launch, &group)?;
+    let log = read_until(&spawned, "up")?;
+    assert_eq!(log, "0::/\n0::/below\nup\n");
+    // All that it wrote lies below.
+    assert_eq!(fs::read_to_string(v2.join("cgroup.max.depth"))?, depth);
+    assert_eq!(file_of(world, &group, "pids.max").as_deref(), Some("50"));
+    assert!(group.is_populated()? && group.usage().tasks.is_some_and(|tasks| tasks > 0));
+    group.kill()?;
+    assert_eq!(wait(spawned)?.outcome, Outcome::Signal(9));
+    group.end(PATIENCE)?;
+    assert!(!v2.exists());
+    Ok(())
+}
+
 pub(crate) fn device_rules_go_with_their_group(world: &World) -> Result {
     if !cgroup::has_device_programs() {
         return Ok(());

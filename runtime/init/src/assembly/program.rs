@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use container::launch::{Create, Dev, Launch, Mount, Output, Process, Rlimit, Root, Source, Writable};
+use container::launch::{CgroupMode, Create, Dev, Launch, Mount, Output, Process, Rlimit, Root, Source, Writable};
 use formats::lxc::{self, AutoMount, Item, MountEntry, MountOption, Said};
 use formats::path::ContainerName;
 use formats::run_json::Manifest;
@@ -29,6 +29,9 @@ use super::volumes::{Volume, What};
 pub struct Program {
     /// All but what is known only at run time: where volumes lie, v1 groups, the layer of `_config`, `/pantavisor`.
     pub launch: Launch,
+    /// Whether it gets a group of its own to divide, below the one that its limits are set in. With users of its own it
+    /// needs none: the limits are files of somebody else.
+    pub divides: bool,
     /// What the whole container may use up.
     pub settings: Vec<GroupSetting>,
     /// Which device nodes it may use.
@@ -178,7 +181,8 @@ pub(super) fn of(
     launch.encode().map_err(|why| whole(Refusal::Launch(why)))?;
     let Draft { settings, devices, dirs, halt, uses, after, .. } = draft;
     let settings = settle(settings).map_err(whole)?;
-    let program = Program { launch, settings, devices, dirs, halt, after };
+    let divides = launch.cgroup == Some(CgroupMode::Writable) && launch.users.is_none();
+    let program = Program { launch, divides, settings, devices, dirs, halt, after };
     Ok((program, uses))
 }
 
@@ -273,7 +277,7 @@ impl Draft {
     }
 
     fn auto(&mut self, what: AutoMount) {
-        use container::launch::{CgroupMode, ProcMode, SysMode};
+        use container::launch::{ProcMode, SysMode};
         let confinement = &mut self.confinement;
         match what {
             AutoMount::Proc | AutoMount::ProcMixed => confinement.proc = Some(ProcMode::Mixed),

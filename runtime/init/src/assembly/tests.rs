@@ -106,6 +106,7 @@ fn a_container_of_a_template_is_assembled_as_its_lines_say() {
     assert_eq!(launch.hostname.as_deref(), Some("web"));
     let kernel = (launch.proc, launch.sys, launch.cgroup);
     assert_eq!(kernel, (Some(ProcMode::Mixed), Some(SysMode::Writable), Some(CgroupMode::Writable)));
+    assert!(program.divides, "what it writes there are not its limits");
     assert_eq!(launch.dev.unwrap().ptys, 1024);
     let targets: Vec<_> = launch.mounts.iter().map(|mount| mount.target.as_str()).collect();
     assert_eq!(targets, ["etc/resolv.conf", "run"]);
@@ -191,6 +192,7 @@ fn every_line_finds_its_place_in_the_launch() {
     assert_eq!((launch.dev, launch.root.devices, launch.hostname.as_deref()), (None, true, Some("host")));
     assert_eq!((launch.proc, launch.sys), (Some(ProcMode::Writable), Some(SysMode::ReadOnly)));
     assert_eq!(launch.cgroup, Some(CgroupMode::ReadOnly));
+    assert!(!program("", "lxc.mount.auto = cgroup:ro\n").unwrap().divides);
     assert!(launch.masked.iter().chain(&launch.read_only).all(|path| path.starts_with("/sys")), "{launch:?}");
 }
 

@@ -29,7 +29,8 @@ pub(crate) const ALL: &[Attempt] = &[
     ("disk-queue", disk_queue),
     ("cgroup-of-device", cgroup),
     ("group-below", group_below),
-    ("own-limit", |_| writable("/sys/fs/cgroup/pids.max")),
+    ("own-limit", own_limit),
+    ("own-depth", own_depth),
     ("xattr-trusted", trusted),
 ];
 
@@ -71,6 +72,40 @@ fn group_below(_: &Told) -> Tried {
     let dir = "/sys/fs/cgroup/escaped";
     fs::create_dir(dir)?;
     Ok(fs::remove_dir(dir)?)
+}
+
+/// Takes a limit back. Where a tree is mounted with `nsdelegate`, the kernel does not let anybody do that from inside.
+fn lift(told: &Told, path: &str) -> Tried {
+    writable(path)?;
+    match fs::write(path, "max") {
+        Err(_) if told.text("nsdelegate")? == "yes" => Err(End::Absent("cgroups without nsdelegate".into())),
+        done => Ok(done?),
+    }
+}
+
+/// As many tasks as it likes: it takes the limit back, where it sees one, and has more than the limit was.
+fn own_limit(told: &Told) -> Tried {
+    lift(told, "/sys/fs/cgroup/pids.max")?;
+    crate::ids::tasks(told)
+}
+
+/// How deep a container may divide its group is a limit that every kernel has, with controllers and without.
+fn own_depth(told: &Told) -> Tried {
+    lift(told, "/sys/fs/cgroup/cgroup.max.depth")?;
+    let mut dirs = vec![std::path::PathBuf::from("/sys/fs/cgroup/x")];
+    let made = loop {
+        let Some(last) = dirs.last() else { break Ok(()) };
+        match fs::create_dir(last) {
+            Err(error) => break Err(error),
+            Ok(()) if dirs.len() > 40 => break Ok(()),
+            Ok(()) => dirs.push(last.join("x")),
+        }
+    };
+    for dir in dirs.iter().rev() {
+        // The last of them was refused.
+        let _ = fs::remove_dir(dir);
+    }
+    Ok(made?)
 }
 
 /// What the kernel believes of whoever could write it: overlays keep their own words in such attributes.

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cli::app::{self, Device, GOALS, Grants, HostMount, Options, Template, Users, Volume, Wide};
+use cli::app::{self, Device, GOALS, Grants, HostMount, Options, Tasks, Template, Users, Volume, Wide};
 use cli::image::Limits;
 use cli::image::manifest::Platform;
 use cli::image::reference::Reference;
@@ -101,7 +101,7 @@ directory name other places: PVR_MIRRORS='docker.io=http://127.0.0.1:5000'. Name
 Templates:
   confined            Docker's capabilities but mknod, and its system calls; the image's user, no new privileges, /proc and
                       /sys without what changes the device, no device nodes but null, zero, full, random, urandom and
-                      terminals; the network is the device's
+                      terminals, at most 1024 processes; the network is the device's, without raw sockets (net_raw)
   builtin-lxc-docker  what existing tools write: root with all capabilities")]
 struct Add {
     /// What to call it [default: as the image]
@@ -140,6 +140,9 @@ struct Add {
     /// Grant a part of the device as a whole
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Wide::WORDS))]
     grant: Vec<String>,
+    /// The most processes and threads that it can have at the same time, or max [default: 1024]
+    #[arg(long, value_name = "COUNT")]
+    tasks: Option<String>,
     /// Put it into a network of the device, a pool of device.json [default: the device's own network]
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
@@ -282,6 +285,7 @@ fn options(args: &Add, keys: &Keys) -> Result<Options> {
             ports: args.publish.clone(),
         },
         volumes: args.volume.iter().map(|text| Volume::parse(text)).collect::<Result<_>>()?,
+        tasks: args.tasks.as_deref().map(Tasks::parse).transpose()?,
         grants: Grants {
             wide: args.grant.iter().filter_map(|word| Wide::parse(word)).collect(),
             devices: args.device.iter().map(|text| Device::parse(text)).collect::<Result<_>>()?,
