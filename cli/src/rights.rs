@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use formats::lxc::rights::{Right, beyond, confined, lines, rights};
+use formats::lxc::rights::{self, Right, beyond, confined, lines};
 use formats::lxc::{self, Config, privileges};
 use formats::object::ObjectId;
 use formats::resolve::resolve;
@@ -81,16 +81,16 @@ fn all(revision: &Revision, place: impl Fn(&str, ObjectId) -> Option<PathBuf>) -
     let containers = resolved.containers.into_iter().map(|container| {
         let manifest = container.manifest;
         let name = manifest.name.to_string();
-        let manages = manifest.is_manager(AbsentRoles::default()).then_some(Right::Manages);
+        let manages = manifest.is_manager(AbsentRoles::default());
         let Some(file) = &manifest.config else {
-            return (name, Some(May { rights: manages.into_iter().collect(), filter: None }));
+            return (name, Some(May { rights: rights::of(&manifest, None, manages), filter: None }));
         };
         let mut read = |key: &str| check::read(&place(key, id(key)?)?).ok();
         let may = lxc::lines(&name, file, &mut read).ok().map(|said| {
             let config: Config = said.into_iter().map(|line| line.item).collect();
             let filter = privileges::filter(&config).map(|file| format!("{name}/{file}"));
             let filter = filter.and_then(|key| id(&key).map(|id| (key, id)));
-            May { rights: rights(&name, &config).into_iter().chain(manages).collect(), filter }
+            May { rights: rights::of(&manifest, Some(&config), manages), filter }
         });
         (name, may)
     });

@@ -6,9 +6,18 @@
 //!                    apps.conf       the ceiling, as lines that grant more than a confined container has
 //! ```
 //!
+//! What a manifest asks for has lines of its own there, by the names of the members that ask:
+//!
+//! ```text
+//!   run.network.pool = apps
+//!   run.ports = 8000-8999/tcp        [ADDRESS:]FIRST[-LAST][/tcp|/udp]
+//!   run.drivers = wifi
+//! ```
+//!
 //! A container is *limited* unless signers of everything have signed all of it: who changes one file of it may change what it
 //! does with its rights. What belongs to no container (base, groups, disks) is never an app signer's. Without a key of that
-//! role there is no ceiling. Pure, as the rest of what is checked of signatures; why it is so: decision 0022.
+//! role there is no ceiling. Pure, as the rest of what is checked of signatures; why it is so: decisions
+//! 0022 and 0028.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeSet;
@@ -17,8 +26,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::lxc::rights::{CONFINED, Right, beyond, confined, lines, rights};
-use crate::lxc::{Capability, CgroupVersion, Config, DeviceRule, Item, Namespace};
+use crate::lxc::rights::{CONFINED, Ports, Right, beyond, confined, lines, rights};
+use crate::lxc::{Capability, CgroupVersion, Config, DeviceRule, Item, LxcError, Namespace};
 use crate::state::{Class, Owner, Revision};
 use crate::verify::is_left_out;
 
@@ -49,6 +58,20 @@ pub enum Above {
     },
 }
 
+/// Why a file says no ceiling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CeilingError {
+    /// A line of the language of configurations.
+    Config(LxcError),
+    /// A line about a manifest, and what it should be.
+    Line {
+        /// Its number, from 1.
+        number: usize,
+        /// What there is to say.
+        wanted: &'static str,
+    },
+}
+
 impl Default for Ceiling {
     fn default() -> Self {
         Self(confined())
@@ -56,9 +79,28 @@ impl Default for Ceiling {
 }
 
 impl Ceiling {
-    /// What a confined container has, and what these lines grant beside it.
-    #[must_use]
-    pub fn with(more: &Config) -> Self {
+    /// What a confined container has, and what the lines of a file grant beside it.
+    ///
+    /// # Errors
+    /// [`CeilingError`] names the line.
+    pub fn parse(text: &[u8]) -> Result<Self, CeilingError> {
+        let (mut asked, mut rest) = (Vec::new(), Vec::with_capacity(text.len()));
+        for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+            let said = core::str::from_utf8(line).ok().map(str::trim).filter(|line| line.starts_with("run."));
+            match said {
+                Some(said) => asked.push(line_of(said).map_err(|wanted| CeilingError::Line { number, wanted })?),
+                None => rest.extend_from_slice(line),
+            }
+            // What is left keeps its numbers.
+            rest.push(b'\n');
+        }
+        rest.truncate(text.len());
+        let mut ceiling = Self::with(&Config::parse(&rest).map_err(CeilingError::Config)?);
+        ceiling.0.extend(asked);
+        Ok(ceiling)
+    }
+
+    fn with(more: &Config) -> Self {
         // Lines that are not there take rights away here, and would grant them in a configuration of a container.
         let base = vec![
             Item::Devices { version: CgroupVersion::V2, allow: false, rule: DeviceRule::All },
@@ -82,6 +124,22 @@ impl Ceiling {
         let rights = beyond(wanted, &self.0);
         if rights.is_empty() { Ok(()) } else { Err(Above::Container { name: name.to_owned(), rights }) }
     }
+}
+
+/// A line about a manifest.
+fn line_of(line: &str) -> Result<Right, &'static str> {
+    const KEYS: &str =
+        "there are `run.network.pool = POOL`, `run.ports = [ADDRESS:]FIRST[-LAST][/udp]` and `run.drivers = NAME`";
+    let (key, value) = line.split_once('=').ok_or(KEYS)?;
+    let value = value.trim();
+    let right = match key.trim_end() {
+        _ if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control()) => None,
+        "run.network.pool" => Some(Right::Pool(value.to_owned())),
+        "run.ports" => Ports::parse(value).map(Right::Publishes),
+        "run.drivers" => Some(Right::Driver(value.to_owned())),
+        _ => None,
+    };
+    right.ok_or(KEYS)
 }
 
 /// The names of the containers that are limited. `covered` says for each key of the revision, in its order, whether a
@@ -117,6 +175,17 @@ impl fmt::Display for Above {
 }
 
 impl core::error::Error for Above {}
+
+impl fmt::Display for CeilingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Line { number, wanted } => write!(f, "line {number}: {wanted}"),
+        }
+    }
+}
+
+impl core::error::Error for CeilingError {}
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +234,42 @@ mod tests {
         // A container that says nothing of itself has everything.
         assert!(plain.check("web", &rights("web", &Config::default())).is_err());
         assert!(above(&plain, "lxc.mount.entry = /volumes/db/x x none bind 0 0").contains("/volumes/db/x"));
+    }
+
+    #[test]
+    fn what_a_manifest_asks_for_is_bounded_by_lines_of_its_own() {
+        let ceiling = Ceiling::parse(
+            b"# apps of the shop\nrun.network.pool = apps\n  run.ports=8000-8999\n\nrun.drivers = wifi\nlxc.cap.keep = sys_time\n",
+        )
+        .unwrap();
+        let publishes = |text: &str| Right::Publishes(Ports::parse(text).unwrap());
+        let named = |name: &str| name.to_owned();
+        let allowed = [
+            Right::Pool(named("apps")),
+            publishes("8080"),
+            Right::Driver(named("wifi")),
+            Right::Capability(Capability::SysTime),
+        ];
+        for right in allowed {
+            assert_eq!(ceiling.check("web", core::slice::from_ref(&right)), Ok(()));
+            assert!(Ceiling::default().check("web", &[right]).is_err());
+        }
+        for right in [Right::Pool(named("other")), publishes("22"), publishes("8080/udp"), Right::Driver(named("can"))]
+        {
+            assert!(ceiling.check("web", &[right]).is_err());
+        }
+        for (text, line) in [
+            ("run.network.pool", 1),
+            ("\nrun.ports = 0", 2),
+            ("run.ports = 80 81", 1),
+            ("\n\nrun.drivers =", 3),
+            ("run.roles = mgmt", 1),
+        ] {
+            let error = Ceiling::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(&alloc::format!("line {line}: there are `run.network.pool")), "{error}");
+        }
+        let error = Ceiling::parse(b"run.drivers = wifi\nlxc.cap.keep = x\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 2: lxc.cap.keep"), "{error}");
     }
 
     #[test]

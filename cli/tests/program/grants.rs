@@ -156,7 +156,7 @@ fn a_commit_tells_who_gains_rights_and_who_loses_some() {
 }
 
 #[test]
-fn a_role_that_manages_the_device_is_a_right() {
+fn what_a_manifest_asks_for_is_a_right() {
     let bench = bench();
     bench.app(&["add", "gps", "--from", "oci:../image"]);
     bench.ok(&["add"]);
@@ -164,4 +164,14 @@ fn a_role_that_manages_the_device_is_a_right() {
     let run = bench.read("gps/run.json").replacen('{', "{\"roles\": [\"mgmt\"],", 1);
     bench.write("gps/run.json", &run);
     assert!(bench.ok(&["commit"]).stderr.contains("gps gains: manages the device\n"));
+    let asks = r#"{"network": {"pool": "apps"}, "ports": ["8080:80"],"#;
+    bench.write("gps/run.json", run.replacen('{', asks, 1).replace("\"manual\": []", "\"manual\": [\"wifi\"]"));
+    bench.write(
+        "device.json",
+        r#"{"network":{"pools":{"apps":{"type":"bridge","bridge":"br0","subnet":"10.0.3.0/24"}}}}"#,
+    );
+    bench.ok(&["add"]);
+    let said = bench.ok(&["commit"]).stderr;
+    let told = "gps gains: is in the pool apps; publishes 8080/tcp of the device; loads the driver wifi\n";
+    assert!(said.contains(told) && said.contains("gps loses: shares with the device net"), "{said}");
 }

@@ -7,6 +7,8 @@
 //!   confined chown kill … net  user                        what `pvr app add` gives without being asked
 //! ```
 //!
+//! What a manifest asks for beside its configuration is as much a right: [`of`] has both.
+//!
 //! [`privileges`](super::privileges) tells the same to a person who looks at one container. Whatever is not understood well
 //! enough to be called harmless is a right.
 
@@ -16,9 +18,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::Ipv4Addr;
 
 use super::privileges::{devices, filter, shared};
 use super::{AutoMount, Capability, Config, DeviceRule, Item, MountOption, Namespace};
+use crate::network::Protocol;
+use crate::run_json::Manifest;
 
 /// What a confined container keeps: what Docker keeps, but `mknod`: a node made in a container is the device's hardware. In
 /// the network of the device it does not keep `net_raw` either: see [`Right::Hears`].
@@ -72,8 +77,25 @@ pub enum Right {
     Spared,
     /// A program of the device, run with the device's rights.
     Hook(String),
-    /// It manages the device. Not of its configuration but of its manifest.
+    /// It manages the device. This and what follows is not of its configuration but of its manifest.
     Manages,
+    /// An interface in a pool, beside the containers that are in it.
+    Pool(String),
+    /// Ports of the device, which lead to it and to nobody else.
+    Publishes(Ports),
+    /// A driver of the device, loaded for it.
+    Driver(String),
+}
+
+/// Ports of the device, from one to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ports {
+    /// The address of the device; `None` is every one.
+    pub address: Option<Ipv4Addr>,
+    /// The first, and the last.
+    pub numbers: (u16, u16),
+    /// What they speak.
+    pub protocol: Protocol,
 }
 
 /// File systems that hold nothing but what the container puts there.
@@ -138,6 +160,27 @@ pub fn rights(container: &str, config: &Config) -> Vec<Right> {
     all
 }
 
+/// What a container has: by its configuration, and by its manifest. `manages` says whether its role is one of managers.
+#[must_use]
+pub fn of(manifest: &Manifest, config: Option<&Config>, manages: bool) -> Vec<Right> {
+    let mut all = config.map(|config| rights(manifest.name.as_str(), config)).unwrap_or_default();
+    let pools = manifest.network.iter().flat_map(|network| &network.interfaces);
+    let pools: Vec<_> = pools.map(|interface| Right::Pool(interface.pool.clone())).collect();
+    if !pools.is_empty() {
+        // Its network is its own then, whatever its configuration says.
+        all.retain(|right| !matches!(right, Right::Shares(Namespace::Net) | Right::Hears));
+    }
+    all.extend(pools);
+    all.extend(manifest.ports.iter().map(|port| {
+        let numbers = (port.device, port.device);
+        Right::Publishes(Ports { address: port.address, numbers, protocol: port.protocol })
+    }));
+    let drivers = [&manifest.drivers.required, &manifest.drivers.optional, &manifest.drivers.manual];
+    all.extend(drivers.into_iter().flatten().map(|name| Right::Driver(name.clone())));
+    all.extend(manages.then_some(Right::Manages));
+    all
+}
+
 /// What of the device, or of another container, a path is.
 fn path(container: &str, path: &str, writes: bool) -> Option<Right> {
     let own = path.strip_prefix("/volumes/").and_then(|rest| rest.split('/').next()) == Some(container);
@@ -185,8 +228,49 @@ impl Right {
                     other.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
                 below && writes >= wanted
             }
+            (Self::Publishes(has), Self::Publishes(wants)) => {
+                let (from, to) = (has.numbers, wants.numbers);
+                let address = has.address.is_none() || has.address == wants.address;
+                address && has.protocol == wants.protocol && from.0 <= to.0 && to.1 <= from.1
+            }
             _ => self == other,
         }
+    }
+}
+
+impl Ports {
+    /// Reads `[ADDRESS:]FIRST[-LAST][/tcp|/udp]`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (rest, protocol) = match text.rsplit_once('/') {
+            Some((rest, word)) => (rest, Protocol::parse(word)?),
+            None => (text, Protocol::Tcp),
+        };
+        let (address, range) = match rest.rsplit_once(':') {
+            Some((address, range)) => (Some(address.parse().ok()?), range),
+            None => (None, rest),
+        };
+        let number = |text: &str| {
+            let plain = !text.starts_with('+');
+            text.parse().ok().filter(|number: &u16| plain && *number > 0)
+        };
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let numbers = (number(first)?, number(last)?);
+        (numbers.0 <= numbers.1).then_some(Self { address, numbers, protocol })
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(address) = self.address {
+            write!(f, "{address}:")?;
+        }
+        let (first, last) = self.numbers;
+        write!(f, "{first}")?;
+        if last > first {
+            write!(f, "-{last}")?;
+        }
+        write!(f, "/{}", self.protocol)
     }
 }
 
@@ -238,6 +322,9 @@ impl fmt::Display for Right {
             Self::Spared => f.write_str("is spared when memory runs out"),
             Self::Hook(path) => write!(f, "runs {path} of the device"),
             Self::Manages => f.write_str("manages the device"),
+            Self::Pool(name) => write!(f, "is in the pool {name}"),
+            Self::Publishes(ports) => write!(f, "publishes {ports} of the device"),
+            Self::Driver(name) => write!(f, "loads the driver {name}"),
         }
     }
 }
@@ -325,6 +412,48 @@ mod tests {
             "the device's own numbers"
         );
         assert!(beyond(&of(&mapped(1_000_000)), &confined()).is_empty());
+    }
+
+    #[test]
+    fn what_a_manifest_asks_for_is_a_right_and_a_pool_is_no_network_of_the_device() {
+        let of = |members: &str, config: &str| {
+            let name = crate::path::ContainerName::parse("web").unwrap();
+            let text = alloc::format!(r#"{{"name":"web"{members}}}"#);
+            let manifest = Manifest::parse(&name, &text, &mut Vec::new()).unwrap();
+            super::of(&manifest, Some(&Config::parse(config.as_bytes()).unwrap()), false)
+        };
+        let gains = |members: &str, had: &str| lines(&beyond(&of(members, CONFINES), &of(had, CONFINES))).join("; ");
+        let pool = r#","network":{"pool":"apps"},"ports":["80:80","127.0.0.1:53:5353/udp"]"#;
+        let told = "is in the pool apps; publishes 80/tcp of the device; publishes 127.0.0.1:53/udp of the device";
+        assert_eq!(gains(pool, ""), told);
+        assert_eq!(gains("", pool), "shares with the device net");
+        assert_eq!(gains(r#","network":{"pool":"apps"},"ports":["80:8080"]"#, pool), "", "another port of its own");
+        assert_eq!(gains(&pool.replace("80:80", "81:80"), pool), "publishes 81/tcp of the device");
+        let drivers = |required: &str, manual: &str| {
+            alloc::format!(r#","drivers":{{"required":[{required}],"optional":[],"manual":[{manual}]}}"#)
+        };
+        assert_eq!(gains(&drivers(r#""wifi""#, ""), ""), "loads the driver wifi");
+        assert_eq!(gains(&drivers("", r#""wifi""#), &drivers(r#""wifi""#, "")), "", "whenever it is loaded");
+        let raw = "lxc.cap.keep = net_raw\nlxc.namespace.keep = net\n";
+        assert!(of("", raw).contains(&Right::Hears) && !of(pool, raw).contains(&Right::Hears));
+    }
+
+    #[test]
+    fn ports_cover_those_between_at_their_address() {
+        for text in ["80/tcp", "8000-8999/udp", "10.0.0.1:1-65535/tcp"] {
+            assert_eq!(alloc::format!("{}", Ports::parse(text).unwrap()), text);
+        }
+        assert_eq!(Ports::parse("80"), Ports::parse("80/tcp"));
+        for text in ["", "0", "+80", "80-", "-80", "81-80", "80/sctp", "65536", "x:80", "80:80", ":80", "80 "] {
+            assert_eq!(Ports::parse(text), None, "{text}");
+        }
+        let covers = |one: &str, other: &str| {
+            let right = |text: &str| Right::Publishes(Ports::parse(text).unwrap());
+            right(one).covers(&right(other))
+        };
+        assert!(covers("8000-8999", "8080") && covers("80", "127.0.0.1:80") && covers("1-9/udp", "1-9/udp"));
+        assert!(!covers("8080", "8000-8999") && !covers("127.0.0.1:80", "80") && !covers("1-9/udp", "5"));
+        assert!(!covers("127.0.0.1:80", "127.0.0.2:80"));
     }
 
     #[test]

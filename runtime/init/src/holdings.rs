@@ -17,7 +17,7 @@ use formats::control::{Refused, Status};
 use formats::device_json::Device;
 use formats::document::DocumentError;
 use formats::leases::Leases;
-use formats::lxc::rights::{Right, rights};
+use formats::lxc::rights;
 use formats::lxc::{self, Config};
 use formats::object::ObjectId;
 use formats::run_json::Manifest;
@@ -276,9 +276,10 @@ impl Holdings {
         let limited = ceiling::limited(revision, &covered)?;
         for container in assembly.containers.iter().filter(|one| limited.contains(one.name.as_str())) {
             let name = container.name.as_str();
-            let mut wanted: Vec<Right> = container.manager.then_some(Right::Manages).into_iter().collect();
-            wanted.extend(rights(name, &self.lines(revision, &container.manifest)?));
-            ceiling.check(name, &wanted)?;
+            let lines = self.lines(revision, &container.manifest)?;
+            // Of a container without a configuration nothing is started.
+            let lines = container.manifest.config.is_some().then_some(&lines);
+            ceiling.check(name, &rights::of(&container.manifest, lines, container.manager))?;
         }
         Ok(())
     }
@@ -459,10 +460,7 @@ fn trust(dir: &Path) -> Result<(Trust, Option<(Trust, Ceiling)>), HoldError> {
     }
     let path = dir.join(ceiling::FILE);
     let ceiling = match std::fs::read(&path) {
-        Ok(text) => {
-            let config = Config::parse(&text);
-            Ceiling::with(&config.map_err(|error| wrong(&format_args!("{}: {error}", path.display())))?)
-        }
+        Ok(text) => Ceiling::parse(&text).map_err(|error| wrong(&format_args!("{}: {error}", path.display())))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ceiling::default(),
         Err(error) => return Err(wrong(&format_args!("{}: {error}", path.display()))),
     };

@@ -63,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("leases", revision::leases, "a list of leases that is read has one text, and no two containers keep one address"),
     Target::new("lxc", revision::lxc, "a container configuration that is read can be written with the same lines"),
     Target::new("lxc-files", revision::lxc_files, "files that include each other end, and leave lines that a container is built from"),
+    Target::new("ceiling", revision::ceiling, "a ceiling that is read allows a confined container, and lines that say nothing change nothing"),
     Target::new("seccomp", seccomp::filter, "a filter that is read decides about every call, and is written as the same bytes"),
     Target::new("assembly", assembly::assembly, "a container that is assembled can be launched, and each of its limits is said once"),
     Target::new("profile", seccomp::profile, "a profile of LXC that is read becomes filters that are read as the same"),

@@ -123,6 +123,11 @@ fn the_ceiling_is_as_high_as_its_file_says_and_a_file_that_is_wrong_stops_everyt
     bench.trusts("apps.conf", b"lxc.cap.keep = sys_time\n");
     bench.trusts("shop.apps.pem", bench.shop.public_key().as_bytes());
     assert_eq!(bench.takes(&more, DEVICE, APP, ""), Ok(()));
+    let asks = r#","drivers":{"required":[],"optional":["wifi"],"manual":[]}"#;
+    let refused = bench.takes(CONFINED, DEVICE, APP, asks).unwrap_err();
+    assert!(refused.ends_with("may not grant: loads the driver wifi"), "{refused}");
+    bench.trusts("apps.conf", b"run.drivers = wifi\n");
+    assert_eq!(bench.takes(CONFINED, DEVICE, APP, asks), Ok(()));
     bench.trusts("apps.conf", b"lxc.cap.keep = time\n");
     let refused = bench.takes(CONFINED, DEVICE, APP, "").unwrap_err();
     assert!(refused.contains("apps.conf: line 1: lxc.cap.keep"), "{refused}");

@@ -5,10 +5,12 @@
 use std::time::Duration;
 
 use formats::bsp_json::Bsp;
+use formats::ceiling::Ceiling;
 use formats::device_json::Device;
 use formats::glob::{Dialect, Pattern};
 use formats::json::{self, Limits};
 use formats::leases::{Claim, Leases, Why};
+use formats::lxc::rights::confined;
 use formats::lxc::{self, Config, Item};
 use formats::network::{Pool, Reach, Subnet};
 use formats::path::{self, ContainerName};
@@ -195,4 +197,14 @@ fn base64url(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+pub(crate) fn ceiling(bytes: &[u8]) {
+    let Ok(ceiling) = Ceiling::parse(bytes) else { return };
+    assert_eq!(ceiling.check("web", &confined()), Ok(()));
+    let more = [bytes, b"\n# nothing\n"].concat();
+    // It may have been as long as it can be.
+    if let Ok(again) = Ceiling::parse(&more) {
+        assert_eq!(again, ceiling);
+    }
 }
