@@ -92,7 +92,7 @@ fn own_limit(told: &Told) -> Tried {
 /// How deep a container may divide its group is a limit that every kernel has, with controllers and without.
 fn own_depth(told: &Told) -> Tried {
     lift(told, "/sys/fs/cgroup/cgroup.max.depth")?;
-    let mut dirs = vec![std::path::PathBuf::from("/sys/fs/cgroup/x")];
+    let mut dirs = vec![PathBuf::from("/sys/fs/cgroup/x")];
     let made = loop {
         let Some(last) = dirs.last() else { break Ok(()) };
         match fs::create_dir(last) {
