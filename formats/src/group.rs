@@ -77,8 +77,8 @@ pub struct AutoRecovery {
     pub reset_window: u32,
     /// How long the goal must hold before the container counts as stable.
     pub stable_timeout: u32,
-    /// What to do when the retries are used up.
-    pub backoff: Backoff,
+    /// What to do when the retries are used up, if it is said: see [`after_all`](Self::after_all).
+    pub backoff: Option<Backoff>,
 }
 
 /// The largest factor: ten thousandfold longer waits are a typing error.
@@ -93,8 +93,18 @@ impl AutoRecovery {
         backoff_factor: 1000,
         reset_window: 0,
         stable_timeout: 0,
-        backoff: Backoff::Reboot,
+        backoff: None,
     };
+
+    /// What to do when the retries of a container are used up. Older runtimes reboot the device for whatever says nothing; here
+    /// a container that the device can do without costs nobody else anything unless its revision says so.
+    #[must_use]
+    pub fn after_all(&self, restart: RestartPolicy) -> Backoff {
+        self.backoff.unwrap_or(match restart {
+            RestartPolicy::System => Backoff::Reboot,
+            RestartPolicy::Container => Backoff::Never,
+        })
+    }
 
     pub(crate) fn read(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Self> {
         let members = item.members()?;
@@ -124,7 +134,7 @@ impl AutoRecovery {
             backoff_factor: members.read("backoff_factor", factor)?.unwrap_or(none.backoff_factor),
             reset_window: seconds("reset_window")?,
             stable_timeout: seconds("stable_timeout")?,
-            backoff: members.read("backoff_policy", Backoff::read)?.unwrap_or(none.backoff),
+            backoff: members.read("backoff_policy", Backoff::read)?,
         })
     }
 }
@@ -315,8 +325,24 @@ mod tests {
             {"name":"root","restart_policy":"system","status_goal":"STARTED","timeout":30},
             {"name":"platform","restart_policy":"system","status_goal":"STARTED","timeout":30},
             {"name":"app","restart_policy":"container","status_goal":"STARTED","timeout":30,"auto_recovery":
-              {"policy":"on-failure","max_retries":5,"retry_delay":5,"backoff_factor":2.0,"stable_timeout":30,"backoff_policy":"reboot"}}]"#;
+              {"policy":"on-failure","max_retries":5,"retry_delay":5,"backoff_factor":2.0,"stable_timeout":30}}]"#;
         assert_eq!(groups(text).unwrap().0, default_groups());
+    }
+
+    #[test]
+    fn only_who_says_so_has_the_device_rebooted_for_a_container_that_it_can_do_without() {
+        let of = |text: &str, restart| {
+            let text = alloc::format!(r#"[{{"name":"a","auto_recovery":{{"policy":"always"{text}}}}}]"#);
+            groups(&text).unwrap().0[0].auto_recovery.after_all(restart)
+        };
+        let (app, system) = (RestartPolicy::Container, RestartPolicy::System);
+        assert_eq!((of("", app), of("", system)), (Backoff::Never, Backoff::Reboot));
+        for (text, backoff) in
+            [("\"reboot\"", Backoff::Reboot), ("\"never\"", Backoff::Never), ("30", Backoff::Wait(30))]
+        {
+            let said = alloc::format!(r#","backoff_policy":{text}"#);
+            assert_eq!((of(&said, app), of(&said, system)), (backoff, backoff));
+        }
     }
 
     #[test]

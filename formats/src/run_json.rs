@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(manifest.root_volume, Some(Volume { file: "root.squashfs".into(), verity: true }));
         assert_eq!(manifest.storage[0].persistence, Persistence::Permanent);
         let recovery = manifest.auto_recovery.unwrap();
-        assert_eq!((recovery.policy, recovery.backoff), (RecoveryPolicy::OnFailure, Backoff::Wait(600)));
+        assert_eq!((recovery.policy, recovery.backoff), (RecoveryPolicy::OnFailure, Some(Backoff::Wait(600))));
         let network = manifest.network.clone().unwrap();
         assert_eq!(network.interfaces[0].ip, Some([10, 0, 3, 9].into()));
         assert_eq!(network.interfaces[0].mac, Some([2, 0, 10, 0, 3, 9]));

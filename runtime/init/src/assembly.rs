@@ -332,7 +332,7 @@ fn policy(container: &resolve::Container, timeout: Option<u32>, settings: &Setti
             backoff_factor: Factor(recovery.backoff_factor),
             reset_window: seconds(recovery.reset_window),
             stable_timeout: seconds(recovery.stable_timeout),
-            backoff_policy: match recovery.backoff {
+            backoff_policy: match recovery.after_all(container.restart_policy) {
                 group::Backoff::Reboot => Backoff::Reboot,
                 group::Backoff::Never => Backoff::Never,
                 group::Backoff::Wait(wait) => Backoff::After(seconds(wait)),

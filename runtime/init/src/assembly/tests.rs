@@ -149,7 +149,7 @@ fn the_policy_of_a_container_is_its_group_s_in_the_machine_s_words() {
     assert_eq!((policy.goal, policy.restart, policy.grace), (Goal::Ready, RestartPolicy::Container, STOP_GRACE));
     assert_eq!((policy.timeout, policy.recovery.stable_timeout), (Span::seconds(30), Span::seconds(30)));
     assert_eq!((policy.recovery.policy, policy.recovery.max_retries), (RecoveryPolicy::OnFailure, 5));
-    assert_eq!((policy.recovery.backoff_factor, policy.recovery.backoff_policy), (Factor(2000), Backoff::Reboot));
+    assert_eq!((policy.recovery.backoff_factor, policy.recovery.backoff_policy), (Factor(2000), Backoff::Never));
 }
 
 #[test]
