@@ -23,6 +23,7 @@ mod lane;
 mod mtd;
 mod new_board;
 mod nostd;
+mod oci;
 mod packages;
 mod parts;
 mod pick_nostd;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::explore::Explorer;
 use crate::lane::{Lane, Teller, Told};
 use crate::term::{Out, bold, green, red};
-use crate::{Json, cargo, escape, flash, mtd, nostd, pick_nostd, porting, run, setup, tidy};
+use crate::{Json, cargo, escape, flash, mtd, nostd, oci, pick_nostd, porting, run, setup, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -24,7 +24,8 @@ pub(crate) struct Options {
     /// Only these stages, by name (blanks as `-`): `mission`, `first-light`, `unit-tests`, …
     #[arg(conflicts_with = "fast")]
     only: Vec<String>,
-    /// Of a stage that has parts, only these: stories of `containers`, or attempts of `escape` whose names begin so
+    /// Of a stage that has parts, only these: stories of `containers`, or attempts of `escape` and cases of
+    /// `oci-conformance` whose names begin so
     #[arg(long = "only", value_name = "NAME", requires = "only")]
     parts: Vec<String>,
     /// Of `leaks` alone: how many starts; a fifth as many updates
@@ -89,6 +90,7 @@ const STAGES: &[Stage] = &[
     // A moment for each target: a fault that takes longer to be found is looked for by hand, with `cargo xtask fuzz`.
     Stage::check("fuzz", false, |out| must(Explorer::FUZZ.command(&["--seconds", "2"]), out)),
     Stage::check("escape", false, escape::check),
+    Stage::check(oci::NAME, false, oci::check),
     Stage::check("leaks", false, run::leaks::check),
     Stage::check("flash", false, flash::stage::check),
     Stage::check("mtd", false, mtd::check),
@@ -113,7 +115,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     match (alone, options.rounds, options.parts.as_slice()) {
         (Some("escape"), None, []) => return escape::run(None, options.json.json),
         (Some("escape"), None, [prefix]) => return escape::run(Some(prefix), options.json.json),
-        (Some("escape"), None, _) => bail!("`test escape` takes one --only"),
+        (Some(oci::NAME), None, []) => return oci::run(None, options.json.json),
+        (Some(oci::NAME), None, [prefix]) => return oci::run(Some(prefix), options.json.json),
+        (Some(one @ ("escape" | oci::NAME)), None, _) => bail!("`test {one}` takes one --only"),
         (Some("leaks"), rounds, []) => return run::leaks::run(rounds.unwrap_or(run::leaks::ROUNDS), options.json),
         (_, Some(_), _) => bail!("--rounds belongs to `test leaks`"),
         _ => {}

@@ -32,7 +32,7 @@ use std::time::Duration;
 use container::cgroup::{Access, DeviceRule, Group, Instance, NodeKind, Nodes};
 use container::enter::{Entered, Entry, Streams, enter};
 use container::launch::Output;
-use container::{Spawned, halt, image, spawn, spawn_held};
+use container::{Held, Spawned, halt, image, spawn, spawn_held};
 use formats::control::Program as Wanted;
 use formats::lxc;
 use formats::path::ContainerName;
@@ -285,11 +285,31 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoProgram`], or what could not be prepared. No process and no group is left then.
     pub fn start(&self, assembled: &Assembled, mounts: &Mounts) -> Result<Running, EngineError> {
+        Ok(self.begin(assembled, mounts, false)?.0)
+    }
+
+    /// The same up to the moment at which it is in its group and its namespaces. There it waits, before anything else, until
+    /// it is let go. `None` where it has failed before.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn hold(&self, assembled: &Assembled, mounts: &Mounts) -> Result<(Running, Option<Held>), EngineError> {
+        self.begin(assembled, mounts, true)
+    }
+
+    fn begin(
+        &self,
+        assembled: &Assembled,
+        mounts: &Mounts,
+        hold: bool,
+    ) -> Result<(Running, Option<Held>), EngineError> {
         let name = assembled.name.as_str();
         let program = assembled.program.as_ref().ok_or_else(|| EngineError::NoProgram(name.to_owned()))?;
         let mut group = self.instance.create(name)?;
-        match self.start_in(&mut group, assembled, program, mounts) {
-            Ok(Spawned { pid, pidfd, log, error, console }) => Ok(Running { pid, pidfd, log, error, console, group }),
+        match self.start_in(&mut group, assembled, program, mounts, hold) {
+            Ok((Spawned { pid, pidfd, log, error, console }, held)) => {
+                Ok((Running { pid, pidfd, log, error, console, group }, held))
+            }
             Err(error) => {
                 let _ = group.end(PATIENCE);
                 let _ = self.disconnect(name);
@@ -304,7 +324,8 @@ impl Engine {
         assembled: &Assembled,
         program: &Program,
         mounts: &Mounts,
-    ) -> Result<Spawned, EngineError> {
+        hold: bool,
+    ) -> Result<(Spawned, Option<Held>), EngineError> {
         let limits: Vec<_> = program.settings.iter().filter_map(GroupSetting::limit).cloned().collect();
         for one in &program.settings {
             let set = match &one.setting {
@@ -329,14 +350,19 @@ impl Engine {
         if let Some(writable) = &launch.root.writable {
             image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
         }
-        let Some(network) = &assembled.network else { return Ok(spawn(&launch, group.open()?.as_fd())?) };
-        self.prepare(network)?;
-        let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
-        if let Some(held) = held {
-            self.connect(assembled.name.as_str(), network, &spawned)?;
-            held.release()?;
+        let network = assembled.network.as_ref();
+        if network.is_none() && !hold {
+            return Ok((spawn(&launch, group.open()?.as_fd())?, None));
         }
-        Ok(spawned)
+        network.map_or(Ok(()), |network| self.prepare(network))?;
+        let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
+        let Some(held) = held else { return Ok((spawned, None)) };
+        network.map_or(Ok(()), |network| self.connect(assembled.name.as_str(), network, &spawned))?;
+        if hold {
+            return Ok((spawned, Some(held)));
+        }
+        held.release()?;
+        Ok((spawned, None))
     }
 
     /// Starts another program in a container that runs, as the container's own is: what the revision says of user, rights,
