@@ -14,7 +14,7 @@ use clap::Args;
 use crate::cargo;
 use crate::run;
 use crate::setup;
-use crate::sizes::TARGET;
+use crate::sizes::{FLAGS, TARGET, flags};
 use crate::term::Out;
 
 #[derive(Args)]
@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     // Standard output may be JSON.
     setup::ensure_peers(Out::Stderr)?;
     let mut build = cargo::command(["build", "--quiet", "--release", "--target", TARGET, "--package", PACKAGE]);
-    cargo::must(build.env("RUSTFLAGS", "-C target-feature=+crt-static"), Out::Stderr)?;
+    cargo::must(build.env(FLAGS, flags()), Out::Stderr)?;
     let program = cargo::target_directory()?.join(TARGET).join("release/bench");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", PURE, "sh"]).arg(program).args(&options.args);

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Json;
+use crate::build;
 use crate::cargo;
 use crate::elf::Elf;
 use crate::parts;
@@ -97,8 +98,17 @@ pub(crate) fn build(program: &Program, out: Out) -> Result<PathBuf> {
     let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", program.package]);
     let target = cargo::target_directory()?;
     command.current_dir(program.root).arg("--target-dir").arg(target);
-    cargo::must(command.env("RUSTFLAGS", "-C target-feature=+crt-static"), out)?;
+    cargo::must(command.env(FLAGS, flags()), out)?;
     Ok(target.join(TARGET).join("release").join(program.package))
+}
+
+/// Where cargo looks for what the compiler is told, each word apart from the next by [`flags`]'s own mark.
+pub(crate) const FLAGS: &str = "CARGO_ENCODED_RUSTFLAGS";
+
+/// Static, relocations in their short form (which a static glibc reads since 2.36), and what every program is linked with.
+pub(crate) fn flags() -> String {
+    let own = ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs"].map(str::to_owned);
+    [own, build::link_arguments()].concat().join("\u{1f}")
 }
 
 /// The same program with its symbols, to see what is in it.
@@ -106,7 +116,7 @@ fn with_symbols(out: Out) -> Result<PathBuf> {
     let target = cargo::target_directory()?.join("symbols");
     let mut command = cargo::command(["build", "--release", "--target", TARGET, "--package", PROGRAM, "--target-dir"]);
     command.arg(&target).env("CARGO_PROFILE_RELEASE_STRIP", "none");
-    cargo::must(command.env("RUSTFLAGS", "-C target-feature=+crt-static"), out)?;
+    cargo::must(command.env(FLAGS, flags()), out)?;
     Ok(target.join(TARGET).join("release").join(PROGRAM))
 }
 
@@ -143,6 +153,12 @@ mod tests {
         assert!(judge(&entry(), 1100, false).is_empty());
         assert_eq!(judge(&entry(), 1101, false).len(), 1);
         assert_eq!(judge(&Entry { recorded: 2000, ..entry() }, 2001, false).len(), 1);
+    }
+
+    #[test]
+    fn each_word_for_the_compiler_is_one_whatever_the_path_of_the_tree() {
+        let flags = flags();
+        assert!(flags.split('\u{1f}').all(|word| word.starts_with("-C")), "{flags:?}");
     }
 
     #[test]

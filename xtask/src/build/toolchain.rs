@@ -63,7 +63,11 @@ pub(super) fn build(program: &Program, arch: Arch, out: Out) -> Result<PathBuf> 
     command.env(format!("CARGO_TARGET_{upper}_LINKER"), &tools.cc);
     command.env(
         format!("CARGO_TARGET_{upper}_RUSTFLAGS"),
-        format!("-Ctarget-feature=+crt-static -Clink-self-contained=no -L{}", tools.libraries.display()),
+        format!(
+            "-Ctarget-feature=+crt-static -Clink-self-contained=no -L{} {}",
+            tools.libraries.display(),
+            super::link_arguments().join(" ")
+        ),
     );
     command.env(format!("CC_{lower}"), &tools.cc).env(format!("AR_{lower}"), &tools.ar);
     cargo::must(&mut command, out)?;
