@@ -38,6 +38,7 @@ pub mod remount;
 pub mod resolve;
 pub mod run_json;
 pub mod seccomp;
+pub mod services_json;
 pub mod signature;
 pub mod state;
 pub mod trust;

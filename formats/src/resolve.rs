@@ -5,7 +5,8 @@
 //! `platform`. Goal, restart policy and recovery come from the container or else from its group.
 //!
 //! Every name is looked up here, so that a revision which cannot start is refused before it is staged: groups, disks,
-//! pools, configuration files, images and their verity tables. Services are matched by the mesh.
+//! pools, containers that are waited for, configuration files, images and their verity tables. Services are looked up where
+//! it is known what a container has mounted.
 //!
 //! API: [`resolve`].
 
@@ -128,6 +129,11 @@ fn check_names(revision: &Revision, device: &Device, manifest: &Manifest) -> Res
     let pools = manifest.network.iter().flat_map(|network| &network.interfaces).map(|interface| &interface.pool);
     if let Some(pool) = pools.into_iter().find(|pool| !device.pools.iter().any(|one| one.name == **pool)) {
         return Err(unknown(name, "network.pool", "pool", pool));
+    }
+    if let Some(other) =
+        manifest.conditions.iter().find(|one| !revision.containers().iter().any(|it| it.as_str() == **one))
+    {
+        return Err(unknown(name, "conditions", "container", other));
     }
     let is_file = |key: &str| revision.get(key).is_some_and(|entry| entry.class != Class::Ignored);
     if let Some(config) = &manifest.config {

@@ -3,7 +3,8 @@
 //! Members are matched whole. What older runtimes refuse is refused here (`restart_policy`, `status_goal`, groups that
 //! do not exist); what they warn of is a warning (`runlevel`, `roles`, persistence). The spec string is not checked
 //! there and not here. `env` and `ports` are additions: variables that are set for the first process, over those of the
-//! container's own configuration, and what it publishes.
+//! container's own configuration, and what it publishes. `conditions` meant nothing so far: names of containers that must have
+//! reached their goals before this one starts.
 //!
 //! Without `roles` a container may only say that it is ready. Older runtimes made it a manager then; [`AbsentRoles`]
 //! restores that where the signed configuration of a device asks for it.
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 
 use crate::document::{self, DocumentError, Doubt, Item, Members, Read, Warning, Wrong, shown};
 use crate::group::{AutoRecovery, Goal, RestartPolicy};
+use crate::json::Value;
 use crate::network::{self, Network, Port};
 use crate::path::ContainerName;
 use crate::volume::{Storage, Volume, read_storage};
@@ -124,6 +126,8 @@ pub struct Manifest {
     pub drivers: Drivers,
     /// What it needs from other containers.
     pub services: Services,
+    /// Names of containers that must have reached their goals before it starts.
+    pub conditions: Vec<String>,
     /// Where its logs are, as flat maps.
     pub logs: Vec<Vec<(String, String)>>,
     /// Paths that others may import, relative to its root.
@@ -193,9 +197,7 @@ impl Manifest {
         let known = [OLDER, OTHERS].concat();
         members.none_like(OLDER, &known)?;
         members.only(&known, warnings);
-        for (member, why) in [("conditions", "conditions are not evaluated"), ("share", "it never had one")] {
-            warnings.extend(members.get(member).map(|item| item.warning(Doubt::NoEffect(why))));
-        }
+        warnings.extend(members.get("share").map(|item| item.warning(Doubt::NoEffect("it never had one"))));
         let said = members.need("name")?;
         if said.text()? != name.as_str() {
             // Files belong to the container that their directory is named after, so another name would own nothing.
@@ -220,6 +222,7 @@ impl Manifest {
             ports: members.read("ports", network::ports)?.unwrap_or_default(),
             drivers: members.read("drivers", |item| drivers(item, warnings))?.unwrap_or_default(),
             services: members.read("services", |item| services(item, warnings))?.unwrap_or_default(),
+            conditions: members.read("conditions", |item| conditions(item, warnings))?.unwrap_or_default(),
             logs: members.read("logs", |item| item.items()?.iter().map(texts_by_name).collect())?.unwrap_or_default(),
             exports: members.read("exports", |item| item.items()?.iter().map(inside).collect())?.unwrap_or_default(),
             dev_log: members.read("dev-log", Item::flag)?,
@@ -302,13 +305,23 @@ fn requirement(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Require
     })
 }
 
+/// A list of names. What else tools have written there was never read by anybody.
+fn conditions(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Vec<String>> {
+    let is_list = |list: &[Value<'_>]| list.iter().all(|one| one.as_str().is_some());
+    if item.value.as_array().is_none_or(|list| !is_list(list)) {
+        warnings.push(item.warning(Doubt::NoEffect("it is no list of names of containers")));
+        return Ok(Vec::new());
+    }
+    item.texts()
+}
+
 /// A flat map of texts.
 fn texts_by_name(item: &Item<'_, '_>) -> Read<Vec<(String, String)>> {
     item.members()?.iter().map(|(name, item)| Ok((name.into(), item.c_text()?))).collect()
 }
 
 /// An absolute path within the container, returned without its leading slash.
-fn inside(item: &Item<'_, '_>) -> Read<String> {
+pub(crate) fn inside(item: &Item<'_, '_>) -> Read<String> {
     let text = item.text()?;
     let path = text.strip_prefix('/').unwrap_or(text).trim_end_matches('/');
     crate::path::relative(path).map_err(|why| item.error(Wrong::Path(why)))?;
@@ -369,7 +382,7 @@ mod tests {
             "auto_recovery":{"policy":"on-failure","max_retries":3,"retry_delay":2,"backoff_policy":"10min"},
             "network":{"pool":"net","hostname":"w","ip":"10.0.3.9/24","mac":"02:00:0a:00:03:09"},"roles":["mgmt"],
             "ports":["80:80","53:53/udp"],
-            "services":{"required":[{"name":"api","target":"/run/api.sock"}]},"exports":["/run/web"],"dev-log":true,
+            "services":{"required":[{"name":"api","target":"/run/api.sock"}]},"exports":["/run/web"],"dev-log":true,"conditions":["db"],
             "logs":[{"type":"filelog","path":"/var/log/x"}],"env":{"LANG":"C"},"automodfw":"no",
             "remount":{"default":[{"/proc.*":"nosuid"}]}"##,
         )
@@ -385,7 +398,7 @@ mod tests {
         assert_eq!(network.interfaces[0].mac, Some([2, 0, 10, 0, 3, 9]));
         assert_eq!(manifest.ports.len(), 2);
         assert_eq!(manifest.services.required[0].target, "/run/api.sock");
-        assert_eq!(manifest.exports, ["run/web"]);
+        assert_eq!((manifest.exports, manifest.conditions), (alloc::vec!["run/web".into()], alloc::vec!["db".into()]));
         assert_eq!(manifest.env, [("LANG".into(), "C".into())]);
         assert_eq!((manifest.dev_log, manifest.automodfw), (Some(true), false));
         assert_eq!(manifest.remount[0].rules, [("/proc.*".into(), "nosuid".into())]);
@@ -426,7 +439,8 @@ mod tests {
             (r#""storage":{"a":{"persistence":"built-in"}}"#, "\"boot\" is used"),
             (r#""storage":{"a":{}}"#, "no persistence"),
             (r#""auto_recovery":{"policy":"maybe"}"#, "\"no\" is used"),
-            (r#""conditions":{}"#, "not evaluated"),
+            (r#""conditions":{}"#, "no list of names"),
+            (r#""conditions":["a",{"plat":"b"}]"#, "no list of names"),
             (r#""colour":"red""#, "not known"),
         ] {
             let (_, warnings) = parse(members).unwrap();

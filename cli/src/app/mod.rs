@@ -75,6 +75,8 @@ pub struct Options {
     pub status_goal: Option<String>,
     /// What is started again with it.
     pub restart_policy: Option<String>,
+    /// Containers that have to be up before it.
+    pub after: Vec<String>,
     /// Variables, over those of the image.
     pub env: Vec<(String, String)>,
     /// What it is to have of networks.

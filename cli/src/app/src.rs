@@ -21,6 +21,9 @@ pub(super) fn of(options: &Options, image: &Image) -> Result<Json> {
             args.set(name, value.as_str());
         }
     }
+    if !options.after.is_empty() {
+        args.set("PV_CONDITIONS", options.after.iter().map(|name| name.as_str().into()).collect::<Vec<Json>>());
+    }
     options.network.arguments(&mut args);
     if options.users == Users::Own {
         args.set("PV_USERS", "own");

@@ -421,6 +421,9 @@ fn run(name: &ContainerName, options: &Options, volumes: &[Volume], starts: bool
     if starts {
         run.set("config", CONFIG);
     }
+    if !options.after.is_empty() {
+        run.set("conditions", options.after.iter().map(|name| name.as_str().into()).collect::<Vec<Json>>());
+    }
     let none = || Json::Array(Vec::new());
     run.set("drivers", Json::object().with("manual", none()).with("required", none()).with("optional", none()));
     for (member, value) in

@@ -8,6 +8,7 @@ mod deploying;
 mod device;
 mod grants;
 mod images;
+mod needs;
 mod networks;
 mod pairing;
 mod registries;

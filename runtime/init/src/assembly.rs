@@ -23,6 +23,7 @@ mod network;
 mod order;
 mod program;
 mod remount;
+mod services;
 mod volumes;
 
 #[cfg(test)]
@@ -50,8 +51,8 @@ pub use drivers::{Driver, Wish, all as all_drivers, board_of};
 pub use error::{AssemblyError, Refusal, Where};
 pub use limits::{DeviceAccess, GroupSetting, Setting};
 pub use network::{Attachment, Interface};
-pub use program::Program;
 pub(crate) use program::below;
+pub use program::{Imported, Program};
 pub use volumes::{Volume, What};
 
 use crate::supervisor::{Member, Switch};
@@ -181,7 +182,7 @@ impl Assembly {
             // `resolve` has found the group of each.
             let Some(group) = device.groups.get(container.group) else { continue };
             let policy = policy(&container, group.timeout, settings);
-            error::unsupported(&container.manifest, &mut warnings)?;
+            error::without_effect(&container.manifest, &mut warnings);
             let drivers = drivers::of(&container.manifest, &aliases, &board, &mut warnings)?;
             let found = match (&container.manifest.config, policy.goal) {
                 (Some(file), Goal::Started | Goal::Ready) => {
@@ -214,7 +215,8 @@ impl Assembly {
             };
             let overlay = formats::config::overlay(revision, &name).next().is_some();
             let (program, uses) = found.map_or((None, BTreeSet::new()), |(program, uses)| (Some(program), uses));
-            let after = program.iter().flat_map(|program| program.after.iter().cloned()).collect();
+            let imported = program.iter().flat_map(|program| program.after.iter());
+            let after = imported.chain(&container.manifest.conditions).cloned().collect();
             assembled.push(Assembled {
                 group: group.name.clone(),
                 member: Member { name: name.to_string(), group: container.group, policy, after },
@@ -230,6 +232,7 @@ impl Assembly {
             });
         }
         assembled.sort_by_key(|container: &Assembled| container.member.group);
+        services::settle(revision, &mut assembled, &mut warnings)?;
         order::check(&assembled)?;
         let leases = network::settle(&device.pools, &mut assembled, &settings.leases)?;
         let files = files(revision, &assembled);

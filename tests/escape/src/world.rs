@@ -293,6 +293,7 @@ fn options(name: &str, layout: &str) -> Result<Options> {
         group: None,
         status_goal: None,
         restart_policy: None,
+        after: vec![],
         env: vec![],
         volumes: vec![Volume::parse("/data:permanent")?],
         tasks: None,

@@ -67,15 +67,17 @@ pub enum Refusal {
     Published(Box<[String; 3]>),
     /// A driver that nothing of the revision knows.
     Driver(String),
-    /// Services of other containers.
-    Services,
+    /// A service that no other container offers.
+    NoService(String),
+    /// A service that is offered and nowhere in the container: its name, its target, whose it is, and where it is there.
+    Unlinked(Box<[String; 4]>),
     /// A network other than `none` and `empty`.
     Network(String),
     /// A hook.
     Hook,
     /// A path below `/exports` that no other container exports.
     Exports(String),
-    /// It needs what a container of a later group exports.
+    /// It needs a container of a later group.
     Later {
         /// The container.
         name: String,
@@ -120,14 +122,9 @@ impl AssemblyError {
     }
 }
 
-/// Refuses what a manifest needs and nothing provides, and tells what has no effect.
-pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Result<(), AssemblyError> {
-    let refuse = |member: &str, why| Err(AssemblyError::member(manifest, member, why));
-    if !manifest.services.required.is_empty() {
-        return refuse("services.required", Refusal::Services);
-    }
+/// Tells what of a manifest has no effect.
+pub(super) fn without_effect(manifest: &Manifest, warnings: &mut Vec<String>) {
     let without_effect = [
-        ("services.optional", !manifest.services.optional.is_empty(), "this version links no services"),
         ("exports", !manifest.exports.is_empty() && manifest.config.is_none(), "nothing of it is started"),
         ("logs", !manifest.logs.is_empty(), "only the console is logged"),
         ("dev-log", manifest.dev_log == Some(true), "there is no /dev/log to show"),
@@ -135,7 +132,6 @@ pub(super) fn unsupported(manifest: &Manifest, warnings: &mut Vec<String>) -> Re
     for (member, _, why) in without_effect.iter().filter(|(_, is_there, _)| *is_there) {
         warnings.push(format!("{}/run.json: {member}: has no effect: {why}", manifest.name));
     }
-    Ok(())
 }
 
 impl From<DocumentError> for AssemblyError {
@@ -191,7 +187,17 @@ impl fmt::Display for Refusal {
             Self::Driver(name) => {
                 write!(f, "{name}: bsp/drivers.json does not have it; add it there, or make it optional")
             }
-            Self::Services => f.write_str("this version links no services between containers"),
+            Self::NoService(name) => {
+                write!(f, "no other container offers {name}; add it to the services.json of one, or make it optional")
+            }
+            Self::Unlinked(names) => {
+                let [name, target, owner, socket] = &**names;
+                write!(
+                    f,
+                    "nothing puts {name} at {target}: this version links no services by itself; add the directory of /{socket} \
+                     to `exports` of {owner}, and mount it from /exports/{owner} so that the socket is there"
+                )
+            }
             Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),
             Self::Hook => f.write_str(
                 "no program of the device is run for a container; what lies in it can be run by lxc.hook.start",
@@ -200,10 +206,13 @@ impl fmt::Display for Refusal {
                 write!(f, "{path}: no other container exports it; add it to `exports` of its run.json")
             }
             Self::Later { name, group } => {
-                write!(f, "needs what {name} exports, which starts later, in group {group}; make the entry optional")
+                write!(
+                    f,
+                    "needs {name}, which starts later, in group {group}; make what it needs of it optional, or move one"
+                )
             }
             Self::Circle(names) => {
-                write!(f, "waits for itself: {}; make one of the imports optional", names.join(" → "))
+                write!(f, "waits for itself: {}; take one of these needs away, or make it optional", names.join(" → "))
             }
             Self::NoFilter(key) => write!(f, "{key} is not in the revision; add the file, or remove the line"),
             Self::Filter(why) => why.fmt(f),

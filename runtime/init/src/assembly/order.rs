@@ -1,4 +1,5 @@
-//! Who has to be up before whom, within a group: a container waits for those whose exports it needs.
+//! Who has to be up before whom, beyond the order of groups: a container waits for those whose exports it needs, whose
+//! services it requires, and that its `conditions` name. A pure decision, taken when a revision is staged.
 
 use std::collections::BTreeSet;
 

@@ -42,6 +42,19 @@ pub struct Program {
     pub halt: Option<u8>,
     /// Containers whose exports it needs: they have to be up first.
     pub after: BTreeSet<String>,
+    /// What it has mounted of the exports of others.
+    pub imports: Vec<Imported>,
+}
+
+/// A path of another container, and where it is in this one. Both are relative to the root.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Imported {
+    /// The other container.
+    pub owner: ContainerName,
+    /// The path there.
+    pub path: String,
+    /// The path here.
+    pub target: String,
 }
 
 /// All that a configuration is read with.
@@ -82,6 +95,7 @@ struct Draft {
     dirs: Vec<String>,
     uses: BTreeSet<String>,
     after: BTreeSet<String>,
+    imports: Vec<Imported>,
     confinement: Confinement,
 }
 
@@ -179,10 +193,10 @@ pub(super) fn of(
     };
     // What only the stage would find out would be found out too late.
     launch.encode().map_err(|why| whole(Refusal::Launch(why)))?;
-    let Draft { settings, devices, dirs, halt, uses, after, .. } = draft;
+    let Draft { settings, devices, dirs, halt, uses, after, imports, .. } = draft;
     let settings = settle(settings).map_err(whole)?;
     let divides = launch.cgroup == Some(CgroupMode::Writable) && launch.users.is_none();
-    let program = Program { launch, divides, settings, devices, dirs, halt, after };
+    let program = Program { launch, divides, settings, devices, dirs, halt, after, imports };
     Ok((program, uses))
 }
 
@@ -211,6 +225,7 @@ impl Draft {
             dirs: vec![],
             uses: BTreeSet::new(),
             after: BTreeSet::new(),
+            imports: vec![],
             confinement: Confinement::default(),
         }
     }
@@ -330,6 +345,9 @@ impl Draft {
                 // What is live comes and goes by itself.
                 self.uses.extend((!matches!(source, Source::Import { live: true, .. })).then(|| owner.to_string()));
                 self.after.extend((!mount.optional).then(|| owner.to_string()));
+                let there = below(&path, "/exports").and_then(|rest| below(rest, owner.as_str())).unwrap_or_default();
+                let (path, target) = (there.trim_matches('/').to_owned(), mount.target.trim_matches('/').to_owned());
+                self.imports.push(Imported { owner: owner.clone(), path, target });
                 mount.source = source;
             }
             Source::Device { path, recursive, create } => match sight.find(path) {

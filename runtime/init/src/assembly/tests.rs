@@ -14,6 +14,7 @@ mod filters;
 mod hooks;
 mod networks;
 mod remounts;
+mod services;
 mod users;
 
 const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -385,7 +386,6 @@ fn what_cannot_be_followed_is_refused_with_its_place() {
             "",
             "web/run.json: drivers.required: wifi: bsp/drivers.json does not have it",
         ),
-        (r#","services":{"required":[{"name":"a","target":"b"}]}"#, "", "web/run.json: services.required"),
         (r#","network":{"ip":"10.0.3.2"}"#, "", "web/run.json: network"),
         (r#","remount":{"default":[{"/(a|b)":"nosuid"}]}"#, "", "web/run.json: remount: \"/(a|b)\": '(' is not read"),
     ] {

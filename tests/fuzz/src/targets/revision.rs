@@ -17,6 +17,7 @@ use formats::path::{self, ContainerName};
 use formats::progress::Report;
 use formats::resolve::resolve;
 use formats::run_json::Manifest;
+use formats::services_json;
 use formats::signature::Signature;
 use formats::state::Revision;
 use formats::trust::Trust;
@@ -207,4 +208,10 @@ pub(crate) fn ceiling(bytes: &[u8]) {
     if let Ok(again) = Ceiling::parse(&more) {
         assert_eq!(again, ceiling);
     }
+}
+
+pub(crate) fn services(bytes: &[u8]) {
+    let (Ok(text), Ok(name)) = (core::str::from_utf8(bytes), ContainerName::parse("web")) else { return };
+    let Ok(services) = services_json::services(&name, text) else { return };
+    assert!(services.iter().all(|service| path::relative(&service.socket).is_ok()));
 }

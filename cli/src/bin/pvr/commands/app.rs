@@ -122,6 +122,9 @@ struct Add {
     /// What starts again when it changes
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(RestartPolicy::WORDS))]
     restart_policy: Option<String>,
+    /// Start it after another container of its group or an earlier one has reached its goal; once for each
+    #[arg(long, value_name = "CONTAINER")]
+    after: Vec<String>,
     /// Set a variable, over the image's
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -276,6 +279,7 @@ fn options(args: &Add, keys: &Keys) -> Result<Options> {
         group: args.group.clone(),
         status_goal: args.status_goal.clone(),
         restart_policy: args.restart_policy.clone(),
+        after: args.after.clone(),
         env: args.env.iter().map(variable).collect::<Result<_>>()?,
         network: app::Network {
             pool: args.pool.clone(),

@@ -32,5 +32,5 @@ fn containers_that_would_wait_for_ever_are_refused_with_the_way_they_wait() {
         &template("b"),
     );
     let error = later.assemble_with(&Settings::default()).unwrap_err().to_string();
-    assert!(error.contains("a/run.json: needs what b exports, which starts later, in group app"), "{error}");
+    assert!(error.contains("a/run.json: needs b, which starts later, in group app"), "{error}");
 }
