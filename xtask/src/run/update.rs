@@ -67,7 +67,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     let (program, dir) = telling.device.place();
     let device = Live::of(program, dir)?;
     let [one, other] = device.revisions(FIRST)?;
-    let to = |number: u32| if number % 2 == 0 { &one } else { &other };
+    let to = |number: u32| if number.is_multiple_of(2) { &one } else { &other };
     let (updates, answers) = measure(&device, &to, options.rounds)?;
     // Apart from the others: clients take time of the processor, too.
     let again = options.rounds..options.rounds * 2;
