@@ -107,12 +107,13 @@ impl Front {
             "#spec": "service-manifest-run@1", "name": id, "type": "lxc", "config": CONFIG, "root-volume": IMAGE,
             "volumes": [], "storage": { "lxc-overlay": { "persistence": "boot" } }, "automodfw": "no",
         });
-        let mut state = json!({ "#spec": SPEC });
+        let mut state = serde_json::Map::new();
+        state.insert("#spec".to_owned(), SPEC.into());
         for file in [CONFIG, IMAGE].into_iter().chain(translated.filter.as_ref().map(|_| FILTER)) {
-            state[format!("{id}/{file}")] = HASH.into();
+            state.insert(format!("{id}/{file}"), HASH.into());
         }
-        state[format!("{id}/run.json")] = run;
-        let revision = Revision::parse(state.to_string().as_bytes())?;
+        state.insert(format!("{id}/run.json"), run);
+        let revision = Revision::parse(serde_json::to_string(&state)?.as_bytes())?;
         let assembly = Assembly::of(&revision, &Settings::default(), |file| {
             fs::read(trail.join(file.strip_prefix(id)?.strip_prefix('/')?)).ok()
         })?;
