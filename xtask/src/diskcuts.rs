@@ -13,6 +13,7 @@ use boards_api::slots::Places;
 
 use crate::bsp::Conf;
 use crate::explore::{self, Explorer};
+use crate::run::board::alone;
 use crate::term::Out;
 use crate::{cargo, image};
 
@@ -41,6 +42,7 @@ pub(crate) fn run(board: &str, args: &[String]) -> Result<ExitCode> {
         && boards_all::entry(board).is_some_and(|entry| entry.places == Places::Trails);
     if is_cut && !has("--again") && !has("--help") && !has("-h") {
         let output = dir.join(format!("{board}.img"));
+        let _alone = alone()?;
         let (_, made) = image::for_story(board, &Conf::default(), "", SIZE, &output, out)?;
         add("--image", &output);
         add("--pvr", &made.pvr);

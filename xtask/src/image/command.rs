@@ -18,6 +18,7 @@ use super::table::Kind;
 use super::{factory, firmware};
 use crate::bsp::{Bsp, Conf, DEFAULT};
 use crate::build::Profile;
+use crate::run::board::alone;
 use crate::term::{Out, green};
 use crate::{Json, cargo, vendor};
 
@@ -149,6 +150,7 @@ pub(crate) fn of_board(board: &str, table: Kind) -> Result<ImageSource> {
 }
 
 fn make(options: &Options, output: &Path, out: Out) -> Result<Built> {
+    let _alone = alone()?;
     let mut source = of_board(&options.board, options.table)?;
     source.arguments = options.arguments.clone();
     source.size = options.size.map(|size| u64::from(size) << 20);

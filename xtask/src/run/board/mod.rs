@@ -192,8 +192,8 @@ pub(crate) fn prepare(
     Ok(Prepared { rig, variables, factory: made.storage.join("trails/0") })
 }
 
-/// What a device is made of is made in places that all of them share, so one at a time is made.
-fn alone() -> Result<File> {
+/// What a device is made of is made in places that all of them share, so one at a time is made, whoever makes it.
+pub(crate) fn alone() -> Result<File> {
     let lock = cargo::target_directory()?.join("boards/lock");
     fs::create_dir_all(lock.parent().unwrap_or(&lock))?;
     let file = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
