@@ -17,7 +17,7 @@
 //! A container is *limited* unless signers of everything have signed all of it: who changes one file of it may change what it
 //! does with its rights. What belongs to no container (base, groups, disks) is never an app signer's. Without a key of that
 //! role there is no ceiling. Pure, as the rest of what is checked of signatures; why it is so: decisions
-//! 0022 and 0028.
+//! 0022 and 0027.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeSet;
