@@ -26,6 +26,7 @@ mod permissions;
 mod ports;
 mod programs;
 mod reports;
+mod shared_pipe;
 mod sweeping;
 mod uploads;
 mod views;

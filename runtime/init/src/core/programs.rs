@@ -23,7 +23,7 @@ use smol::{Async, Task};
 use statemachine::container::{self as machine, Outcome, Span, Time};
 
 use super::calls::{Answer, refuse};
-use super::{Core, Message};
+use super::{Core, Message, shared_pipe};
 use crate::handed::Handed;
 use crate::pipes;
 
@@ -217,8 +217,8 @@ impl Core {
     fn end_program(&mut self, id: u32, end: &End) {
         let Some(guest) = self.guests.remove(&id) else { return };
         match guest.end {
-            // It fits into an empty pipe, and whoever is gone does not miss it.
-            Some(told) => drop(rustix::io::write(&*told, end.line().as_bytes())),
+            // It fits into an empty pipe. Whoever has filled it, or is gone, does not miss it.
+            Some(told) => drop(shared_pipe::put(&*told, end.line().as_bytes())),
             None => self.log.info(&guest.container, &format_args!("program {id}, which nobody waited for: {end}")),
         }
     }
