@@ -1,3 +1,5 @@
+//! Consoles of terminals that tests make: what is kept, who reads and types, and when it ends.
+
 use std::io::{IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
