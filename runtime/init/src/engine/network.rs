@@ -219,7 +219,8 @@ impl Engine {
             way_out &= gateway.is_none();
             let addresses = [cidr(interface.address.into(), &interface.pool)?];
             let setup = Setup { addresses: &addresses, defaults: gateway.as_slice() };
-            there.configure(&interface.name.parse::<Name>()?, &setup)?;
+            let interface = interface.name.parse::<Name>()?;
+            once_free(|| there.configure(&interface, &setup))?;
         }
         networks.up.insert(name.to_owned(), to.clone());
         networks.rules().map_err(EngineError::from)
@@ -393,6 +394,10 @@ fn rule(port: &network::Port, to: Ipv4Addr) -> nft::Port {
     }
 }
 
+/// How long an interface is waited for that is about to go, and how often it is looked: the kernel takes tens of milliseconds.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(10);
+const MOMENTS: usize = 50;
+
 /// Makes an interface in the namespace of its container.
 fn make(here: &mut Route, outside: &Name, interface: &Interface, namespace: &Namespace) -> Result<(), EngineError> {
     let name = interface.name.parse::<Name>()?;
@@ -406,6 +411,18 @@ fn make(here: &mut Route, outside: &Name, interface: &Interface, namespace: &Nam
         Reach::Macvlan(parent) => here.macvlan(&parent.parse::<Name>()?, Macvlan::Bridge, &inside)?,
     }
     Ok(())
+}
+
+/// Two interfaces of one wire cannot both be up with one Ethernet address. That of the container's earlier life is gone with
+/// its namespace, which the kernel takes apart a moment after the last process has ended, and nobody can hasten.
+fn once_free(mut configure: impl FnMut() -> Result<(), net::Error>) -> Result<(), net::Error> {
+    for _ in 0..MOMENTS {
+        match configure() {
+            Err(error) if error.errno == rustix::io::Errno::ADDRINUSE => std::thread::sleep(MOMENT),
+            done => return done,
+        }
+    }
+    configure()
 }
 
 /// What the other end of an interface is called on the device: names of containers are longer than those of links.
