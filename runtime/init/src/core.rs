@@ -9,9 +9,10 @@
 //!
 //! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
-//! What tools ask is in `calls`, what they start in containers in `programs`, whose consoles they see in `consoles`, who may in `permissions`, what they send in
-//! `uploads`, what makes room for it in `sweeping`, what the machine of one container orders is in `containers`, its drivers
-//! in `drivers`, the bootloader of the default in `bootloader`, published ports during an update in place in `ports`.
+//! What tools ask is in `calls`, what they start in containers in `programs`, whose consoles they see in `consoles`, who may
+//! in `permissions`, what they send in `uploads`, what makes room for it in `sweeping`, what the machine of one container
+//! orders is in `containers`, its drivers in `drivers`, the bootloader of the default in `bootloader`, published ports during
+//! an update in place in `ports`.
 
 mod bootloader;
 mod calls;

@@ -419,9 +419,11 @@ impl Engine {
     /// A process or a mount stays.
     pub fn unmount(&self, name: &str) -> Result<(), EngineError> {
         self.instance.group(name)?.end(PATIENCE)?;
-        self.disconnect(name)?;
-        exports::withdraw(&self.paths, name)?;
-        mounts::clear(&self.paths.volumes(name))
+        // What fails in one place leaves nothing in the others.
+        let (left, withdrawn) = (self.disconnect(name), exports::withdraw(&self.paths, name));
+        mounts::clear(&self.paths.volumes(name))?;
+        withdrawn?;
+        left
     }
 
     /// Gives up what a container has kept in memory since the boot, and the places of what it exports: it is no longer

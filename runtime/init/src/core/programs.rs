@@ -61,13 +61,10 @@ impl Core {
     /// Takes in what a caller wants to be started.
     pub(super) fn execute(&mut self, program: Program, handed: Handed) -> Answer {
         let name = program.container.clone();
-        let given = match sorted(&program, handed) {
-            None => {
-                // `front` has looked before it passed them on.
-                self.helpers.misused(&self.log);
-                return refuse(Status::BadRequest, "the descriptors are not those that a program needs");
-            }
-            Some(given) => given,
+        let Some(given) = sorted(&program, handed) else {
+            // `front` has looked before it passed them on.
+            self.helpers.misused(&self.log);
+            return refuse(Status::BadRequest, "the descriptors are not those that a program needs");
         };
         let Some(seat) = self.table.get(&name) else {
             return refuse(Status::NotFound, format!("there is no container {name:?}; `pvcontrol ls` lists them"));

@@ -230,21 +230,9 @@ impl Engine {
     pub(super) fn disconnect(&self, name: &str) -> Result<(), EngineError> {
         let mut networks = self.networks();
         networks.leaving.remove(name);
-        let was = networks.up.remove(name);
-        if let Some(was) = was {
-            // Its namespace takes them with it, a moment later; another start must not wait for that.
-            let mut here = Route::open()?;
-            for (index, _) in was.interfaces.iter().enumerate() {
-                here.remove(&outside(name, index)?)?;
-            }
-            networks.rules()?;
-            networks.take_down_others()?;
-            // Or whoever goes on sending would for ever be led to where nobody is. Rules come first: they decide about the
-            // next packet of each.
-            let mut bridged = was.interfaces.iter().filter(|one| matches!(one.pool.reach, Reach::Bridge(_)));
-            bridged.try_for_each(|one| nft::forget(one.address.into()))?;
-        }
-        mounts::clear(&self.of_network(name))
+        let left = networks.up.remove(name).map_or(Ok(()), |was| networks.leave(name, &was));
+        // Also where a rule or a link stays: the next start makes them anew, and what a container has in files it has once.
+        mounts::clear(&self.of_network(name)).and(left)
     }
 
     fn of_network(&self, name: &str) -> PathBuf {
@@ -258,6 +246,21 @@ impl Engine {
 }
 
 impl Networks {
+    /// Takes away what a container had, and nobody has any more.
+    fn leave(&mut self, name: &str, was: &Attachment) -> Result<(), EngineError> {
+        // Its namespace takes them with it, a moment later; another start must not wait for that.
+        let mut here = Route::open()?;
+        for (index, _) in was.interfaces.iter().enumerate() {
+            here.remove(&outside(name, index)?)?;
+        }
+        self.rules()?;
+        self.take_down_others()?;
+        // Or whoever goes on sending would for ever be led to where nobody is. Rules come first: they decide about the
+        // next packet of each.
+        let mut bridged = was.interfaces.iter().filter(|one| matches!(one.pool.reach, Reach::Bridge(_)));
+        Ok(bridged.try_for_each(|one| nft::forget(one.address.into()))?)
+    }
+
     /// Before the first pool: all that pools can need, so that none of a later revision finds it missing.
     fn load_modules(&mut self, pools: &[Pool]) -> Vec<String> {
         let Some(mut modules) = self.modules.take_if(|_| !pools.is_empty()) else { return Vec::new() };
