@@ -36,6 +36,9 @@ const STARTS_PER_UPDATE: u32 = 5;
 /// Rounds that are not counted: what is made once is there after them.
 const WARM_UP: u32 = 10;
 
+/// From this on somebody who waits wants to know for what.
+const MANY: u32 = 40;
+
 /// How much memory may grow, as a part of a hundred.
 const MEMORY_PERCENT: u64 = 5;
 
@@ -87,10 +90,11 @@ fn measure(rounds: u32, out: Out) -> Result<Value> {
     let updates = (rounds / STARTS_PER_UPDATE).max(1);
     let [one, other] = device.revisions(FIRST)?;
     let go = |starts: u32, updates: u32| -> Result<()> {
-        (0..starts).try_for_each(|_| device.restart(STARTED))?;
+        each(starts, "starts", out, |_| device.restart(STARTED))?;
         // B runs first of all, and so it does after each pair.
-        (0..updates.next_multiple_of(2))
-            .try_for_each(|number| device.update(if number % 2 == 0 { &one } else { &other }, CHANGED).map(drop))
+        each(updates.next_multiple_of(2), "updates", out, |number| {
+            device.update(if number % 2 == 0 { &one } else { &other }, CHANGED).map(drop)
+        })
     };
     go(WARM_UP, 2)?;
     let before = settled(&device, None)?;
@@ -115,13 +119,30 @@ fn measure(rounds: u32, out: Out) -> Result<Value> {
     }))
 }
 
+/// Does it so many times, and says after each tenth of many how far it is.
+fn each(count: u32, what: &str, out: Out, mut work: impl FnMut(u32) -> Result<()>) -> Result<()> {
+    for number in 0..count {
+        work(number)?;
+        let done = number + 1;
+        if count >= MANY && done.is_multiple_of(count.div_ceil(10)) {
+            out.line(format!("{done:>8} of {count} {what}"));
+        }
+    }
+    Ok(())
+}
+
 fn table(report: &Value, out: Out) {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let met = |yes: bool| if yes { green(out, "yes") } else { red(out, "NO") };
     out.line(bold(out, &format!("\n{:<26} {:>10} {:>10}  same", "a device holds", "before", "after")));
     for row in report["rows"].as_array().into_iter().flatten() {
         let is_met = met(row["met"] == true);
-        out.line(format!("{:<26} {:>10} {:>10}  {is_met}", text(&row["what"]), row["before"], row["after"]));
+        out.line(format!(
+            "{:<26} {:>10} {:>10}  {is_met}",
+            text(&row["what"]),
+            text(&row["before"]),
+            text(&row["after"])
+        ));
     }
     for row in report["control"].as_array().into_iter().flatten() {
         out.line(format!("leaked on purpose: {:<18} noticed: {}", text(&row["what"]), met(row["noticed"] == true)));
