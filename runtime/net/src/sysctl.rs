@@ -68,6 +68,17 @@ pub fn reach_from_loopback(bridge: &Name) -> Result<(), Error> {
     write(&Path::new(FOUR).join(bridge.as_str()).join("route_localnet"), 1)
 }
 
+/// Takes IPv6 off a link of the device, with the address that the kernel gives each link for itself (`fe80::`): who is
+/// behind a bridge could otherwise announce itself as the router of the device, which believes that of every link. A kernel
+/// without IPv6 has nothing to take off.
+///
+/// # Errors
+/// `/proc` may not be written to.
+pub fn without_ipv6(link: &Name) -> Result<(), Error> {
+    let switch = Path::new(SIX).join(link.as_str()).join("disable_ipv6");
+    if switch.exists() { write(&switch, 1) } else { Ok(()) }
+}
+
 fn links(directory: &str) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(directory).map_err(|error| wrong(Path::new(directory), "list it", &error))?;
     Ok(entries.flatten().map(|entry| entry.path()).collect())

@@ -273,6 +273,7 @@ impl Networks {
         let bridge = bridge.parse::<Name>()?;
         Route::open()?.bridge(&bridge, None, &[cidr(gateway.into(), pool)?])?;
         if !self.bridges.contains(&bridge) {
+            sysctl::without_ipv6(&bridge)?;
             sysctl::reach_from_loopback(&bridge)?;
             self.bridges.push(bridge);
         }

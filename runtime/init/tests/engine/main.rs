@@ -6,6 +6,7 @@ mod exports;
 mod leaks;
 mod life;
 mod networks;
+mod networks6;
 mod users;
 mod volumes;
 mod world;
@@ -51,6 +52,9 @@ const TESTS: &[Test<World>] = tests! {
         a_container_that_cannot_be_connected_says_why_and_leaves_nothing,
         a_root_that_cannot_be_written_has_names_all_the_same,
         users_of_its_own_have_their_own_network_and_are_reached_in_it,
+    }
+    networks6::{
+        by_ipv6_a_container_reaches_no_further_than_its_pool_and_leads_nobody,
     }
     users::{
         what_users_of_its_own_write_is_root_s_on_the_storage_and_outlives_their_range,

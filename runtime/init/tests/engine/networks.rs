@@ -29,7 +29,7 @@ const SERVES: &str = "httpd -p 80 -h /srv && echo up; while true; do sleep 1000;
 type Row<'a> = (&'a str, &'a str, &'a str);
 
 /// Runs a test as a device whose network nobody else has, and looks for what is left of it.
-fn on_a_device(world: &World, test: impl FnOnce() -> Result + Send) -> Result {
+pub(crate) fn on_a_device(world: &World, test: impl FnOnce() -> Result + Send) -> Result {
     let namespace = Namespace::new()?;
     let ran: std::result::Result<(), String> = namespace.run(|| {
         let result = (|| {
@@ -51,7 +51,7 @@ fn on_a_device(world: &World, test: impl FnOnce() -> Result + Send) -> Result {
 }
 
 /// Somebody outside, `10.99.INDEX.2`, with a link to the device.
-fn outside(index: u8) -> Result<(Namespace, Name)> {
+pub(crate) fn outside(index: u8) -> Result<(Namespace, Name)> {
     let inside = "eth0".parse::<Name>()?;
     let (namespace, outside) = (Namespace::new()?, format!("out{index}").parse::<Name>()?);
     let at = |host| Cidr::new([10, 99, index, host].into(), 24).ok_or("no address");
@@ -73,7 +73,7 @@ fn passes_on() -> Result<bool> {
     Ok(passed)
 }
 
-fn assemble(world: &World, rows: &[Row<'_>]) -> Result<Assembly> {
+pub(crate) fn assemble(world: &World, rows: &[Row<'_>]) -> Result<Assembly> {
     let owned: Vec<_> = rows
         .iter()
         .map(|(name, network, script)| (*name, format!("{BOOT}{network}"), config(name, script, "")))
@@ -85,25 +85,25 @@ fn assemble(world: &World, rows: &[Row<'_>]) -> Result<Assembly> {
     Ok(assembly)
 }
 
-fn start(world: &World, assembly: &Assembly, name: &str) -> Result<Running> {
+pub(crate) fn start(world: &World, assembly: &Assembly, name: &str) -> Result<Running> {
     world.start(assembly.get(name).ok_or("not assembled")?)
 }
 
 /// Runs a container that ends, and says what it said.
-fn said(world: &World, assembly: &Assembly, name: &str) -> Result<String> {
+pub(crate) fn said(world: &World, assembly: &Assembly, name: &str) -> Result<String> {
     let run = wait(start(world, assembly, name)?)?;
     world.engine.unmount(name)?;
     run.output()
 }
 
-fn end(world: &World, name: &str, running: Running) -> Result {
+pub(crate) fn end(world: &World, name: &str, running: Running) -> Result {
     world.engine.kill(name)?;
     wait(running)?;
     Ok(world.engine.unmount(name)?)
 }
 
 /// What a server at an address of the device says.
-fn fetch(address: [u8; 4], port: u16) -> Result<String> {
+pub(crate) fn fetch(address: [u8; 4], port: u16) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"GET /old HTTP/1.0\r\n\r\n")?;

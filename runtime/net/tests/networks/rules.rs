@@ -66,6 +66,21 @@ fn a_pool_does_not_reach_another_and_without_the_rule_it_does() {
 }
 
 #[test]
+fn a_pool_does_not_reach_another_by_ipv6_either_though_the_device_passes_that_on() {
+    device(|route| {
+        let World { web, .. } = world(route);
+        route.bridge(&name("other0"), None, &[cidr("10.0.4.1/24"), cidr("fd04::1/64")]).unwrap();
+        let app = container(route, "app2", Some("other0"), &["fd04::2/64"], Some("fd04::1"));
+        let server = serve(&app, "[::]:80");
+        // By the rule of the link: no network of IPv6 is said of this pool.
+        nft::replace(&closed()).unwrap();
+        silent(&web, "[fd04::2]:80");
+        nft::remove().unwrap();
+        assert_eq!(seen(&web, "[fd04::2]:80", &server).to_string(), "fd03::2");
+    });
+}
+
+#[test]
 fn within_a_pool_and_with_the_device_everybody_speaks() {
     device(|route| {
         let World { web, .. } = world(route);
