@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 /// What a container has that is told nothing.
 const USUAL: u32 = 1024;
 
+const FILE: &str = "pids.max";
+
 /// `lxc.cgroup2.pids.max`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tasks {
@@ -43,10 +45,17 @@ impl Tasks {
         })
     }
 
-    pub(super) fn line(self) -> Item {
-        let file = "pids.max".to_owned();
-        Item::Cgroup { version: CgroupVersion::V2, file, value: self.to_string() }
+    fn line(self) -> Item {
+        Item::Cgroup { version: CgroupVersion::V2, file: FILE.to_owned(), value: self.to_string() }
     }
+}
+
+/// What the configuration says. Without a limit that somebody has asked for, a kernel that cannot count processes is no reason
+/// not to start.
+pub(super) fn lines(asked: Option<Tasks>) -> Vec<Item> {
+    let limit = asked.unwrap_or_default().line();
+    let optional = Item::Optional { version: CgroupVersion::V2, file: FILE.to_owned() };
+    std::iter::once(limit).chain(asked.is_none().then_some(optional)).collect()
 }
 
 impl std::fmt::Display for Tasks {
@@ -70,6 +79,8 @@ mod tests {
         for text in ["", "0", "-1", "+1", "1k", "4294967296", "MAX"] {
             assert!(Tasks::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Tasks::default().line().to_string(), "lxc.cgroup2.pids.max = 1024");
+        let text = |asked| lines(asked).iter().map(Item::to_string).collect::<Vec<_>>();
+        assert_eq!(text(None), ["lxc.cgroup2.pids.max = 1024", "cairn.optional = lxc.cgroup2.pids.max"]);
+        assert_eq!(text(Some(Tasks::default())), ["lxc.cgroup2.pids.max = 1024"]);
     }
 }

@@ -20,7 +20,7 @@ use formats::path::ContainerName;
 use formats::volume::Persistence;
 
 use super::user::{program, user};
-use super::{CONFIG, FILTER, Options, ROOT, line, network, users};
+use super::{CONFIG, FILTER, Options, ROOT, line, network, tasks, users};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::seccomp;
@@ -308,7 +308,7 @@ fn confined(
     };
     let mut items = vec![Item::TtyMax(8), Item::PtyMax(1024)];
     items.extend(options.grants.rules());
-    items.push(options.tasks.unwrap_or_default().line());
+    items.extend(tasks::lines(options.tasks));
     items.extend([
         Item::Rootfs(Rootfs {
             lowers: vec![format!("/volumes/{name}/{ROOT}")],

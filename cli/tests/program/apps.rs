@@ -93,6 +93,7 @@ lxc.cgroup.devices.allow = c 5:1 rwm
 lxc.cgroup.devices.allow = c 5:2 rwm
 lxc.cgroup.devices.allow = c 136:* rwm
 lxc.cgroup2.pids.max = 1024
+cairn.optional = lxc.cgroup2.pids.max
 lxc.rootfs.path = overlayfs:/volumes/web/root.squashfs:/volumes/web/lxc-overlay/upper
 lxc.init.cmd = /bin/web -c 'x "y"'
 lxc.init.cwd = /srv

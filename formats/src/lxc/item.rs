@@ -115,6 +115,13 @@ pub enum Item {
     },
     /// `lxc.proc.oom_score_adj`, −1000 to 1000.
     OomScoreAdj(i16),
+    /// `cairn.optional`: the limit that is said above may be missed by a kernel without its controller.
+    Optional {
+        /// The generation.
+        version: CgroupVersion,
+        /// The file.
+        file: String,
+    },
     /// A key of a list without a value: what lines before it said of that key is taken back.
     Reset(String),
     /// A line without effect.
@@ -254,9 +261,18 @@ pub(super) fn read(key: &str, value: &str) -> Result<Item, LxcWrong> {
                 .filter(|score| !value.starts_with('+') && (-1000..=1000).contains(score))
                 .ok_or_else(|| wrong(value, "a number from -1000 to 1000"))?,
         ),
+        OPTIONAL => {
+            let form = "a line about the cgroup that is said above, like lxc.cgroup2.pids.max";
+            let named = cgroup(value).filter(|(_, file)| is_limit(file));
+            let (version, file) = named.ok_or_else(|| wrong(value, form))?;
+            Item::Optional { version, file: file.into() }
+        }
         _ => return keys::find(key, value).unwrap_or_else(|| family(key, value)),
     })
 }
+
+/// Not of LXC, which passes over every key that does not begin with `lxc.`.
+const OPTIONAL: &str = "cairn.optional";
 
 /// Keys of which each line adds to the ones before it, and which can therefore be taken back.
 const LISTS: [&str; 15] = [
@@ -301,32 +317,33 @@ fn family(key: &str, value: &str) -> Result<Item, LxcWrong> {
             value => Ok(Item::Sysctl { name: name.into(), value: value.into() }),
         };
     }
-    let (version, file) = key
-        .strip_prefix("lxc.cgroup2.")
-        .map(|file| (CgroupVersion::V2, file))
-        .or_else(|| key.strip_prefix("lxc.cgroup.").map(|file| (CgroupVersion::V1, file)))
-        .ok_or(LxcWrong::UnknownKey)?;
+    let (version, file) = cgroup(key).ok_or(LxcWrong::UnknownKey)?;
     match file {
         "devices.allow" => Ok(Item::Devices { version, allow: true, rule: DeviceRule::parse(value)? }),
         "devices.deny" => Ok(Item::Devices { version, allow: false, rule: DeviceRule::parse(value)? }),
-        _ => {
-            let (controller, name) = file.split_once('.').ok_or(LxcWrong::UnknownKey)?;
-            let word = |part: &str| {
-                !part.is_empty()
-                    && !part.starts_with('.')
-                    && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte))
-            };
-            // Sizes of pages have capitals, as in `hugetlb.2MB.max`; no controller has.
-            let capital = controller.bytes().any(|byte| byte.is_ascii_uppercase());
-            if capital || !word(controller) || !word(name) || controller == "devices" {
-                return Err(LxcWrong::UnknownKey);
-            }
-            if value.is_empty() {
-                return Err(wrong(value, "a value"));
-            }
-            Ok(Item::Cgroup { version, file: file.into(), value: value.into() })
-        }
+        _ if !is_limit(file) => Err(LxcWrong::UnknownKey),
+        _ if value.is_empty() => Err(wrong(value, "a value")),
+        _ => Ok(Item::Cgroup { version, file: file.into(), value: value.into() }),
     }
+}
+
+/// The generation and the file of a key about the cgroup.
+fn cgroup(key: &str) -> Option<(CgroupVersion, &str)> {
+    let of = |prefix, version| key.strip_prefix(prefix).map(|file| (version, file));
+    of("lxc.cgroup2.", CgroupVersion::V2).or_else(|| of("lxc.cgroup.", CgroupVersion::V1))
+}
+
+/// Whether a file may be one of a controller other than that of device nodes.
+fn is_limit(file: &str) -> bool {
+    let Some((controller, name)) = file.split_once('.') else { return false };
+    let word = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte))
+    };
+    // Sizes of pages have capitals, as in `hugetlb.2MB.max`; no controller has.
+    let capital = controller.bytes().any(|byte| byte.is_ascii_uppercase());
+    !capital && word(controller) && word(name) && controller != "devices"
 }
 
 fn number(value: &str) -> Result<u32, LxcWrong> {
@@ -439,6 +456,7 @@ impl fmt::Display for Item {
             Self::Limit { resource, limits } => write!(f, "lxc.prlimit.{resource} = {limits}"),
             Self::Sysctl { name, value } => write!(f, "lxc.sysctl.{name} = {}", quoted(value)),
             Self::OomScoreAdj(score) => write!(f, "lxc.proc.oom_score_adj = {score}"),
+            Self::Optional { version, file } => write!(f, "{OPTIONAL} = lxc.{version}.{file}"),
             Self::Reset(key) => write!(f, "{key} ="),
             Self::Ignored { key, value, .. } => write!(f, "{key} = {}", quoted(value)),
         }

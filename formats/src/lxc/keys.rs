@@ -1,4 +1,4 @@
-//! Every key of `lxc.container.conf(5)`, and what becomes of it here.
+//! Every key of `lxc.container.conf(5)`, and one of our own, and what becomes of it here.
 //!
 //! | | a line with it |
 //! |---|---|
@@ -81,6 +81,11 @@ pub const HONOURED: &[Honoured] = &[
     row("lxc.cgroup.devices.*", "c 1:3 rwm", "which device nodes can be used (`allow`, `deny`)"),
     row("lxc.cgroup.*", "10M", "a limit in the words of cgroups v1, set in the generation that the kernel has"),
     row("lxc.cgroup2.*", "10M", "a limit in the words of cgroups v2, set in the generation that the kernel has"),
+    row(
+        "cairn.optional",
+        "lxc.cgroup2.pids.max",
+        "that limit, said above, is left out with a warning where the kernel lacks its controller; a key that LXC passes over",
+    ),
     row("lxc.cap.drop", "sys_admin", "capabilities that nothing in it can have"),
     row("lxc.cap.keep", "net_bind_service chown", "the only ones that it can have; `none`"),
     row("lxc.no_new_privs", "1", "no program in it gains rights by set-user-id or file capabilities"),

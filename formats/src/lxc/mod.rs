@@ -214,7 +214,7 @@ impl fmt::Display for LxcError {
             LxcWrong::Utf8 => f.write_str("the configuration is not UTF-8"),
             LxcWrong::Control => f.write_str("a control character cannot stand in a line"),
             LxcWrong::NoValue => f.write_str("a line is KEY = VALUE"),
-            LxcWrong::UnknownKey => f.write_str("LXC has no such key; remove the line"),
+            LxcWrong::UnknownKey => f.write_str("there is no such key; remove the line"),
             LxcWrong::Refused(why) => f.write_str(why),
             LxcWrong::Only { values, why } => {
                 write!(f, "{why}: write {} or remove the line", values.first().copied().unwrap_or_default())
@@ -275,6 +275,7 @@ lxc.init.groups = 4,27
 lxc.start.auto = 1
 lxc.hook.mount = /lib/hooks/mdev.sh
 lxc.tty.min = 1
+cairn.optional = lxc.cgroup2.hugetlb.2MB.max
 lxc.seccomp.profile = seccomp.bpf
 lxc.idmap = u 0 1000000 65536
 lxc.idmap = g 0 1000000 65536
@@ -332,6 +333,7 @@ lxc.idmap = g 0 1000000 65536
     fn a_key_that_is_not_known_is_refused_with_its_line() {
         for key in [
             "lxc.includes",
+            "cairn.required",
             "lxc.rootfs.pathx",
             "lxc.net.0",
             "lxc.net.x.type",
@@ -355,7 +357,7 @@ lxc.idmap = g 0 1000000 65536
             assert_eq!((error.line, error.key.as_str(), &error.wrong), (2, key, &LxcWrong::UnknownKey));
         }
         let error = wrong_at("lxc.includes = /etc/passwd");
-        assert_eq!(error.to_string(), "line 1: lxc.includes: LXC has no such key; remove the line");
+        assert_eq!(error.to_string(), "line 1: lxc.includes: there is no such key; remove the line");
     }
 
     #[test]
@@ -407,6 +409,10 @@ lxc.idmap = g 0 1000000 65536
             "lxc.seccomp.profile = ..",
             "lxc.idmap = u 0 1000000",
             "lxc.mount.entry = a b",
+            "cairn.optional = pids.max",
+            "cairn.optional = lxc.cgroup2.devices.allow",
+            "cairn.optional = lxc.cgroup2.",
+            "cairn.optional =",
             "lxc.mount.entry = /a ../b none bind 0 0",
         ] {
             assert!(matches!(wrong_at(line).wrong, LxcWrong::Value { .. }), "{line}");

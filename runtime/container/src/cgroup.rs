@@ -218,18 +218,34 @@ impl Group {
     /// # Errors
     /// No tree of this host has the controller, or the kernel refuses the value.
     pub fn limit(&self, limit: &Limit, among: &[Limit]) -> Result<(), SystemError> {
-        if limit.is_of_swap() && !Path::new(SWAPS).exists() {
+        if is_moot(limit) {
             return Ok(());
         }
-        for version in [Version::V2, Version::V1] {
-            let words = limit.words(version, among);
-            let Some(dir) = self.dir_of(version, limit.controller(version))? else { continue };
-            if let Some((file, value)) = words.into_iter().find(|(file, _)| dir.join(file).exists()) {
-                return write(&dir.join(file), &value);
-            }
+        if let Some((path, value)) = self.file_of(limit, among)? {
+            return write(&path, &value);
         }
         let file = limit.words(Version::V2, among).first().map_or("memory.swap.max", |(file, _)| *file);
         Err(lacking(limit.controller(Version::V2), file))
+    }
+
+    /// Whether [`limit`](Self::limit) finds a tree that has this one.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn has_limit(&self, limit: &Limit, among: &[Limit]) -> Result<bool, SystemError> {
+        Ok(is_moot(limit) || self.file_of(limit, among)?.is_some())
+    }
+
+    /// Where a limit is written, and what; `None` where no tree has its controller.
+    fn file_of(&self, limit: &Limit, among: &[Limit]) -> Result<Option<(PathBuf, String)>, SystemError> {
+        for version in [Version::V2, Version::V1] {
+            let Some(dir) = self.dir_of(version, limit.controller(version))? else { continue };
+            let mut words = limit.words(version, among).into_iter().map(|(file, value)| (dir.join(file), value));
+            if let Some(found) = words.find(|(path, _)| path.exists()) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes a file of one generation as a configuration names it: `memory.swappiness`, `hugetlb.2MB.max`.
@@ -237,10 +253,22 @@ impl Group {
     /// # Errors
     /// `file` is no plain name, the controller is not there in that generation, or the kernel refuses the value.
     pub fn set(&self, version: Version, file: &str, value: &str) -> Result<(), SystemError> {
-        let controller = file.split('.').next().unwrap_or_default();
-        let path = self.dir_of(version, controller)?.map(|dir| plain(file).map(|file| dir.join(file))).transpose()?;
-        let path = path.filter(|path| path.exists()).ok_or_else(|| lacking(controller, file))?;
+        let path = self.path_of(version, file)?.ok_or_else(|| lacking(controller_of(file), file))?;
         write(&path, value)
+    }
+
+    /// Whether [`set`](Self::set) finds this file.
+    ///
+    /// # Errors
+    /// `file` is no plain name, or the group is gone.
+    pub fn has_file(&self, version: Version, file: &str) -> Result<bool, SystemError> {
+        Ok(self.path_of(version, file)?.is_some())
+    }
+
+    fn path_of(&self, version: Version, file: &str) -> Result<Option<PathBuf>, SystemError> {
+        let dir = self.dir_of(version, controller_of(file))?;
+        let path = dir.map(|dir| plain(file).map(|file| dir.join(file))).transpose()?;
+        Ok(path.filter(|path| path.exists()))
     }
 
     /// Leaves the container the device nodes that these rules leave it, in their order; without a rule, all.
@@ -396,6 +424,16 @@ pub fn has_device_programs() -> bool {
 /// What a kernel answers that lacks the call, or this kind of programs.
 fn is_unknown(errno: Errno) -> bool {
     matches!(errno, Errno::NOSYS | Errno::INVAL)
+}
+
+/// A kernel that cannot swap keeps every limit of swap.
+fn is_moot(limit: &Limit) -> bool {
+    limit.is_of_swap() && !Path::new(SWAPS).exists()
+}
+
+/// The controller that a file belongs to.
+fn controller_of(file: &str) -> &str {
+    file.split('.').next().unwrap_or_default()
 }
 
 fn lacking(controller: &str, file: &str) -> SystemError {

@@ -147,6 +147,8 @@ pub struct Running {
     pub console: Option<OwnedFd>,
     /// All of its processes.
     pub group: Group,
+    /// Keys of optional limits that no tree of this device has.
+    pub missed: Vec<String>,
 }
 
 /// See the module.
@@ -306,9 +308,10 @@ impl Engine {
         let name = assembled.name.as_str();
         let program = assembled.program.as_ref().ok_or_else(|| EngineError::NoProgram(name.to_owned()))?;
         let mut group = self.instance.create(name)?;
-        match self.start_in(&mut group, assembled, program, mounts, hold) {
+        let mut missed = Vec::new();
+        match self.start_in(&mut group, assembled, program, mounts, hold, &mut missed) {
             Ok((Spawned { pid, pidfd, log, error, console }, held)) => {
-                Ok((Running { pid, pidfd, log, error, console, group }, held))
+                Ok((Running { pid, pidfd, log, error, console, group, missed }, held))
             }
             Err(error) => {
                 let _ = group.end(PATIENCE);
@@ -325,15 +328,9 @@ impl Engine {
         program: &Program,
         mounts: &Mounts,
         hold: bool,
+        missed: &mut Vec<String>,
     ) -> Result<(Spawned, Option<Held>), EngineError> {
-        let limits: Vec<_> = program.settings.iter().filter_map(GroupSetting::limit).cloned().collect();
-        for one in &program.settings {
-            let set = match &one.setting {
-                Setting::Limit(limit) => group.limit(limit, &limits),
-                Setting::File(version, file, value) => group.set(*version, file, value),
-            };
-            set.map_err(|why| EngineError::Setting { key: one.key.clone(), why })?;
-        }
+        *missed = limit(group, &program.settings)?;
         restrict(group, &program.devices, program.launch.dev.is_some())?;
         if program.divides {
             group.divide()?;
@@ -436,6 +433,30 @@ impl Engine {
         exports::forget(&self.paths, name)?;
         mounts::clear(&self.paths.boot(name))
     }
+}
+
+/// Sets all limits, and gives the keys of those that a container can do without and has to.
+fn limit(group: &Group, settings: &[GroupSetting]) -> Result<Vec<String>, EngineError> {
+    let limits: Vec<_> = settings.iter().filter_map(GroupSetting::limit).cloned().collect();
+    let mut missed = Vec::new();
+    for GroupSetting { key, optional, setting } in settings {
+        let wrong = |why| EngineError::Setting { key: key.clone(), why };
+        let there = || match setting {
+            Setting::Limit(limit) => group.has_limit(limit, &limits),
+            Setting::File(version, file, _) => group.has_file(*version, file),
+        };
+        if *optional && !there().map_err(wrong)? {
+            missed.push(key.clone());
+            continue;
+        }
+        let set = match setting {
+            Setting::Limit(limit) => group.limit(limit, &limits),
+            Setting::File(version, file, value) => group.set(*version, file, value),
+        };
+        set.map_err(wrong)?;
+    }
+    missed.dedup();
+    Ok(missed)
 }
 
 /// Gives the group the device nodes that the configuration leaves it. With a `/dev` of its own, its nodes are made in

@@ -214,7 +214,7 @@ impl World {
 
     fn once(&self, case: &Case, removed: &[Guard], words: &[String]) -> Result<End> {
         let running = self.begin("web", case.with, removed, words)?;
-        let Running { pid, pidfd, log, error, console, group: _ } = running;
+        let Running { pid, pidfd, log, error, console, group: _, missed: _ } = running;
         let run = harness::wait(Spawned { pid, pidfd, log, error, console }).map_err(|error| anyhow!("{error}"))?;
         self.engine.unmount("web")?;
         if let Some(failure) = run.failure {
@@ -331,7 +331,7 @@ impl Drop for World {
             let _ = victim.wait();
         }
         let _ = self.engine.kill("peer");
-        if let Some(Running { pid, pidfd, log, error, console, group: _ }) = self.peer.take() {
+        if let Some(Running { pid, pidfd, log, error, console, group: _, missed: _ }) = self.peer.take() {
             let _ = harness::wait(Spawned { pid, pidfd, log, error, console });
         }
         for name in ["web", "peer"] {

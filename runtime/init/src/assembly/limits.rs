@@ -20,6 +20,8 @@ use super::error::Refusal;
 pub struct GroupSetting {
     /// Its key, for the error if no tree of the device has it.
     pub key: String,
+    /// Whether the container may do without it, where no tree of the device has it.
+    pub optional: bool,
     /// What is set.
     pub setting: Setting,
 }
@@ -93,7 +95,18 @@ pub(super) fn setting(version: CgroupVersion, file: &str, value: &str) -> Result
         },
         |limits| limits.into_iter().map(Setting::Limit).collect(),
     );
-    Ok(settings.into_iter().map(|setting| GroupSetting { key: key.clone(), setting }).collect())
+    Ok(settings.into_iter().map(|setting| GroupSetting { key: key.clone(), optional: false, setting }).collect())
+}
+
+/// What was said in a line above may be missing on a device. What a later line says of the same is not meant.
+pub(super) fn optional(settings: &mut [GroupSetting], version: CgroupVersion, file: &str) -> Result<(), Refusal> {
+    let key = format!("lxc.{version}.{file}");
+    let mut said = settings.iter_mut().filter(|one| one.key == key).peekable();
+    if said.peek().is_none() {
+        return Err(refused(&key, "the key of a line above; write that line first, or remove this one"));
+    }
+    said.for_each(|one| one.optional = true);
+    Ok(())
 }
 
 /// The limits that a line is about, in either generation. `None`: it is about something that only its own has.
@@ -363,6 +376,18 @@ mod tests {
         assert_eq!(read(&[(V2, "io.max", "8:0 rbps=9"), (V1, "blkio.throttle.read_bps_device", "8:0 0")]), Ok(vec![]));
         let other = read(&[(V2, "io.max", "8:0 rbps=9"), (V2, "io.max", "8:16 rbps=max")]).unwrap();
         assert_eq!(other.len(), 1);
+    }
+
+    #[test]
+    fn only_what_was_said_above_can_be_done_without() {
+        use CgroupVersion::V2;
+        let mut settings = setting(V2, "pids.max", "64").unwrap();
+        let why = optional(&mut settings, V2, "memory.max").unwrap_err().to_string();
+        assert!(why.starts_with("\"lxc.cgroup2.memory.max\" is not the key of a line above"), "{why}");
+        assert_eq!(optional(&mut settings, V2, "pids.max"), Ok(()));
+        assert_eq!(settle(settings.clone()).unwrap().iter().map(|one| one.optional).collect::<Vec<_>>(), [true]);
+        settings.extend(setting(V2, "pids.max", "65").unwrap());
+        assert_eq!(settle(settings).unwrap().iter().map(|one| one.optional).collect::<Vec<_>>(), [false]);
     }
 
     #[test]

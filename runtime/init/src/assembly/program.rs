@@ -241,6 +241,7 @@ impl Draft {
             Item::PtyMax(count) => self.ptys = *count,
             Item::Devices { version: _, allow, rule } => self.devices.take(*allow, *rule),
             Item::Cgroup { version, file, value } => self.settings.extend(setting(*version, file, value)?),
+            Item::Optional { version, file } => limits::optional(&mut self.settings, *version, file)?,
             Item::Rootfs(rootfs) => self.rootfs = Some(rootfs.clone()),
             Item::InitCmd(command) => self.argv = command.words().to_vec(),
             Item::InitCwd(dir) => self.cwd.clone_from(dir),

@@ -361,7 +361,7 @@ fn what_cannot_be_followed_is_refused_with_its_place() {
         ),
         ("", "lxc.net.0.type = veth\n", "line 10: lxc.net.0.type: type = veth: this version has only"),
         ("", "lxc.net.0.ipv4.address = 10.0.3.7/24\n", "lxc.net.0.ipv4.address"),
-        ("", "lxc.unknown = 1\n", "web/lxc.container.conf: line 10: lxc.unknown: LXC has no such key"),
+        ("", "lxc.unknown = 1\n", "web/lxc.container.conf: line 10: lxc.unknown: there is no such key"),
         ("", "lxc.mount.entry = /volumes/no/x y none bind 0 0\n", "lxc.mount.entry: /volumes/no/x is no volume"),
         ("", "lxc.mount.entry = /exports/a/b y none bind 0 0\n", "/exports/a/b: no other container exports it"),
         ("", "lxc.mount.entry = /a y none bind,size=1 0 0\n", "\"size=1\" is no option of this kind of mount"),

@@ -214,7 +214,10 @@ impl Core {
         let (tasks, since) = ((self.tasks.clone(), self.tell.clone()), self.now());
         let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
         match result {
-            Ok(Running { pid, pidfd, log, error, console, group }) => {
+            Ok(Running { pid, pidfd, log, error, console, group, missed }) => {
+                for key in missed {
+                    self.log.warn(name, &format_args!("{key} is left out: this kernel lacks its controller"));
+                }
                 let console = console.map(|way| Console::new(&tasks.0, way, self.log.console_of(&seat.revision, name)));
                 seat.process = Some(Process { pid, pidfd, group, since, console, asked: None, killed: false });
                 pipes::read_failure(&tasks.0, tasks.1, name, run, error);

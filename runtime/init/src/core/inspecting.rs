@@ -17,7 +17,9 @@ impl Core {
         let (of, assembled, revision) = (seat.of.clone(), seat.assembled.clone(), seat.revision.clone());
         self.ask_store(id, move |holdings| {
             let config = holdings.lines(&of.revision, &assembled.manifest)?;
-            let limits = config.items().filter(|item| matches!(item, Item::Cgroup { .. } | Item::Limit { .. }));
+            let is_limit =
+                |item: &&Item| matches!(item, Item::Cgroup { .. } | Item::Optional { .. } | Item::Limit { .. });
+            let limits = config.items().filter(is_limit);
             let limits = limits.map(Item::to_string).collect();
             let rights = if assembled.program.is_some() {
                 let calls = filter(&config)

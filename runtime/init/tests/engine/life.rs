@@ -4,11 +4,13 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt;
 
+use container::cgroup::{Instance, Trees};
 use container::enter::{Report, Streams};
 use container::failure::Step;
 use container::reaper;
 use formats::control::Program;
 use harness::Result;
+use init::engine::Engine;
 use rustix::pipe::{PipeFlags, pipe_with};
 use statemachine::container::Outcome;
 
@@ -115,6 +117,37 @@ pub(crate) fn a_limit_that_this_device_lacks_starts_nothing(world: &World) -> Re
     let error = world.engine.start(&assembled, &mounts).err().ok_or("it runs")?.to_string();
     assert!(error.contains("lxc.cgroup2.nothing.max cannot be honoured on this device"), "{error}");
     assert!(error.contains("the cgroup controller nothing"), "{error}");
+    world.engine.unmount("web")?;
+    invariant_all_is_down(world)
+}
+
+pub(crate) fn a_limit_that_it_can_do_without_is_left_out_where_this_device_lacks_it(world: &World) -> Result {
+    let lines = |more: &str| format!("lxc.cgroup2.pids.max = 64\n{more}");
+    let without = fs::read_to_string("/proc/self/mounts")?;
+    let without: Vec<_> = without.lines().filter(|line| !line.contains("pids")).collect();
+    let trees = Trees::parse(&without.join("\n")).ok_or("no cgroup2 is mounted")?;
+    let counts = fs::read_to_string(trees.root().join("cgroup.controllers"))?.contains("pids");
+    let engine = Engine::new(world.engine.paths().clone(), Instance::open(&trees, &world.ground.name)?);
+    let lacking: &[&str] = if counts { &[] } else { &["lxc.cgroup2.pids.max"] };
+
+    let optional = lines(
+        "cairn.optional = lxc.cgroup2.pids.max\nlxc.cgroup2.nothing.max = 1\ncairn.optional = lxc.cgroup2.nothing.max\n",
+    );
+    let assembled = world.assemble(BOOT, "echo runs", &optional)?;
+    let running = engine.start(&assembled, &world.mount(&assembled)?)?;
+    assert_eq!(running.missed, [lacking, &["lxc.cgroup2.nothing.max"]].concat());
+    assert_eq!(wait(running)?.output()?, "runs\n");
+    world.engine.unmount("web")?;
+
+    // The same where it is there, and where it is asked for.
+    let assembled = world.assemble(BOOT, "true", &lines("cairn.optional = lxc.cgroup2.pids.max\n"))?;
+    let running = world.start(&assembled)?;
+    assert_eq!((running.missed.len(), running.group.usage().tasks.is_some()), (0, true));
+    wait(running)?;
+    world.engine.unmount("web")?;
+    let assembled = world.assemble(BOOT, "true", &lines(""))?;
+    let started = engine.start(&assembled, &world.mount(&assembled)?);
+    assert_eq!(started.is_ok(), counts, "a limit that was asked for is not there, and it runs");
     world.engine.unmount("web")?;
     invariant_all_is_down(world)
 }

@@ -26,6 +26,7 @@ const TESTS: &[Test<World>] = tests! {
         a_stage_that_fails_says_where,
         a_program_enters_as_the_configuration_says_and_with_variables_of_its_caller,
         a_limit_that_this_device_lacks_starts_nothing,
+        a_limit_that_it_can_do_without_is_left_out_where_this_device_lacks_it,
         device_nodes_are_those_that_the_rules_leave,
         a_confined_container_has_its_own_nodes_its_terminals_and_what_is_granted,
         a_program_that_cannot_run_here_says_why,

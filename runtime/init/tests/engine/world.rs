@@ -171,7 +171,7 @@ pub(crate) fn id() -> RevisionId {
 
 /// Waits for the end of a container.
 pub(crate) fn wait(running: Running) -> Result<Run> {
-    let Running { pid, pidfd, log, error, console, group: _ } = running;
+    let Running { pid, pidfd, log, error, console, group: _, missed: _ } = running;
     harness::wait(Spawned { pid, pidfd, log, error, console })
 }
 
