@@ -35,7 +35,7 @@ use self::keys::Keys;
 use self::screen::Screen;
 use crate::qemu::terminal::Terminal;
 use crate::run::board::rig::Files;
-use crate::run::board::{Prepared, patience, prepare};
+use crate::run::board::{Prepared, Wish, patience, prepare};
 use crate::run::follow;
 use crate::run::scene::Scene;
 use crate::run::stage::Stage;
@@ -89,8 +89,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
     let scene = Scene::open(SCENE)?;
     let files = Files::in_dir(&scene.path(""))?;
-    let Prepared { rig, variables, factory } =
-        prepare(&scene, &options.board, (&BTreeMap::new(), ""), &files, start, out)?;
+    let wish = Wish { conf: &BTreeMap::new(), arguments: "", of_containers: false };
+    let Prepared { rig, variables, factory } = prepare(&scene, &options.board, &wish, &files, start, out)?;
     let stage = Stage::new(&scene, rig, start, variables)?;
     let hint = if options.auto.is_none() { "any key cuts the power, q ends" } else { "Ctrl-C ends" };
     let screen = Rc::new(RefCell::new(Screen::new(out, hint)));

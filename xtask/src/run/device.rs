@@ -17,7 +17,7 @@ use super::tools::{Tools, quiet};
 pub(super) const ENDPOINT: u16 = 12368;
 
 /// The port of the web server inside of the device.
-const WEB: u16 = 80;
+pub(super) const WEB: u16 = 80;
 
 /// The name of its process in the scene.
 pub(crate) const NAME: &str = "device";
@@ -28,17 +28,19 @@ const PID_OF: &str = r#"'s/{"name":/\n&/g' | sed -n "s/^{\"name\":\"$1\",.*\"pid
 /// PID 1 as this machine counts, of what the stand-in says.
 const PID1_OF: &str = r#"sed -n 's/.*"pid1": *\([0-9]*\).*/\1/p' | grep ."#;
 
-/// A program inside of a container, with all rights: from outside, by way of the namespaces of its first process. Which
-/// process that is on this machine is known by what the device calls it.
-const INSIDE_OF: &str = r#"there=$(pid "$1"); shift
-for one in $(cat /proc/"$pid1"/task/*/children); do
-    if grep -q "^NSpid:[[:blank:]]*$one[[:blank:]]*$there[[:blank:]]" /proc/"$one"/status; then
-        exec nsenter --target "$one" --all -- "$@"
-    fi
-done
-echo 'it does not run' >&2
-exit 1
+/// A program inside of a container, with the rights of that container.
+pub(super) const INSIDE: &str = r#"there=$1; shift
+exec pvcontrol exec "$there" -- "$@"
 "#;
+
+/// Whole at once, for whoever waits for it.
+const TELL: &str = r#"there=$(outside "/proc/$(pid "$1")/root/tmp")
+echo "$2" > "$there/do.new"
+mv "$there/do.new" "$there/do"
+"#;
+
+/// Keys for a console: a line, and after a while those that leave it.
+pub(super) const KEYS: &str = r#"{ sleep 2; printf "%s\r" "$2"; sleep 3; printf "\001q"; }"#;
 
 /// What runs writes twice a second, so its log is the newest.
 const SAYS: &str = r#"logs=$(outside /storage/logs)
@@ -46,28 +48,27 @@ newest=$(ls -t "$logs"/*/"$1"/console.log "$logs"/*/*/"$1"/console.log 2> /dev/n
 tail -n 1 "$newest"
 "#;
 
-pub(super) const REVISION: &str = r#"sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | grep .
+const REVISION: &str = r#"sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | grep .
 "#;
 
-pub(super) const STEPS: &str = r#"grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/' | sort
+const STEPS: &str = r#"grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/' | sort
 "#;
 
 const HELPER: &str = r"sed -n 's/^helper *front *\([0-9][0-9]*\) .*/\1/p' | grep .
 ";
 
-pub(super) const APP: &str = r#"set -e
+const APP: &str = r#"set -e
 name=$1; shift
 pvr app add "$name" --from "oci:$IMAGES/library-shell-latest" --platform "$PLATFORM" --group app "$@"
 mkdir -p "_config/$name"
 cat > "_config/$name/app"
 "#;
 
-pub(super) const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
+const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
 "#;
 
 /// What a container with a pulse knows of itself: how many beats, and hundredths of a second of the longest pause.
-const PULSE: &str = r#"cat "$(outside "/proc/$(pid "${1:-pulse}")/root/tmp/pulse")"
-"#;
+const PULSE: &str = "peek \"${1:-pulse}\" /tmp/pulse\n";
 
 const BEAT: &str = r#"until line=$(pulse "$@") && test "${line#* }" != "$line"; do sleep 0.1; done
 echo "${line% *}"
@@ -78,7 +79,7 @@ echo "${line% *} beats, the longest pause ${line#* }0 ms"
 test "${line#* }" -le "$1"
 "#;
 
-pub(super) const FETCH: &str = "exec timeout 10 busybox wget -q -Y off -O - \"$@\"\n";
+const FETCH: &str = "exec timeout 10 busybox wget -q -Y off -O - \"$@\"\n";
 
 pub(crate) struct Device {
     host: PathBuf,
@@ -150,7 +151,12 @@ impl Device {
     /// | `fetch URL` | the page |
     /// | `pid CONTAINER` | of its first process, as the device counts |
     /// | `outside PATH` | a path of the device, as this machine reaches it |
-    /// | `inside CONTAINER COMMAND…` | the command in there, with all rights |
+    /// | `inside CONTAINER COMMAND…` | the command in there, with the rights of the container |
+    /// | `peek CONTAINER FILE` | the file in there, read from outside |
+    /// | `tell CONTAINER TEXT` | its `/tmp/do` holds that text, written from outside |
+    /// | `slay CONTAINER` | its first process is killed, from outside |
+    /// | `types CONTAINER TEXT` | types that line at its console, and says what is seen there |
+    /// | `pair` | makes `pvr` one that the device lets in: on loopback that is everybody |
     /// | `console` | what the device has written to its console |
     /// | `says CONTAINER` | the last line that it has written |
     /// | `revision default`, `… previous` | the name of that revision |
@@ -164,27 +170,42 @@ impl Device {
     pub(crate) fn write_programs(&self, bin: &Path, pvr: &Path) -> Result<()> {
         let (host, dir) = (quoted(&self.host), quoted(&self.dir));
         let programs = [
-            ("pvr", format!("exec {} \"$@\"\n", quoted(pvr))),
             ("pvcontrol", format!("exec {host} exec {dir} -- pvcontrol \"$@\"\n")),
-            ("pid", format!("pvcontrol --json containers ls | sed {PID_OF}\n")),
             ("outside", format!("echo \"/proc/$({host} status {dir} --json | {PID1_OF})/root$1\"\n")),
-            ("inside", format!("pid1=$({host} status {dir} --json | {PID1_OF})\n{INSIDE_OF}")),
+            ("inside", INSIDE.to_owned()),
+            ("peek", "cat \"$(outside \"/proc/$(pid \"$1\")/root$2\")\"\n".to_owned()),
+            ("tell", TELL.to_owned()),
+            (
+                "slay",
+                "exec nsenter --target \"$(outside | cut -d / -f 3)\" --pid kill -KILL \"$(pid \"$1\")\"\n".to_owned(),
+            ),
+            ("types", format!("{KEYS} | pvcontrol console \"$1\"\n")),
+            ("pair", ":\n".to_owned()),
             ("console", format!("cat {dir}/console.log\n")),
             ("says", SAYS.to_owned()),
-            ("revision", format!("pvcontrol --json device | {REVISION}")),
-            ("table", "pvcontrol --table containers ls | tr -s ' ' | sed 's/ $//' | grep \"^$1 \"\n".to_owned()),
             ("helper", format!("pvcontrol --table daemons ls | {HELPER}")),
             ("die", "echo \"$2\" > \"$(outside \"/proc/$(pid \"$1\")/root/tmp/die\")\"\n".to_owned()),
-            ("steps", format!("pvcontrol --json steps ls | {STEPS}")),
-            ("app", APP.to_owned()),
-            ("beats", BEATS.to_owned()),
-            ("pulse", PULSE.to_owned()),
-            ("beat", BEAT.to_owned()),
-            ("longest", LONGEST.to_owned()),
-            ("fetch", FETCH.to_owned()),
         ];
+        write_all(bin, &shared(pvr))?;
         write_all(bin, &programs)
     }
+}
+
+/// Those that are made of others, and so the same for every device.
+pub(super) fn shared(pvr: &Path) -> Vec<(&'static str, String)> {
+    vec![
+        ("pvr", format!("exec {} \"$@\"\n", quoted(pvr))),
+        ("pid", format!("pvcontrol --json containers ls | sed {PID_OF}\n")),
+        ("table", "pvcontrol --table containers ls | tr -s ' ' | sed 's/ $//' | grep \"^$1 \"\n".to_owned()),
+        ("revision", format!("pvcontrol --json device | {REVISION}")),
+        ("steps", format!("pvcontrol --json steps ls | {STEPS}")),
+        ("app", APP.to_owned()),
+        ("beats", BEATS.to_owned()),
+        ("pulse", PULSE.to_owned()),
+        ("beat", BEAT.to_owned()),
+        ("longest", LONGEST.to_owned()),
+        ("fetch", FETCH.to_owned()),
+    ]
 }
 
 /// Puts programs of the shell into a directory.

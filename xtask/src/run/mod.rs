@@ -71,7 +71,7 @@ pub(crate) struct Options {
     /// Tell it on a board under QEMU instead of on this machine
     #[arg(long, value_name = "BOARD", value_parser = machine::BOARDS.map(|(name, _)| name), conflicts_with_all = ["image", "stop"])]
     board: Option<String>,
-    /// Tell this story of tests/e2e/boards
+    /// Tell this story of tests/e2e/boards, or `containers/NAME`
     #[arg(long, value_name = "NAME", requires = "board", default_value = board::FIRST)]
     story: String,
     /// Print every event as a line of JSON, and stop the device at the end
@@ -221,17 +221,7 @@ fn prepare(
     image: Option<&str>,
     out: Out,
 ) -> Result<(Device, BTreeMap<String, String>)> {
-    let registry = Registry::start(scene)?;
-    for (name, image) in image::contents::images()? {
-        scene.go_on()?;
-        registry.push(name, &image)?;
-        // The same as files, for `pvr app add --from oci:DIR`.
-        image.write_layout(&scene.place(&format!("images/{}", name.replace([':', '/'], "-")))?, name)?;
-    }
-    for name in &story.images {
-        scene.go_on()?;
-        registry.push(&format!("library/{name}:latest"), &image::systems::image(name, out)?)?;
-    }
+    let mirrors = offer(scene, story, out)?;
     let factory = Factory::make(scene, tools)?;
     let device = Device::create(scene, tools, &factory, story)?;
     let bin = scene.place("bin")?;
@@ -252,7 +242,24 @@ fn prepare(
         ("no_proxy".to_owned(), "127.0.0.1".to_owned()),
     ]);
     if image.is_none() {
-        variables.insert("PVR_MIRRORS".to_owned(), format!("docker.io={}", registry.url));
+        variables.extend([mirrors]);
     }
     Ok((device, variables))
+}
+
+/// Serves the images that scripts name, and those of the story, for as long as the scene is. The result is the variable by which
+/// `pvr` finds them.
+fn offer(scene: &mut Scene, story: &Story, out: Out) -> Result<(String, String)> {
+    let registry = Registry::start(scene)?;
+    for (name, image) in image::contents::images()? {
+        scene.go_on()?;
+        registry.push(name, &image)?;
+        // The same as files, for `pvr app add --from oci:DIR`.
+        image.write_layout(&scene.place(&format!("images/{}", name.replace([':', '/'], "-")))?, name)?;
+    }
+    for name in &story.images {
+        scene.go_on()?;
+        registry.push(&format!("library/{name}:latest"), &image::systems::image(name, out)?)?;
+    }
+    Ok(("PVR_MIRRORS".to_owned(), format!("docker.io={}", registry.url)))
 }

@@ -16,16 +16,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use machine::{Machine, Mark};
 
+use crate::run::device::{INSIDE, KEYS};
+
 /// How the shell of the factory state asks for a command.
 const PROMPT: &str = "device# ";
 
-/// How long it may take until it does, and until a command has ended.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long it may take until it does, and until a command has ended: one may wait for a whole system to boot.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the lines of PID 1 on the console begin with.
 const VOICE: &str = "[pantavisor] ";
 
 /// Programs for scripts, beside those of every story; `$DESK` is the directory.
+///
+/// | | |
+/// |---|---|
+/// | `ask shell LINE` | a line for the device's shell |
+/// | `ask on`, `ask on protected`, `ask off` | the switch |
+/// | `shell COMMAND…` | a command of the device's shell |
+/// | `pvcontrol` | in the device |
 pub(super) const PROGRAMS: [(&str, &str); 3] = [
     (
         "ask",
@@ -38,14 +47,34 @@ exit "$(cat "$n.rc")"
 "#,
     ),
     (
-        "inside",
+        "shell",
         r#"line=
 for word do line="$line '$(printf %s "$word" | sed "s/'/'\\\\''/g")'"; done
 exec ask shell "$line"
 "#,
     ),
-    ("pvcontrol", "exec inside pvcontrol \"$@\"\n"),
+    ("pvcontrol", "exec shell pvcontrol \"$@\"\n"),
 ];
+
+/// Further ones for stories about the device itself: `inside` is its shell.
+pub(super) const OF_DEVICES: [(&str, &str); 1] = [("inside", "exec shell \"$@\"\n")];
+
+/// Further ones for stories about containers; they mean what they do where the device is a directory. Its shell counts
+/// processes as the device does, and may look at every root.
+pub(super) fn of_containers() -> Vec<(&'static str, String)> {
+    vec![
+        ("inside", INSIDE.to_owned()),
+        ("peek", "exec shell cat \"/proc/$(pid \"$1\")/root$2\"\n".to_owned()),
+        ("tell", TELL.to_owned()),
+        ("slay", "exec shell kill -KILL \"$(pid \"$1\")\"\n".to_owned()),
+        ("types", format!("exec shell sh -c '{KEYS} | pvcontrol console \"$1\"' sh \"$@\"\n")),
+        ("says", "exec pvcontrol logs -n 1 \"$1\"\n".to_owned()),
+    ]
+}
+
+const TELL: &str = r#"there=/proc/$(pid "$1")/root/tmp
+exec shell sh -c 'echo "$1" > "$2/do.new" && busybox mv "$2/do.new" "$2/do"' sh "$2" "$there"
+"#;
 
 /// What the machine has to do for a script.
 pub(super) enum Switch {

@@ -27,7 +27,7 @@ use serde_json::json;
 
 use self::cells::Cells;
 use self::rig::{Board, Files};
-use super::device::{self, ENDPOINT};
+use super::device::{self, ENDPOINT, WEB};
 use super::image::contents;
 use super::scene::Scene;
 use super::stage::Stage;
@@ -47,6 +47,17 @@ const STORIES: &str = "tests/e2e/boards";
 
 /// The story that `run --board` tells.
 pub(super) const FIRST: &str = "updates";
+
+/// The boards on which stories of containers are told too: each a kernel and a cgroup tree unlike this machine's, for its processor,
+/// whose packages the images are made of.
+pub(crate) const TOLD_CONTAINERS: &[&str] = &["qemu-x86_64-grub"];
+
+/// What a story of containers may take there, as a factor: it says what it takes on this machine itself, which emulates that one
+/// instruction by instruction.
+const SLOWER: u64 = 5;
+
+/// Megabytes of memory for whole systems in containers.
+const MEMORY: u32 = 1024;
 
 /// Megabytes of an image, and of the disk that it is on. Cards in QEMU have powers of two.
 const IMAGE: u32 = 512;
@@ -105,28 +116,41 @@ fn stories() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// One of boards, or `containers/NAME`.
 fn read(name: &str) -> Result<Story> {
-    Story::read(&cargo::root().join(STORIES).join(format!("{name}.toml")))
+    let dir = if is_of_containers(name) { super::STORIES } else { STORIES };
+    Story::read(&cargo::root().join(dir).join(format!("{name}.toml")))
+}
+
+fn is_of_containers(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(dir, _)| dir == super::CONTAINERS)
 }
 
 /// Tells one story and leaves nothing behind.
-pub(super) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
+pub(crate) fn tell(board: &str, name: &str, mut show: Show) -> Result<()> {
     let out = show.out();
     setup::ensure(out)?;
     let mut story = read(name)?.on(board);
-    if !story.is_of(board) {
-        bail!("{board} cannot tell the story {name}; see {STORIES}/{name}.toml");
+    let of_containers = is_of_containers(name);
+    if !story.is_of(board) || of_containers && !TOLD_CONTAINERS.contains(&board) {
+        bail!("{board} cannot tell the story {name}: see tests/e2e/README.md");
     }
-    let patience = patience();
+    if of_containers && Arch::host()? != bsp::arch(board)? {
+        bail!("the images of {name} are made of programs of this machine, and {board} has another processor");
+    }
+    let factor = if of_containers { SLOWER } else { 1 } * patience();
     for step in &mut story.step {
-        step.within = step.within.saturating_mul(patience);
+        step.within = step.within.saturating_mul(factor);
     }
     out.line(bold(out, &format!("\n{} ({board})", story.title)));
     let start = Instant::now();
-    let scene = Scene::open(&format!("board-{board}-{name}"))?;
+    let mut scene = Scene::open(&format!("board-{board}-{}", name.replace('/', "-")))?;
     let files = Files::in_dir(&scene.path(""))?;
-    let Prepared { mut rig, variables, .. } =
-        prepare(&scene, board, (&story.conf, story.arguments(board)), &files, start, out)?;
+    // A registry that runs holds nothing that a board is made in.
+    let mirrors = if of_containers { Some(super::offer(&mut scene, &story, out)?) } else { None };
+    let wish = Wish { conf: &story.conf, arguments: story.arguments(board), of_containers };
+    let Prepared { mut rig, mut variables, .. } = prepare(&scene, board, &wish, &files, start, out)?;
+    variables.extend(mirrors);
     rig.start()?;
     let mut stage = Stage::new(&scene, rig, start, variables)?;
     let told = play::play(&story, &mut stage, &mut show);
@@ -158,36 +182,55 @@ pub(crate) struct Prepared {
     pub(crate) factory: PathBuf,
 }
 
-/// The image of a device with these settings and arguments of its kernel, its machine, what it is updated to, and the variables of scripts.
+/// What differs between devices of one board.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// Settings of PID 1.
+    pub(crate) conf: &'a BTreeMap<String, String>,
+    /// Words for its kernel.
+    pub(crate) arguments: &'a str,
+    /// Whether it is there for its containers: it has memory and the port of a web server for them, no other base systems, and the
+    /// words of scripts mean them.
+    pub(crate) of_containers: bool,
+}
+
+/// The image of such a device, its machine, what it is updated to, and the variables of scripts.
 pub(crate) fn prepare(
     scene: &Scene,
     board: &str,
-    (conf, arguments): (&BTreeMap<String, String>, &str),
+    wish: &Wish<'_>,
     files: &Files,
     start: Instant,
     out: Out,
 ) -> Result<Prepared> {
     let kind = Kind::of_board(board).with_context(|| format!("no machine for {board}"))?;
-    let conf = conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
+    let conf = wish.conf.iter().fold(Conf::default(), |conf, (key, value)| conf.set(key, value));
     let conf = conf.set("trace", trace(kind));
     // What a selftest finds missing must not be what QEMU lacks of the hardware.
     let conf = if kind.has_watchdog() { conf } else { conf.set("watchdog", "off") };
     let image = scene.path("disk.img");
     let _alone = alone()?;
-    let (built, made) = image::for_story(board, &conf, arguments, IMAGE, &image, out)?;
+    let (built, made) = image::for_story(board, &conf, wish.arguments, IMAGE, &image, out)?;
     // As it is in the field: the disk is larger than what was made for the smallest one.
     File::options().write(true).open(&image)?.set_len(DISK << 20)?;
     scene.go_on()?;
-    bundles::make(board, &made, &scene.path("bundles"), out)?;
+    if !wish.of_containers {
+        bundles::make(board, &made, &scene.path("bundles"), out)?;
+    }
     let cells = Cells::open(board, &image, &built.partitions)?;
     let storage = built.partitions.last().context("an image without partitions")?.start();
     let packages = cargo::target_directory()?.join("packages");
     let plan = Plan::new(kind).disk(Disk::of(&image)).log(scene.path("logs/console.log")).packages(packages);
     let plan = plan.dir(scene.path("machine")).second_serial(&files.trace).forward(ENDPOINT);
     let plan = if kind.has_watchdog() { plan.watchdog() } else { plan };
+    let plan = if wish.of_containers { plan.memory(MEMORY).forward(WEB) } else { plan };
     let machine = plan.build()?;
-    let endpoint = format!("127.0.0.1:{}", machine.port(ENDPOINT)?);
-    let variables = variables(scene, (&made, bsp::arch(board)?), &endpoint, files, (&image, storage))?;
+    let here = |port: u16| machine.port(port).map(|port| format!("127.0.0.1:{port}"));
+    let mut variables = variables(scene, (&made, bsp::arch(board)?), wish.of_containers, files, (&image, storage))?;
+    variables.insert("ENDPOINT".to_owned(), here(ENDPOINT)?);
+    if wish.of_containers {
+        variables.insert("WEB".to_owned(), here(WEB)?);
+    }
     let rig = Board::new(machine, cells, files, u64::try_from(start.elapsed().as_millis())?)?;
     Ok(Prepared { rig, variables, factory: made.storage.join("trails/0") })
 }
@@ -206,7 +249,7 @@ pub(crate) fn alone() -> Result<File> {
 fn variables(
     scene: &Scene,
     (made, arch): (&Made, Arch),
-    endpoint: &str,
+    of_containers: bool,
     files: &Files,
     (disk, storage): (&Path, u64),
 ) -> Result<BTreeMap<String, String>> {
@@ -215,16 +258,16 @@ fn variables(
     copy(&made.keys, &keys)?;
     contents::shell(&made.busybox, arch)?.write_layout(&images.join("library-shell-latest"), "library/shell:latest")?;
     let mut programs: Vec<(&str, String)> = desk::PROGRAMS.map(|(name, text)| (name, text.to_owned())).to_vec();
+    if of_containers {
+        programs.extend(desk::of_containers());
+    } else {
+        programs.extend(desk::OF_DEVICES.map(|(name, text)| (name, text.to_owned())));
+    }
+    programs.extend(device::shared(&made.pvr));
     programs.extend([
-        ("pvr", format!("exec {} \"$@\"\n", device::quoted(&made.pvr))),
         ("pair", PAIR.to_owned()),
         ("console", format!("cat {}\n", device::quoted(&scene.path("logs/console.log")))),
         ("on-disk", ON_DISK.to_owned()),
-        ("revision", format!("pvcontrol --json device | {}", device::REVISION)),
-        ("steps", format!("pvcontrol --json steps ls | {}", device::STEPS)),
-        ("app", device::APP.to_owned()),
-        ("beats", device::BEATS.to_owned()),
-        ("fetch", device::FETCH.to_owned()),
     ]);
     device::write_all(&bin, &programs)?;
     let inherited = std::env::var("PATH").unwrap_or_default();
@@ -235,7 +278,6 @@ fn variables(
         ("IMAGES".to_owned(), images.display().to_string()),
         ("PLATFORM".to_owned(), arch.platform()),
         ("BUNDLES".to_owned(), scene.path("bundles").display().to_string()),
-        ("ENDPOINT".to_owned(), endpoint.to_owned()),
         ("DESK".to_owned(), files.desk.display().to_string()),
         ("DISK".to_owned(), disk.display().to_string()),
         ("STORAGE".to_owned(), storage.to_string()),
