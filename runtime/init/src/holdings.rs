@@ -218,7 +218,8 @@ impl Holdings {
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
         let kernel = rustix::system::uname().release().to_str().ok().map(str::to_owned);
         let (board, remount_policy) = (settings.board.clone(), settings.remount_policy.clone());
-        let assembling = assembly::Settings { kernel, board, remount_policy, ..assembly::Settings::default() };
+        let grace = settings.stop_timeout;
+        let assembling = assembly::Settings { grace, kernel, board, remount_policy, ..assembly::Settings::default() };
         Ok(Self { objects, trails, places: None, dir, trust, ceiling, policy, settings, assembling })
     }
 

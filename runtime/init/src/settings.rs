@@ -8,6 +8,7 @@
 //!     signatures=strict               disabled, lenient, audit, strict
 //!     commit_delay=25                 seconds for which the goals of a trial must hold
 //!     attempts=3                      boots of a trial
+//!     stop_timeout=5                  seconds that a container may take to end when it is asked to
 //!     endpoint=0.0.0.0:12368          where `pvr` is served; on any address but a loopback, to who is paired
 //!     recovery_address=dhcp          in recovery: dhcp, off, or 10.0.2.15/24, 10.0.2.15/24 via 10.0.2.2
 //!     storage=PARTLABEL=storage       what PID 1 mounts at /storage: also LABEL=, UUID=, a path; unset: it is there
@@ -36,6 +37,8 @@ use formats::drivers_json::Board;
 use formats::options::{Options, Remark, Why};
 use formats::verify::Mode;
 use metal::place::Place;
+use statemachine::container::Span;
+use statemachine::container::policy::STOP_GRACE;
 use statemachine::limits::Limits;
 
 use crate::recovery::Addressing;
@@ -58,6 +61,9 @@ const STORAGE_WAIT: Duration = Duration::from_secs(30);
 /// How long the goals of a trial must hold if nobody says otherwise.
 const COMMIT_DELAY: Duration = Duration::from_secs(25);
 
+/// How long a container may take to end, at most: an update waits for it.
+const STOP_TIMEOUT_MAX: u16 = 60;
+
 /// The time of the watchdog if nobody says otherwise. Longer than any single step of a boot may take.
 const WATCHDOG: Option<NonZeroU16> = NonZeroU16::new(60);
 
@@ -73,6 +79,8 @@ pub struct Settings {
     pub signatures: Mode,
     /// How long the goals of a trial must hold.
     pub commit_delay: Duration,
+    /// How long a container may take to end when it is asked to.
+    pub stop_timeout: Span,
     /// Where the endpoint for `pvr` listens. Who reaches it on a loopback address needs no pairing.
     pub endpoint: SocketAddr,
     /// Where the address of a device in recovery comes from.
@@ -184,7 +192,7 @@ impl Settings {
         let mut limits = Limits::FIELD;
         let (mut endpoint, mut recovery) = (ENDPOINT, Addressing::default());
         let (mut storage, mut storage_wait, mut watchdog, mut trace) = (None, None, None, None);
-        let mut bootloader = None;
+        let (mut bootloader, mut stop_timeout) = (None, STOP_GRACE);
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -206,6 +214,10 @@ impl Settings {
                     endpoint = value.parse().ok().filter(|at: &SocketAddr| at.port() != 0).ok_or_else(wrong)?;
                 }
                 "recovery_address" => recovery = Addressing::parse(value).ok_or_else(wrong)?,
+                "stop_timeout" => {
+                    let seconds = value.parse().ok().filter(|seconds| (1..=STOP_TIMEOUT_MAX).contains(seconds));
+                    stop_timeout = Span::seconds(seconds.ok_or_else(wrong)?.into());
+                }
                 "storage" => storage = Some(Place::parse(value).ok_or_else(wrong)?),
                 "storage_wait" => storage_wait = Some(seconds(value).ok_or_else(wrong)?),
                 "trace" => {
@@ -246,6 +258,7 @@ impl Settings {
             fit,
             signatures,
             commit_delay,
+            stop_timeout,
             endpoint,
             recovery,
             storage,
@@ -394,6 +407,16 @@ mod tests {
         assert_eq!(parse("board=host"), SettingsError::Missing("line"));
         assert!(matches!(parse("board=host\nline=demo\nsignatures=off"), SettingsError::Line(3, _)));
         assert!(matches!(parse("board=host\nline=demo\nattempts=200"), SettingsError::Line(3, _)));
+    }
+
+    #[test]
+    fn a_container_has_five_seconds_to_end_or_as_long_as_the_device_says() {
+        let of = |more: &str| Settings::of(&format!("board=host\nline=demo\n{more}"), String::new());
+        let time = |more: &str| of(more).unwrap().stop_timeout;
+        assert_eq!((time(""), time("stop_timeout=40")), (Span::seconds(5), Span::seconds(40)));
+        for wrong in ["stop_timeout=0", "stop_timeout=61", "stop_timeout=5s"] {
+            assert!(matches!(of(wrong), Err(SettingsError::Line(3, _))), "{wrong}");
+        }
     }
 
     #[test]

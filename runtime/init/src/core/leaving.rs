@@ -6,8 +6,8 @@ use statemachine::update::Event;
 
 use super::{Asker, Core};
 
-/// How long containers may take, all together, before what is left of them is killed.
-const PATIENCE: Span = Span::seconds(15);
+/// How long containers may take, all together, beside what one may take, before what is left of them is killed.
+const PATIENCE: Span = Span::seconds(10);
 
 /// How a boot ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +41,7 @@ impl Core {
         if trial {
             self.ending = Ending::Restart;
         }
-        self.leaving = Some(Leaving { trial, until: self.now().after(PATIENCE) });
+        self.leaving = Some(Leaving { trial, until: self.now().after(self.settings.stop_timeout).after(PATIENCE) });
         let outputs = self.supervisor.withdraw(self.now());
         self.follow(outputs);
     }
