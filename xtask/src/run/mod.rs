@@ -54,6 +54,9 @@ use crate::{cargo, setup};
 /// The name of the scene, below the target directory.
 const SCENE: &str = "first-light";
 
+/// What a device on this machine is called where stories name boards.
+const BOARD: &str = "host";
+
 /// Where the stories are.
 const STORIES: &str = "tests/e2e";
 
@@ -155,7 +158,7 @@ struct Telling {
 impl Telling {
     /// Everything up to the moment in which the device is switched on.
     fn begin(scene: &str, story: &str, image: Option<&str>, show: Show) -> Result<Self> {
-        let story = Story::read(&cargo::root().join(format!("{STORIES}/{story}.toml")))?;
+        let story = Story::read(&cargo::root().join(format!("{STORIES}/{story}.toml")))?.on(BOARD);
         let tools = Tools::build(show.out())?;
         show.out().line(bold(show.out(), &format!("\n{}", story.title)));
         let start = Instant::now();
