@@ -34,8 +34,9 @@ use crate::pairing::{Secret, TokenHash};
 
 pub use program::Program;
 pub use view::{
-    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, InterfaceView, LawView, LogPiece,
-    LogPlace, NetworkView, ObjectView, PairingView, PressureView, RecoveryView, StepView, UpdateView, UsageView,
+    ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, InterfaceView, LawView, LogFrom,
+    LogPiece, LogPlace, NetworkView, ObjectView, PairingView, PressureView, RecoveryView, StepView, UpdateView,
+    UsageView,
 };
 
 /// The largest frame in bytes.
@@ -256,8 +257,10 @@ pub enum Call {
     ReadLog {
         /// Which.
         name: String,
-        /// Where the piece before has ended; `None` is the oldest that is kept.
-        after: Option<LogPlace>,
+        /// Where it begins.
+        from: LogFrom,
+        /// Whether it is to come with its times.
+        timed: bool,
     },
     /// Send a signal to a program that was started so.
     SignalProgram {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use statemachine::ids::RevisionId;
 
+use crate::log_times::{Since, Time};
 use crate::object::ObjectId;
 
 /// The device as a whole.
@@ -249,6 +250,17 @@ pub struct LogPlace {
     pub offset: u64,
 }
 
+/// Where in a log somebody begins to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LogFrom {
+    /// With the oldest that is kept.
+    Oldest,
+    /// Where the piece before has ended.
+    After(LogPlace),
+    /// With the first line of a time.
+    Since(Since),
+}
+
 /// What a container has written, from a place on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogPiece {
@@ -258,4 +270,6 @@ pub struct LogPiece {
     pub place: Option<LogPlace>,
     /// Something between the place before and these bytes is no longer kept.
     pub lost: bool,
+    /// When they were read, if somebody asked for it: at most [`TIMES_MAX`](crate::log_times::TIMES_MAX).
+    pub times: Vec<Time>,
 }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use formats::log_times::Since;
 use formats::object::ObjectId;
 use formats::pairing::is_name;
 use formats::path::ContainerName;
@@ -97,7 +98,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     let mut options = Options { socket: None, output: None, message: None, form: Form::Fitting, verbose: false };
     let (mut words, mut help, mut retry) = (Vec::<OsString>::new(), false, false);
     let (mut terminal, mut detached, mut env) = (false, false, Vec::new());
-    let (mut follow, mut lines) = (false, None);
+    let (mut follow, mut lines, mut since, mut timestamps) = (false, None, None, false);
     loop {
         if let [exec, name] = words.as_slice()
             && exec == "exec"
@@ -135,7 +136,16 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             Some(Arg::Short('f') | Arg::Long("follow")) if words.first().is_some_and(|first| first == "logs") => {
                 follow = true
             }
-            Some(Arg::Short('n') | Arg::Long("lines")) if words.first().is_some_and(|first| first == "logs") => {
+            Some(Arg::Long("timestamps")) => timestamps = true,
+            Some(Arg::Long("since")) => {
+                let when = text(parser.value().map_err(usage)?)?;
+                let forms = "90s, 10m, 2h, 3d, boot, 2026-11-22 or 2026-11-22T10:00:00Z";
+                let wrong = || Failure::Usage(format!("--since {when:?} is no time; write {forms}"));
+                since = Some(Since::of_person(&when).ok_or_else(wrong)?);
+            }
+            Some(Arg::Short('n') | Arg::Long("lines" | "tail"))
+                if words.first().is_some_and(|first| first == "logs") =>
+            {
                 let number = text(parser.value().map_err(usage)?)?;
                 lines =
                     Some(number.parse().map_err(|_| Failure::Usage(format!("-n {number:?} is no number of lines")))?);
@@ -166,7 +176,9 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     }
     let mut command = command(&words, retry)?;
     if let Command::Logs(wanted) = &mut command {
-        (wanted.follow, wanted.lines) = (follow, lines);
+        (wanted.follow, wanted.lines, wanted.since, wanted.timestamps) = (follow, lines, since, timestamps);
+    } else if since.is_some() || timestamps {
+        return Err(Failure::Usage("--since and --timestamps belong to logs".into()));
     }
     if retry && !matches!(command, Command::Run { .. }) {
         return Err(Failure::Usage("--retry belongs to cmd run".into()));
@@ -191,7 +203,7 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["ls" | "list"] | ["containers", "ls" | "list"] => Command::Containers,
         ["device"] => Command::Device,
         ["top"] => Command::Top,
-        ["logs", name] => Command::Logs(logs::Wanted { container: container(name)?, follow: false, lines: None }),
+        ["logs", name] => Command::Logs(logs::Wanted::all(container(name)?)),
         ["console", name] => Command::Console(container(name)?),
         ["inspect", name] => Command::Inspect(container(name)?),
         [action @ ("start" | "stop" | "restart"), name] => {
@@ -397,11 +409,16 @@ mod tests {
 
     #[test]
     fn a_log_is_followed_and_written_to_no_file_by_the_same_letter() {
-        let read = |follow, lines| {
-            Command::Logs(logs::Wanted { container: ContainerName::parse("web").unwrap(), follow, lines })
-        };
+        let all = || logs::Wanted::all(ContainerName::parse("web").unwrap());
+        let read = |follow, lines| Command::Logs(logs::Wanted { follow, lines, ..all() });
         assert_eq!(wanted("logs web"), read(false, None));
         assert_eq!(wanted("logs -f web -n 7"), read(true, Some(7)));
+        assert_eq!(wanted("logs web --tail 7"), read(false, Some(7)));
+        let since = logs::Wanted { since: Some(Since::Ago(600)), timestamps: true, ..all() };
+        assert_eq!(wanted("logs --since 10m --timestamps web"), Command::Logs(since));
+        for bad in ["logs web --since yesterday", "logs web --since", "ls --since boot", "top --timestamps"] {
+            assert!(matches!(self::read(bad), Err(Failure::Usage(_))), "{bad}");
+        }
         let (options, command) = self::read("-f out logs web").unwrap();
         assert_eq!((options.output, command), (Some("out".into()), read(false, None)));
         assert!(self::read("logs -n x web").is_err() && self::read("ls -n 3").is_err());

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use formats::control::program::DESCRIPTORS_MAX;
 use formats::json::{self, Limits, Value};
+use formats::log_times::{self, Time};
 use rustix::fd::BorrowedFd;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
@@ -45,6 +46,8 @@ pub(crate) struct Answer {
     pub(crate) log_place: Option<String>,
     /// Something of the log is no longer there.
     pub(crate) log_lost: bool,
+    /// When its bytes were read.
+    pub(crate) log_times: Vec<Time>,
 }
 
 /// What a request carries.
@@ -144,7 +147,7 @@ impl Client {
     }
 
     fn answer_after(&self, mut stream: UnixStream, mut ahead: Vec<u8>, about: About) -> Result<Answer, Failure> {
-        let Head { code, length, retry_after, log_place, log_lost, .. } = loop {
+        let Head { code, length, retry_after, log_place, log_lost, log_times, .. } = loop {
             match head(&ahead)? {
                 // `100 Continue`, unasked: the answer follows.
                 Some(Head { code: 100..=199, end, .. }) => drop(ahead.drain(..end)),
@@ -156,7 +159,7 @@ impl Client {
             }
         };
         self.tell(&format!("< {code}"));
-        let answer = Answer { stream, ahead, length, log_place, log_lost };
+        let answer = Answer { stream, ahead, length, log_place, log_lost, log_times };
         if code == 200 {
             return Ok(answer);
         }
@@ -281,6 +284,7 @@ struct Head {
     retry_after: Option<String>,
     log_place: Option<String>,
     log_lost: bool,
+    log_times: Vec<Time>,
     end: usize,
 }
 
@@ -311,6 +315,7 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, Failure> {
         retry_after: field("retry-after").map(Into::into),
         log_place: place.map(Into::into),
         log_lost: field("log-lost").is_some(),
+        log_times: field("log-times").and_then(log_times::of_text).unwrap_or_default(),
         end,
     }))
 }

@@ -15,7 +15,11 @@ const COMMANDS: &[(&str, &str)] = &[
         "exec -d [-e NAME=VALUE]… CONTAINER [--] PROGRAM [ARGUMENT…]",
         "the same without waiting for it: it has no input, and what it writes is in the log of the container",
     ),
-    ("logs [-f] [-n LINES] CONTAINER", "what it has written; -n: the last lines; -f: and what it writes from now on"),
+    (
+        "logs [-f] [-n LINES] [--since TIME] [--timestamps] CONTAINER",
+        "what it has written; -n: the last lines; -f: and what it writes from now on; --since: what the device has read since \
+         10m (also s, h, d) ago, since boot, or since a day or 2026-11-22T10:00:00Z; --timestamps: and when",
+    ),
     (
         "console CONTAINER",
         "the console of one that is a system, on this terminal: Ctrl-A q leaves, Ctrl-A Ctrl-A types a Ctrl-A",
@@ -105,6 +109,7 @@ mod tests {
                 .replace("NAME|FINGERPRINT", "me")
                 .replace("SHA256", &id)
                 .replace("LINES", "7")
+                .replace("TIME", "10m")
                 .replace(['[', ']'], "");
             let read = crate::args::parse(line.split(' ').map(Into::into));
             assert!(read.is_ok(), "{line}: {}", read.err().map_or_else(String::new, |error| error.to_string()));

@@ -6,6 +6,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use formats::date::date;
+use formats::log_times::{Since, Time};
 use formats::path::ContainerName;
 
 use crate::client::{Client, TEXT_MAX};
@@ -22,11 +24,24 @@ pub(crate) struct Wanted {
     pub(crate) follow: bool,
     /// No more than so many of the lines that are there.
     pub(crate) lines: Option<usize>,
+    /// Nothing older.
+    pub(crate) since: Option<Since>,
+    /// Each line behind the time at which the device read it.
+    pub(crate) timestamps: bool,
+}
+
+impl Wanted {
+    /// All that is there.
+    pub(crate) fn all(container: ContainerName) -> Self {
+        Self { container, follow: false, lines: None, since: None, timestamps: false }
+    }
 }
 
 pub(crate) fn run(client: &Client, wanted: &Wanted, out: &mut dyn Write) -> Result<(), Failure> {
-    let path = format!("/containers/{}/log", wanted.container.as_str());
-    let mut place: Option<String> = None;
+    let kind = if wanted.timestamps { "timed-log" } else { "log" };
+    let path = format!("/containers/{}/{kind}", wanted.container.as_str());
+    let mut place = wanted.since.map(|since| since.to_string());
+    let mut stamped = Stamped::default();
     // What is there: whole, or as many lines as are wanted of it.
     let mut kept = Vec::new();
     let mut write = |bytes: &[u8]| {
@@ -42,8 +57,10 @@ pub(crate) fn run(client: &Client, wanted: &Wanted, out: &mut dyn Write) -> Resu
             let _ = writeln!(std::io::stderr(), "pvcontrol: some of the log was dropped before it was read");
         }
         place = answer.log_place.clone().or(place);
+        let times = answer.log_times.clone();
         let bytes = answer.bytes(TEXT_MAX)?;
         let is_end = bytes.is_empty();
+        let bytes = if wanted.timestamps { stamped.lines(&times, &bytes) } else { bytes };
         match wanted.lines.filter(|_| !at_end) {
             None => write(&bytes)?,
             Some(lines) => {
@@ -64,6 +81,45 @@ pub(crate) fn run(client: &Client, wanted: &Wanted, out: &mut dyn Write) -> Resu
     }
 }
 
+/// Lines behind their times, from pieces that may end within one.
+#[derive(Default)]
+struct Stamped {
+    within: bool,
+}
+
+impl Stamped {
+    fn lines(&mut self, times: &[Time], piece: &[u8]) -> Vec<u8> {
+        let (mut out, mut at) = (Vec::with_capacity(piece.len()), 0);
+        for line in piece.split_inclusive(|byte| *byte == b'\n') {
+            if !self.within {
+                let is_known = |time: &Time| usize::try_from(time.at).is_ok_and(|begins| begins <= at);
+                out.extend(shown(times.iter().rev().find(|time| is_known(time))).bytes());
+                out.push(b' ');
+            }
+            out.extend_from_slice(line);
+            at += line.len();
+            self.within = !line.ends_with(b"\n");
+        }
+        out
+    }
+}
+
+/// A date if there is one, else seconds since PID 1 began, else a dash.
+fn shown(time: Option<&Time>) -> String {
+    let parts = |ms: u64| (ms / 1000, ms % 1000);
+    match time {
+        Some(Time { unix: Some(unix), .. }) => {
+            let (seconds, ms) = parts(*unix);
+            format!("{}.{ms:03}Z", date(seconds).trim_end_matches('Z'))
+        }
+        Some(Time { up: Some(up), .. }) => {
+            let (seconds, ms) = parts(*up);
+            format!("{seconds}.{ms:03}s")
+        }
+        _ => "-".into(),
+    }
+}
+
 /// Where the last `lines` lines begin; one that is not ended is a line.
 fn start_of(bytes: &[u8], lines: usize) -> usize {
     if lines == 0 {
@@ -76,7 +132,20 @@ fn start_of(bytes: &[u8], lines: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::start_of;
+    use formats::log_times::Time;
+
+    use super::{Stamped, start_of};
+
+    #[test]
+    fn a_line_has_the_time_of_its_beginning_wherever_its_piece_ends() {
+        let time = |at, up, unix| Time { at, up, unix };
+        let mut stamped = Stamped::default();
+        let mut out = stamped.lines(&[time(0, None, None), time(4, Some(5), None)], b"old\nnew\nha");
+        out.extend(stamped.lines(&[time(0, Some(9), None), time(3, Some(9000), Some(1_795_341_600_007))], b"lf\nlast"));
+        out.extend(stamped.lines(&[], b"\nno times\n"));
+        let text = "- old\n0.005s new\n0.005s half\n2026-11-22T10:00:00.007Z last\n- no times\n";
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
 
     #[test]
     fn the_last_lines_are_counted_from_the_end() {

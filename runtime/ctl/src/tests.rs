@@ -211,3 +211,17 @@ fn without_a_socket_nothing_is_asked() {
     assert_eq!(failure.exit_code(), 1);
     assert!(failure.to_string().starts_with("/nowhere/pv-ctrl not found"), "{failure}");
 }
+
+#[test]
+fn a_log_is_asked_for_from_a_time_on_and_goes_on_from_the_place_that_it_came_to() {
+    let piece =
+        |fields: &str, body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{fields}\r\n{body}", body.len());
+    let first = piece("Log-Place: 3-9\r\nLog-Times: 0/5/,4/6/\r\n", "one\ntwo\n");
+    let device = Device::answering(vec![first, piece("Log-Place: 3-9\r\n", "")]);
+    let (done, out) = device.run("logs --since 10m --timestamps -n 1 web");
+    assert!(done.is_ok());
+    assert_eq!(out, "0.006s two\n");
+    let asked = device.asked();
+    assert!(asked[0].starts_with("GET /containers/web/timed-log/ago-600 "), "{asked:?}");
+    assert!(asked[1].starts_with("GET /containers/web/timed-log/3-9 "), "{asked:?}");
+}

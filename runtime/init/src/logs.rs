@@ -3,6 +3,7 @@
 //! ```text
 //!   STORAGE/logs/REVISION/web/console.log            as the container wrote it        at most `limit` bytes, then
 //!                            /console.log.1          what was before                  … renamed to this
+//!                            /console.log.times      when it was read: see `times.rs`
 //!                         pantavisor/pantavisor.log  [pantavisor] SECONDS LEVEL\t -- [SOURCE]: TEXT
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! Every call blocks. Both kinds of logs are for one thread at a time.
 
 pub mod follow;
+mod times;
 
 use std::fmt::{self, Display, Write as _};
 use std::fs::{self, File, OpenOptions};
@@ -19,14 +21,19 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use formats::log_times::Now;
 use statemachine::container::Time;
 use statemachine::ids::RevisionId;
+use times::Times;
+
+use crate::clock::Clock;
 
 /// When a file is renamed, in bytes: at most, and where there is room for so many.
 pub const LIMIT: u64 = 1 << 20;
 
-/// On a small storage a file has this part of it, so that the logs of twenty containers leave room for an update.
-const SHARE: u64 = 128;
+/// On a small storage a file has this part of it, so that the logs of twenty containers, and their times, leave room for an
+/// update.
+const SHARE: u64 = 144;
 
 /// Less is of no use to anybody.
 const LIMIT_MIN: u64 = 16 * 1024;
@@ -60,25 +67,33 @@ pub struct Log {
     /// The open file and its length.
     file: Option<(File, u64)>,
     lost: u64,
+    /// When it was written is kept, too, by this clock.
+    times: Option<(Times, Clock)>,
 }
 
 impl Log {
     /// A log at a path. The file and the directories above it are made with the first bytes.
     #[must_use]
     pub fn new(path: PathBuf, limit: u64) -> Self {
-        Self { path, limit, file: None, lost: 0 }
+        Self { path, limit, file: None, lost: 0, times: None }
     }
 
-    /// The log of a container: `logs` is the directory of all logs.
+    /// The log of a container, with its times: `logs` is the directory of all logs.
     #[must_use]
-    pub fn of_container(logs: &Path, id: &RevisionId, name: &str, limit: u64) -> Self {
-        Self::new(path_of_container(logs, id, name), limit)
+    pub fn of_container(logs: &Path, id: &RevisionId, name: &str, limit: u64, clock: Clock) -> Self {
+        Self { times: Some((Times::default(), clock)), ..Self::new(path_of_container(logs, id, name), limit) }
     }
 
     /// Writes bytes at the end, or drops them.
     pub fn append(&mut self, bytes: &[u8]) {
+        let now = self.times.as_ref().map(|(_, clock)| clock.moment());
+        self.append_at(bytes, now);
+    }
+
+    /// The same, as if it were then.
+    fn append_at(&mut self, bytes: &[u8], now: Option<Now>) {
         for part in bytes.chunks(usize::try_from(self.limit.max(1)).unwrap_or(usize::MAX)) {
-            if self.write(part).is_err() {
+            if self.write(part, now).is_err() {
                 // Half of it may be there; where it ends is found anew.
                 self.file = None;
                 self.lost = self.lost.saturating_add(length(part));
@@ -92,7 +107,7 @@ impl Log {
         self.lost
     }
 
-    fn write(&mut self, part: &[u8]) -> io::Result<()> {
+    fn write(&mut self, part: &[u8], now: Option<Now>) -> io::Result<()> {
         let (file, end) = match self.file.take() {
             Some(open) => open,
             None => self.open()?,
@@ -100,11 +115,15 @@ impl Log {
         let full = end > 0 && end.saturating_add(length(part)) > self.limit;
         let (mut file, end) = if full { self.rotate(file)? } else { (file, end) };
         file.write_all(part)?;
+        if let Some(((times, _), now)) = self.times.as_mut().zip(now) {
+            times.note((&self.path, &file), self.limit, end, part, now);
+        }
         self.file = Some((file, end.saturating_add(length(part))));
         Ok(())
     }
 
-    fn open(&self) -> io::Result<(File, u64)> {
+    fn open(&mut self) -> io::Result<(File, u64)> {
+        self.times.iter_mut().for_each(|(times, _)| times.close());
         if let Some(dir) = self.path.parent() {
             fs::create_dir_all(dir)?;
         }
@@ -113,16 +132,29 @@ impl Log {
         Ok((file, end))
     }
 
-    fn rotate(&self, file: File) -> io::Result<(File, u64)> {
-        let mut before = self.path.clone().into_os_string();
-        before.push(".1");
-        if fs::rename(&self.path, before).is_err() {
+    fn rotate(&mut self, file: File) -> io::Result<(File, u64)> {
+        let (before, marks) = (before(&self.path), times::path(&self.path));
+        if fs::rename(&self.path, &before).is_err() {
             // Then what was before is given up instead of the bound.
             file.set_len(0)?;
+            let _ = fs::remove_file(marks);
+        } else if self.times.is_some() {
+            // Marks in the wrong place are found by whose they are, or not at all. What is renamed over another file is written
+            // to its medium at once by ext4, which nothing here asks for.
+            let kept = times::path(&before);
+            let _ = fs::remove_file(&kept);
+            let _ = fs::rename(marks, kept);
         }
         drop(file);
         self.open()
     }
+}
+
+/// Where a log is moved to when it is full.
+fn before(log: &Path) -> PathBuf {
+    let mut before = log.as_os_str().to_owned();
+    before.push(".1");
+    before.into()
 }
 
 fn length(bytes: &[u8]) -> u64 {
@@ -261,7 +293,7 @@ mod tests {
     fn a_log_keeps_the_last_bytes_and_once_as_many_before_them() {
         let place = Place::new("rotate");
         let id = RevisionId::parse("locals/x").unwrap();
-        let mut log = Log::of_container(&place.0, &id, "web", 10);
+        let mut log = Log::of_container(&place.0, &id, "web", 10, Clock::start());
         for part in ["aaaa\n", "bbbb\n", "cccc\n", "dddd\n", "eeee\n"] {
             log.append(part.as_bytes());
         }
@@ -294,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_logs_of_many_containers_leave_room_on_a_small_storage() {
-        let two_files_each_of_twenty = |storage: u64| 40 * limit_of(storage);
+        let two_files_each_of_twenty = |storage: u64| 40 * limit_of(storage) * 9 / 8;
         assert!(two_files_each_of_twenty(16 << 20) < (16 << 20) / 3);
         assert_eq!((limit_of(1 << 40), limit_of(1 << 20)), (LIMIT, LIMIT_MIN));
         assert!(limit_in(Path::new("/proc/self/none")) >= LIMIT_MIN, "nothing there is no failure");

@@ -53,7 +53,7 @@ impl Voice {
     /// The log of a container.
     #[must_use]
     pub fn console_of(&self, revision: &RevisionId, name: &str) -> Log {
-        Log::of_container(&self.dir, revision, name, limit_in(&self.dir))
+        Log::of_container(&self.dir, revision, name, limit_in(&self.dir), self.clock)
     }
 
     /// Where the log of a container lies.

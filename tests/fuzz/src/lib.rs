@@ -20,7 +20,9 @@ pub mod run;
 #[allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "see above")]
 mod targets;
 
-use targets::{assembly, bootenv, dhcp, drivers, fat, gpt, journal, layers, left, net, requests, revision, seccomp};
+use targets::{
+    assembly, bootenv, dhcp, drivers, fat, gpt, journal, layers, left, logs, net, requests, revision, seccomp,
+};
 
 pub use targets::assembly::is_assembled;
 
@@ -62,6 +64,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("services", revision::services, "a service that is read has a socket that lies in its container"),
     Target::new("pools", revision::pools, "pools that are read share no address, and a container gets one that nobody else has"),
     Target::new("leases", revision::leases, "a list of leases that is read has one text, and no two containers keep one address"),
+    Target::new("log-times", logs::times, "marks that are read are in the order of their lines and in their log, and each is the first since its own time"),
+    Target::new("log-words", logs::words, "times and dates that are read are written as the same"),
     Target::new("lxc", revision::lxc, "a container configuration that is read can be written with the same lines"),
     Target::new("lxc-files", revision::lxc_files, "files that include each other end, and leave lines that a container is built from"),
     Target::new("ceiling", revision::ceiling, "a ceiling that is read allows a confined container, and lines that say nothing change nothing"),

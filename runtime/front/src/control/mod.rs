@@ -10,6 +10,7 @@ pub mod route;
 
 use formats::control::{Call, LogPiece, Reply, StepView, TEXT_MAX, Upload};
 use formats::json::{Json, Limits};
+use formats::log_times;
 use formats::path::ContainerName;
 use statemachine::ids::RevisionId;
 
@@ -90,15 +91,12 @@ async fn get(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body, r
             Reply::Inspected(view) => Ok(Some(Answer::json(&render::inspected(&view)))),
             _ => Err(Fail::mismatch()),
         },
-        Route::Log(name, after) => match asker.ask(Call::ReadLog { name: name.as_str().into(), after }).await? {
-            Reply::Log(LogPiece { bytes, place, lost }) => {
-                let answer = Answer { content: Content::Bytes, body: bytes, ..Answer::done() };
-                let answer =
-                    place.into_iter().fold(answer, |answer, place| answer.with("Log-Place", route::shown(place)));
-                Ok(Some(if lost { answer.with("Log-Lost", "1") } else { answer }))
+        Route::Log(name, from, timed) => {
+            match asker.ask(Call::ReadLog { name: name.as_str().into(), from, timed }).await? {
+                Reply::Log(piece) => Ok(Some(log(piece))),
+                _ => Err(Fail::mismatch()),
             }
-            _ => Err(Fail::mismatch()),
-        },
+        }
         Route::Groups => match asker.ask(Call::Groups).await? {
             Reply::Groups(views) => array(&views, render::group),
             _ => Err(Fail::mismatch()),
@@ -156,6 +154,18 @@ async fn get(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body, r
         },
         _ => Err(unknown(head)),
     }
+}
+
+/// A piece of a log: its bytes, and in the head where it goes on and when it was read.
+fn log(LogPiece { bytes, place, lost, times }: LogPiece) -> Answer {
+    let mut answer = Answer { content: Content::Bytes, body: bytes, ..Answer::done() };
+    if let Some(place) = place {
+        answer = answer.with("Log-Place", route::shown(place));
+    }
+    if !times.is_empty() {
+        answer = answer.with("Log-Times", log_times::to_text(&times));
+    }
+    if lost { answer.with("Log-Lost", "1") } else { answer }
 }
 
 async fn act(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, name: ContainerName, daemon: bool) -> Handled {

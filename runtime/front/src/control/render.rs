@@ -4,6 +4,7 @@ use formats::control::{
     ContainerView, DaemonView, DeviceView, DriverView, GroupView, InspectView, InterfaceView, LawView, NetworkView,
     ObjectView, PairingView, PressureView, RecoveryView, StepView, UpdateView, UsageView,
 };
+use formats::date::date;
 use formats::json::{Json, Number};
 use formats::pairing::Secret;
 use formats::progress::Status;
@@ -189,23 +190,6 @@ pub(super) fn code(code: &Secret, seconds: u16) -> Json {
     Json::object().with("code", code.expose()).with("expires_in", number(seconds))
 }
 
-/// Seconds since 1970 as `YYYY-MM-DDTHH:MM:SSZ`.
-fn date(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01: years then end with the leap day, and months have a simple sum (Hinnant, "chrono-compatible
-    // low-level date algorithms").
-    let days = days.saturating_add(719_468);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day + 2) / 153;
-    let day = day - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
-}
-
 /// What came of a law.
 pub(super) fn law(view: &LawView) -> Json {
     Json::object().with("law", view.law.as_str()).with("fault", optional(view.fault.as_deref(), Json::from))
@@ -303,13 +287,6 @@ mod tests {
         );
         let text = step(&StepView { progress: None, date: None, ..view }).compact();
         assert!(text.ends_with(r#""date":"","commitmsg":"m","progress":{}}"#), "{text}");
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(date(0), "1970-01-01T00:00:00Z");
-        assert_eq!(date(1_735_689_599), "2024-12-31T23:59:59Z");
-        assert_eq!(date(4_107_542_400), "2100-03-01T00:00:00Z");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use formats::control::LogPlace;
+use formats::control::{LogFrom, LogPlace};
+use formats::log_times::Since;
 use formats::object::ObjectId;
 use formats::path::ContainerName;
 use statemachine::ids::RevisionId;
@@ -26,7 +27,7 @@ pub enum Route {
     /// `/programs/N`
     Program(u32),
     /// `/containers/NAME/log`, and from a place on: `/containers/NAME/log/FILE-OFFSET`
-    Log(ContainerName, Option<LogPlace>),
+    Log(ContainerName, LogFrom, bool),
     /// `/groups`
     Groups,
     /// `/signal`
@@ -99,8 +100,10 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
         ("containers", [container]) => Route::Container(name(container)?),
         ("containers", [container, "programs"]) => Route::Programs(name(container)?),
         ("containers", [container, "console"]) => Route::Console(name(container)?),
-        ("containers", [container, "log"]) => Route::Log(name(container)?, None),
-        ("containers", [container, "log", place]) => Route::Log(name(container)?, Some(self::place(place)?)),
+        ("containers", [container, kind @ ("log" | "timed-log"), from @ ..]) if from.len() < 2 => {
+            let from = from.first().map_or(Ok(LogFrom::Oldest), |from| self::from(from))?;
+            Route::Log(name(container)?, from, *kind == "timed-log")
+        }
         ("programs", [number]) => Route::Program(self::number(number)?),
         ("groups", []) => Route::Groups,
         ("signal", []) => Route::Signal,
@@ -143,12 +146,18 @@ fn driver(name: &str) -> Result<String, RouteError> {
     checked.map(|()| name.into())
 }
 
-fn place(text: &str) -> Result<LogPlace, RouteError> {
-    let wrong = || RouteError::Name("a place in a log is the one that came with the piece before".into());
+fn from(text: &str) -> Result<LogFrom, RouteError> {
+    let wrong = || {
+        let forms = "a place in a log is the one that came with the piece before, or boot, ago-SECONDS, at-SECONDS";
+        RouteError::Name(forms.into())
+    };
+    if let Some(since) = Since::parse(text) {
+        return Ok(LogFrom::Since(since));
+    }
     let place = text
         .split_once('-')
         .and_then(|(file, offset)| Some(LogPlace { file: file.parse().ok()?, offset: offset.parse().ok()? }));
-    place.filter(|place| shown(*place) == text).ok_or_else(wrong)
+    place.filter(|place| shown(*place) == text).map(LogFrom::After).ok_or_else(wrong)
 }
 
 /// A place in a log, as it stands in a path.
@@ -207,8 +216,15 @@ impl fmt::Display for Route {
             Self::Container(name) => write!(f, "/containers/{}", name.as_str()),
             Self::Programs(name) => write!(f, "/containers/{}/programs", name.as_str()),
             Self::Console(name) => write!(f, "/containers/{}/console", name.as_str()),
-            Self::Log(name, None) => write!(f, "/containers/{}/log", name.as_str()),
-            Self::Log(name, Some(place)) => write!(f, "/containers/{}/log/{}", name.as_str(), shown(*place)),
+            Self::Log(name, from, timed) => {
+                let kind = if *timed { "timed-log" } else { "log" };
+                write!(f, "/containers/{}/{kind}", name.as_str())?;
+                match from {
+                    LogFrom::Oldest => Ok(()),
+                    LogFrom::After(place) => write!(f, "/{}", shown(*place)),
+                    LogFrom::Since(since) => write!(f, "/{since}"),
+                }
+            }
             Self::Program(number) => write!(f, "/programs/{number}"),
             Self::Groups => f.write_str("/groups"),
             Self::Signal => f.write_str("/signal"),
@@ -256,6 +272,10 @@ mod tests {
             "/programs/7",
             "/containers/web/console",
             "/containers/web/log",
+            "/containers/web/log/boot",
+            "/containers/web/timed-log",
+            "/containers/web/timed-log/at-1763805600",
+            "/containers/web/timed-log/1-2",
             "/containers/web/log/0-18446744073709551615",
             "/groups",
             "/signal",
@@ -306,6 +326,8 @@ mod tests {
             "/programs/4294967296",
             "/programs/",
             "/containers/a/log/1",
+            "/containers/a/log/ago-01",
+            "/containers/a/timed-log/1-",
             "/containers/a/log/-1",
             "/containers/a/log/01-1",
         ] {

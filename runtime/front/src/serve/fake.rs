@@ -12,8 +12,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use formats::control::{
-    Ask, Call, Caller, ContainerView, DaemonView, DeviceView, FRAME_MAX, LawView, Listener, LogPiece, LogPlace,
-    ObjectView, PAGE_MAX, PIECE_MAX, PairingView, Refused, Reply, Status, StepView, Tell, Upload, decode_ask, encode,
+    Ask, Call, Caller, ContainerView, DaemonView, DeviceView, FRAME_MAX, LawView, Listener, LogFrom, LogPiece,
+    LogPlace, ObjectView, PAGE_MAX, PIECE_MAX, PairingView, Refused, Reply, Status, StepView, Tell, Upload, decode_ask,
+    encode,
 };
 use formats::object::ObjectId;
 use formats::pairing::{Secret, TokenHash};
@@ -186,12 +187,15 @@ impl Device {
                 return Err(Refused { status: Status::Unavailable, message, retry_after: Some(600) });
             }
             Call::Execute(_) => Reply::Program(7),
-            Call::ReadLog { after: None, .. } => Reply::Log(LogPiece {
-                bytes: b"a\0b".into(),
-                place: Some(LogPlace { file: 3, offset: 4 }),
-                lost: false,
-            }),
-            Call::ReadLog { after, .. } => Reply::Log(LogPiece { bytes: Vec::new(), place: after, lost: true }),
+            Call::ReadLog { from: LogFrom::After(place), .. } => {
+                Reply::Log(LogPiece { bytes: Vec::new(), place: Some(place), lost: true, times: vec![] })
+            }
+            Call::ReadLog { from, timed, .. } => {
+                let bytes = if from == LogFrom::Oldest { b"a\0b".into() } else { format!("{from:?}").into_bytes() };
+                let time = formats::log_times::Time { at: 0, up: Some(5), unix: None };
+                let place = Some(LogPlace { file: 3, offset: 4 });
+                Reply::Log(LogPiece { bytes, place, lost: false, times: timed.then_some(time).into_iter().collect() })
+            }
             Call::Collect => Reply::Reclaimed(4096),
             Call::Rewrite => Reply::Laws(vec![
                 LawView { law: "barrier".into(), fault: None },

@@ -125,4 +125,8 @@ fn a_log_comes_as_it_is_with_the_place_where_it_goes_on() {
     assert!(answer.contains("\r\nLog-Place: 3-4\r\n") && answer.ends_with("\r\n\r\na\0b"), "{answer}");
     let answer = ask(&path, "GET /containers/web/log/3-4", b"");
     assert!(answer.contains("\r\nLog-Place: 3-4\r\n") && answer.contains("\r\nLog-Lost: 1\r\n"), "{answer}");
+    let answer = ask(&path, "GET /containers/web/log/ago-600", b"");
+    assert!(!answer.contains("Log-Times") && answer.ends_with("\r\n\r\nSince(Ago(600))"), "{answer}");
+    let answer = ask(&path, "GET /containers/web/timed-log/boot", b"");
+    assert!(answer.contains("\r\nLog-Times: 0/5/\r\n") && answer.ends_with("Since(Boot)"), "{answer}");
 }

@@ -48,7 +48,7 @@ impl Core {
             Call::Drivers => self.driver_views(id, &caller),
             Call::ActOnDrivers { name, load } => self.act_on_drivers(id, &caller, name.as_deref(), load),
             Call::Inspect { name } => self.inspect(id, &name),
-            Call::ReadLog { name, after } => self.read_log(id, &name, after),
+            Call::ReadLog { name, from, timed } => self.read_log(id, &name, from, timed),
             Call::Signal { kind } => self.signal(&caller, &kind),
             Call::Objects { after } => self.ask_store(id, move |holdings| {
                 let page = holdings.objects.list(after, PAGE_MAX)?;

@@ -1,6 +1,6 @@
 //! What one container is, may do and has written, for whoever looks at it.
 
-use formats::control::{InspectView, LogPlace, PIECE_MAX, Refused, Reply, Status};
+use formats::control::{InspectView, LogFrom, PIECE_MAX, Refused, Reply, Status};
 use formats::lxc::Item;
 use formats::lxc::privileges::{EVERY_CALL, filter, privileges};
 
@@ -17,9 +17,9 @@ impl Core {
         let (of, assembled, revision) = (seat.of.clone(), seat.assembled.clone(), seat.revision.clone());
         self.ask_store(id, move |holdings| {
             let config = holdings.lines(&of.revision, &assembled.manifest)?;
-            let is_limit =
-                |item: &&Item| matches!(item, Item::Cgroup { .. } | Item::Optional { .. } | Item::Limit { .. });
-            let limits = config.items().filter(is_limit);
+            let limits = config
+                .items()
+                .filter(|item| matches!(item, Item::Cgroup { .. } | Item::Optional { .. } | Item::Limit { .. }));
             let limits = limits.map(Item::to_string).collect();
             let rights = if assembled.program.is_some() {
                 let calls = filter(&config)
@@ -37,11 +37,12 @@ impl Core {
     }
 
     /// A piece of what a container has written.
-    pub(super) fn read_log(&self, id: u32, name: &str, after: Option<LogPlace>) -> Answer {
+    pub(super) fn read_log(&self, id: u32, name: &str, from: LogFrom, timed: bool) -> Answer {
         let Some(seat) = self.table.get(name) else { return missing(name) };
         let (path, tell) = (self.log.path_of_console(&seat.revision, name), self.tell.clone());
+        let now = self.clock.moment();
         self.store.order(move |_| {
-            let piece = follow::read(&path, after, PIECE_MAX).map(Reply::Log);
+            let piece = follow::read(&path, from, timed, PIECE_MAX, now).map(Reply::Log);
             let piece = piece
                 .map_err(|error| Refused::new(Status::Internal, format!("cannot read {}: {error}", path.display())));
             let _ = tell.send_blocking(Message::Answered(id, piece));

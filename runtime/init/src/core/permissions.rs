@@ -140,7 +140,7 @@ pub(super) fn writes(call: &Call) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use formats::control::{Action, Upload};
+    use formats::control::{Action, LogFrom, Upload};
     use formats::object::ObjectId;
     use formats::pairing::{Secret, TokenHash};
     use formats::path::ContainerName;
@@ -175,7 +175,7 @@ mod tests {
         Call::SignalProgram { .. } = Call::SignalProgram { program: 1, signal: 15 }, "dm--";
         Call::Attach { .. } = Call::Attach { name: "web".into() }, "dm--";
         Call::Inspect { .. } = Call::Inspect { name: "web".into() }, "dm--";
-        Call::ReadLog { .. } = Call::ReadLog { name: "web".into(), after: None }, "dm--";
+        Call::ReadLog { .. } = Call::ReadLog { name: "web".into(), from: LogFrom::Oldest, timed: false }, "dm--";
         Call::Signal { .. } = Call::Signal { kind: "ready".into() }, "-mc-";
         Call::Drivers = Call::Drivers, "dmc-";
         Call::ActOnDrivers { .. } = Call::ActOnDrivers { name: None, load: true }, "dmc-";
