@@ -329,6 +329,16 @@ mod tests {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Repeats what finds the file system in use. Other tests start programs at the same time, and a child that has not come
+    /// to its `exec` yet has every file open that any thread of this process has.
+    fn once_nobody_uses_it(mut done: impl FnMut() -> Result<(), Errno>) {
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while let Err(errno) = done() {
+            assert!(errno == Errno::BUSY && std::time::Instant::now() < end, "{errno}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn debugfs(image: &Path, requests: &[&str]) {
         for request in requests {
             run(Command::new("debugfs").args(["-w", "-R", request]).arg(image));
@@ -344,7 +354,7 @@ mod tests {
         std::fs::write(dir.path().join("cut"), "cut").unwrap();
         rustix::fs::syncfs(File::open(dir.path()).unwrap()).unwrap();
         let bytes = std::fs::read(image).unwrap();
-        unmount(dir.path(), UnmountFlags::empty()).unwrap();
+        once_nobody_uses_it(|| unmount(dir.path(), UnmountFlags::empty()));
         run(Command::new("losetup").arg("--detach").arg(node));
         std::fs::write(image, bytes).unwrap();
     }
@@ -377,7 +387,7 @@ mod tests {
         let (access, said) = disk.mount(None);
         assert!(matches!(access, Ok(Access::Read(why)) if why.contains("not mended")), "{said:?}");
         assert!(!disk.is_writable());
-        unmount(&disk.on, UnmountFlags::empty()).unwrap();
+        once_nobody_uses_it(|| unmount(&disk.on, UnmountFlags::empty()));
         assert_eq!(disk.mount(Some("yes")).0, Ok(Access::Write));
         assert!(disk.is_writable());
     }
@@ -453,8 +463,8 @@ mod tests {
         assert_eq!(disk.mount(None).0, Ok(Access::Write));
         let full = std::fs::write(disk.on.join("fill"), vec![1; 8 << 20]);
         assert!(full.is_err());
-        rest(&disk.on).unwrap();
-        unmount(&disk.on, UnmountFlags::empty()).unwrap();
+        once_nobody_uses_it(|| rest(&disk.on));
+        once_nobody_uses_it(|| unmount(&disk.on, UnmountFlags::empty()));
         assert_eq!(disk.mount(None), (Ok(Access::Write), vec![]));
     }
 }
