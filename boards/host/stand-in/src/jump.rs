@@ -3,7 +3,8 @@
 //! ```text
 //!   stand-in ──clone3(pid, mnt, uts, ipc, net)──▶ cairn-host __become ──exec──▶ /cairn init cairn.role=…
 //!      │  joins it to the cgroups, says "go" ─────────▲   │
-//!      ◀── end of file: executed; a line: why not ────────┘
+//!      ◀── a line: when; then end of file: executed ──────┤
+//!      ◀── anything else: why not ────────────────────────┘
 //! ```
 //!
 //! No process stands between: the stand-in is the parent of PID 1, and the kernel tells it how PID 1 has ended.
@@ -31,7 +32,10 @@ const GO_FD: i32 = 5;
 const PROGRAM_FD: i32 = 6;
 const STORAGE_FD: i32 = 7;
 
-/// What the child says first when it was the program that could not be executed.
+/// What stands before the moment, on the line that the child says last before it executes the program.
+const JUMPS_AT: &str = "jumps at ";
+
+/// What the child says then when it was the program that could not be executed.
 const NOT_EXECUTABLE: &str = "exec: ";
 
 /// What a machine starts with.
@@ -59,8 +63,8 @@ pub(crate) struct Plan {
 
 /// How a jump went.
 pub(crate) enum Jump {
-    /// PID 1 runs its program.
-    Up(Pid),
+    /// PID 1 runs its program; and when it was about to, in nanoseconds of `CLOCK_MONOTONIC`.
+    Up(Pid, u64),
     /// The program cannot be executed.
     NotStarted(String),
 }
@@ -94,20 +98,21 @@ pub(crate) fn jump(machine: Machine<'_>) -> Result<Jump> {
     // Only the child may hold these ends, or their end would never come.
     drop((status_end, go_end, console, trace, given, storage));
     drop((machine.console, machine.trace, machine.storage));
-    let said = start(machine.group, pid, go, status);
-    match said {
-        Ok(said) if said.is_empty() => Ok(Jump::Up(pid)),
-        Ok(said) => {
-            reap(pid);
-            match said.strip_prefix(NOT_EXECUTABLE) {
-                Some(why) => Ok(Jump::NotStarted(why.to_owned())),
-                None => bail!("the device cannot be started: {said}"),
-            }
-        }
-        Err(error) => {
-            reap(pid);
-            Err(error)
-        }
+    let answer = start(machine.group, pid, go, status).and_then(|said| answer(pid, &said));
+    if !matches!(answer, Ok(Jump::Up(..))) {
+        reap(pid);
+    }
+    answer
+}
+
+/// What the child has said until its program was executed, or until it gave up.
+fn answer(pid: Pid, said: &str) -> Result<Jump> {
+    let jumped = said.strip_prefix(JUMPS_AT).and_then(|said| said.split_once('\n'));
+    let Some((at, said)) = jumped else { bail!("the device cannot be started: {said}") };
+    match said.strip_prefix(NOT_EXECUTABLE) {
+        Some(why) => Ok(Jump::NotStarted(why.to_owned())),
+        None if said.is_empty() => Ok(Jump::Up(pid, at.parse().context("the device does not say when it starts")?)),
+        None => bail!("the device cannot be started: {said}"),
     }
 }
 
@@ -136,12 +141,13 @@ pub(crate) fn r#become(plan: &str) -> std::process::ExitCode {
         eprintln!("__become is for cairn-host itself");
         return std::process::ExitCode::FAILURE;
     };
+    let mut status = File::from(status);
     let error = match prepare(plan, go, program, storage) {
-        Ok(plan) => execute(&plan),
+        Ok(plan) => execute(&plan, &mut status),
         Err(error) => error,
     };
     // Nobody is left to hear of a second failure.
-    let _ = write!(File::from(status), "{error:#}");
+    let _ = write!(status, "{error:#}");
     std::process::ExitCode::FAILURE
 }
 
@@ -201,10 +207,17 @@ fn enter(root: &Path) -> rustix::io::Result<()> {
     rustix::process::chdir("/")
 }
 
-fn execute(plan: &Plan) -> anyhow::Error {
+fn execute(plan: &Plan, status: &mut File) -> anyhow::Error {
     use std::os::unix::process::CommandExt;
     let mut command = std::process::Command::new("/cairn");
     // What a kernel gives its first process.
-    let error = command.arg("init").args(&plan.words).env_clear().env("HOME", "/").env("TERM", "linux").exec();
+    command.arg("init").args(&plan.words).env_clear().env("HOME", "/").env("TERM", "linux");
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // In one piece, so that it is all there or nothing.
+    let line = format!("{JUMPS_AT}{}{:09}\n", now.tv_sec, now.tv_nsec);
+    if let Err(error) = status.write_all(line.as_bytes()) {
+        return anyhow::Error::new(error).context("cannot say when it starts");
+    }
+    let error = command.exec();
     anyhow::anyhow!("{NOT_EXECUTABLE}{error}")
 }

@@ -268,8 +268,8 @@ impl StandIn {
             console: console_end,
             trace: trace_end,
         };
-        let pid1 = match jump(machine)? {
-            Jump::Up(pid1) => pid1,
+        let (pid1, jumped) = match jump(machine)? {
+            Jump::Up(pid1, jumped) => (pid1, jumped),
             Jump::NotStarted(why) => {
                 self.tear_down(threads)?;
                 return Ok(End::NotStarted(why));
@@ -280,7 +280,7 @@ impl StandIn {
         self.device.set_state(Some(&state))?;
         // From here on a stand-in that dies is a power cut: nobody is told of a mark twice.
         self.device.set_last_end(&LastEnd { boot: number, how: "running".to_owned(), mark: false })?;
-        self.events.add(number, "up", json!({"pid1": state.pid1}));
+        self.events.add(number, "up", json!({"pid1": state.pid1, "jumped": jumped}));
         // Not before: whoever reads a line of PID 1 may ask for its state.
         threads.extend(trace.map(|trace| console::trace(trace, number, self.events.clone())));
         let (end, mut cut) = {

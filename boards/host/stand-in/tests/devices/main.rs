@@ -128,6 +128,19 @@ fn a_device_that_does_not_listen_is_killed_with_all_that_it_has_started() {
 }
 
 #[test]
+fn the_moment_of_a_jump_is_told_and_lies_within_the_boot() {
+    let mut world = World::made(&[("default", "obey")]);
+    let now = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap()
+    };
+    let before = now();
+    world.start(&[]);
+    let jumped = world.wait_for("up", 1)["jumped"].as_u64().unwrap();
+    assert!((before..now()).contains(&jumped), "{jumped}");
+}
+
+#[test]
 fn a_stand_in_that_is_killed_takes_its_device_along_and_the_next_one_sweeps() {
     let mut world = World::made(&[("default", "obey")]);
     world.start(&[]);
