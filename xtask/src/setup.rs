@@ -154,7 +154,12 @@ const PEERS: &[Need] = &[
         proof: Proof::Program("lxc-start"),
         why: "starts containers as existing devices do (`bench`)",
     },
-    Need { package: "util-linux", proof: Proof::Program("unshare"), why: "a mount namespace to measure in (`bench`)" },
+    Need {
+        package: "util-linux",
+        proof: Proof::Program("unshare"),
+        why: "a mount namespace to measure in, and the floor that is measured (`bench`)",
+    },
+    Need { package: "strace", proof: Proof::Program("strace"), why: "counts what a boot syncs (`bench`)" },
 ];
 
 /// What images of whole systems are made with (`test containers`), and nothing else needs.

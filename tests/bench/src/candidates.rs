@@ -21,6 +21,10 @@ use crate::floor;
 /// What every container runs.
 pub(crate) const PROGRAM: &CStr = c"/bin/true";
 
+/// The namespaces of a container of ours, in the words of `unshare(1)`. Its first process is a child of that command, which
+/// waits for it.
+const UNSHARE: [&str; 7] = ["--mount", "--pid", "--fork", "--net", "--uts", "--ipc", "--cgroup"];
+
 /// Rounds before the first that counts.
 const WARM_UP: u32 = 3;
 
@@ -32,12 +36,14 @@ pub(crate) struct World {
 /// One of those that are measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Candidate {
-    /// [`floor`], within this process.
-    Floor,
+    /// The commands `unshare` and `chroot`, with the namespaces that a container of ours has.
+    Unshare,
     /// A container of ours, started and reaped by a process that lives on, as PID 1 does.
     Request,
+    /// [`floor`], within this process.
+    Bare,
     /// [`floor`], as a process of its own.
-    FloorProcess,
+    BareProcess,
     /// A container of ours, as a process of its own.
     CairnProcess,
     /// `crun run`
@@ -50,15 +56,24 @@ pub(crate) enum Candidate {
 
 impl Candidate {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Floor, Self::Request, Self::FloorProcess, Self::CairnProcess, Self::Crun, Self::Runc, Self::Lxc];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Unshare,
+        Self::Request,
+        Self::Bare,
+        Self::BareProcess,
+        Self::CairnProcess,
+        Self::Crun,
+        Self::Runc,
+        Self::Lxc,
+    ];
 
     /// What it is called in a table.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Floor => "floor",
+            Self::Unshare => "unshare",
             Self::Request => "cairn",
-            Self::FloorProcess => "floor (process)",
+            Self::Bare => "bare clone",
+            Self::BareProcess => "bare clone (process)",
             Self::CairnProcess => "cairn (process)",
             Self::Crun => "crun",
             Self::Runc => "runc",
@@ -126,9 +141,14 @@ impl World {
             Ok(command)
         };
         let mut command = match candidate {
-            Candidate::Floor => return floor::run(Path::new(&root)),
+            Candidate::Bare => return floor::run(Path::new(&root)),
             Candidate::Request => return start(&self.ground.instance, Path::new(&root)),
-            Candidate::FloorProcess => own("floor", &[])?,
+            Candidate::Unshare => {
+                let mut command = Command::new("unshare");
+                command.args(UNSHARE).arg("chroot").arg(&root).arg("/bin/true");
+                command
+            }
+            Candidate::BareProcess => own("floor", &[])?,
             Candidate::CairnProcess => own("one", &[&format!("{}-one", self.ground.name)])?,
             Candidate::Crun | Candidate::Runc => {
                 let mut command = Command::new(candidate.name());

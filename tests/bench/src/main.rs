@@ -1,34 +1,39 @@
-//! How long a fresh container takes, beside the programs that others start containers with.
+//! How long a fresh container takes, beside the programs that others start containers with: the samples, and nothing made of
+//! them. `cargo xtask bench start` compares, judges and draws.
 //!
 //! ```text
-//!   round 1:  floor  cairn  crun  runc  lxc      one sample of each, in an order that moves on by one each round,
-//!   round 2:  cairn  crun  runc  lxc  floor      so that nobody always has the warm cache or the noisy neighbour
-//!   …         medians, then ratios, then goals
+//!   round 1:  unshare  cairn  crun  runc  lxc      one sample of each, in an order that moves on by one each round,
+//!   round 2:  cairn  crun  runc  lxc  unshare      so that nobody always has the warm cache or the noisy neighbour
 //! ```
 //!
+//! There are two floors, and both are shown. What a person can have for nothing, and what the goal counts from, are
+//! commands: `unshare` with the same namespaces, which executes `chroot`, which executes the program. Below that is the *bare
+//! clone* ([`floor`]): one process, one `clone` and one `execve`, which no program that starts containers can reach, for it
+//! has no mounts, no group, and nobody to tell why something failed. It carries no goal and hides nothing: whoever wants to
+//! know what a container of ours costs beyond the kernel's own work reads that row.
+//!
 //! Promises: everybody starts the same program in the same root with the same namespaces; what is measured ends when the
-//! container is gone, with its group; a sample that fails ends the measurement. With `--check` the exit code is 1 if a goal
-//! is missed. Needs root, and a cgroup v2 tree at `/sys/fs/cgroup`: `cargo xtask bench` sees to both.
+//! container is gone, with its group; a sample that fails ends the measurement. Needs root, and a cgroup v2 tree at
+//! `/sys/fs/cgroup`: `cargo xtask bench` sees to both.
 #![deny(unsafe_code)]
 
 mod candidates;
-mod figures;
 mod floor;
-mod picture;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use harness::host;
+use serde_json::{Map, Value, json};
 
 use crate::candidates::World;
 
-/// Measure containers beside those of others.
+/// Measures containers beside those of others, for `cargo xtask bench start`.
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+#[command(name = "bench")]
 struct Cli {
     #[command(subcommand)]
     what: What,
@@ -36,8 +41,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
-    /// A fresh container that runs `true` and is reaped
-    Start(Options),
+    /// A fresh container that runs `true` and is reaped, by everybody in turns: all samples in microseconds, as JSON
+    Start {
+        /// How many samples of each
+        #[arg(long, value_parser = clap::value_parser!(u32).range(5..=10_000))]
+        rounds: u32,
+    },
     /// One container of ours, as a process that does nothing else
     #[command(hide = true)]
     One {
@@ -52,22 +61,6 @@ enum What {
         /// Where its root is
         root: PathBuf,
     },
-}
-
-#[derive(clap::Args)]
-struct Options {
-    /// How many samples of each
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=10_000))]
-    rounds: u32,
-    /// Fail if a goal is missed
-    #[arg(long)]
-    check: bool,
-    /// One JSON object instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Draw a picture, too, into this directory
-    #[arg(long, value_name = "DIR")]
-    svg: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -88,28 +81,18 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.what {
         What::One { root, instance } => candidates::one(&root, &instance)?,
         What::Floor { root } => floor::run(&root)?,
-        What::Start(options) => return start(&options),
+        What::Start { rounds } => start(rounds)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn start(options: &Options) -> Result<ExitCode> {
+fn start(rounds: u32) -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "needs root, for namespaces, mounts and cgroups: run it as root");
     let world = World::new()?;
-    let samples = candidates::measure(&world, options.rounds)?;
-    drop(world);
-    let report = figures::Report::of(&samples);
-    if let Some(dir) = &options.svg {
-        let path = dir.join("start.svg");
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let day = host("date", &["-u", "+%F"]).map_err(|error| anyhow::anyhow!("{error}"))?;
-        std::fs::write(&path, picture::draw(&report, &day))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{report}");
-    }
-    Ok(if options.check && !report.passed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let samples = candidates::measure(&world, rounds)?;
+    let micros = |one: &Duration| json!(one.as_secs_f64() * 1e6);
+    let all = |taken: Vec<Duration>| Value::Array(taken.iter().map(micros).collect());
+    let samples: Map<_, _> = samples.into_iter().map(|(who, taken)| (who.name().to_owned(), all(taken))).collect();
+    println!("{}", Value::Object(samples));
+    Ok(())
 }

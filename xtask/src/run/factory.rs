@@ -110,31 +110,29 @@ pub(crate) struct Parts<'a> {
 impl Factory {
     /// The one of a device on this machine.
     pub(crate) fn make(scene: &Scene, tools: &Tools) -> Result<Self> {
+        let busybox = contents::busybox()?;
+        Self::of(&host(scene, tools, &busybox)?, &scene.path(""), |repo| host_bsp(tools, repo))
+    }
+
+    /// The one of a device on this machine, with other containers: `fill` puts them into the repository.
+    pub(crate) fn with(scene: &Scene, tools: &Tools, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let (dir, busybox) = (scene.path(""), contents::busybox()?);
-        let parts = Parts {
-            board: "host",
-            pvr: &tools.pvr,
-            keys: scene.place("keys")?,
-            program: &tools.cairn,
-            busybox: &busybox,
-            serial: None,
-        };
-        Self::of(&parts, &dir, |repo| {
-            write(repo, "bsp/run.json", &json!({ "linux": "kernel.img", "initrd": "pantavisor" }))?;
-            let kernel = "The host's own kernel runs; another text here is another base.\n";
-            fs::write(repo.join("bsp/kernel.img"), kernel)?;
-            fs::copy(&tools.cairn, repo.join("bsp/pantavisor")).context("cannot copy the program of the device")?;
-            Ok(())
-        })
+        let parts = host(scene, tools, &busybox)?;
+        let repo = begin(&parts, &dir, |repo| host_bsp(tools, repo))?;
+        fill(&repo)?;
+        Self::commit(&parts, &dir, &repo)
     }
 
     /// The one of any board, made in `dir`, where what was there before is in the way. `bsp` fills `bsp/` of the
     /// repository.
     pub(crate) fn of(parts: &Parts<'_>, dir: &Path, bsp: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
-        let repo = lay_out(parts, dir, bsp)?;
+        Self::commit(parts, dir, &lay_out(parts, dir, bsp)?)
+    }
+
+    fn commit(parts: &Parts<'_>, dir: &Path, repo: &Path) -> Result<Self> {
         let storage = dir.join("storage");
         fs::create_dir_all(storage.join("trails")).with_context(|| format!("cannot create {}", storage.display()))?;
-        let pvr = |args: &[&str]| quiet(tools::pvr(parts.pvr, &parts.keys, &repo).args(args));
+        let pvr = |args: &[&str]| quiet(tools::pvr(parts.pvr, &parts.keys, repo).args(args));
         pvr(&["add", "."])?;
         pvr(&["commit", "-m", "factory"])?;
         pvr(&["deploy", &storage.join("trails/0").to_string_lossy()])?;
@@ -142,18 +140,39 @@ impl Factory {
     }
 }
 
-/// All that it is made of, not yet committed; where that lies.
-pub(crate) fn lay_out(parts: &Parts<'_>, dir: &Path, bsp: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let place = |below: &str| -> Result<PathBuf> {
-        let path = dir.join(below);
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(path)
-    };
-    let (repo, roots) = (place("factory")?, place("roots")?);
+/// What a device on this machine is made of.
+fn host<'a>(scene: &Scene, tools: &'a Tools, busybox: &'a Path) -> Result<Parts<'a>> {
+    let keys = scene.place("keys")?;
+    Ok(Parts { board: "host", pvr: &tools.pvr, keys, program: &tools.cairn, busybox, serial: None })
+}
+
+fn host_bsp(tools: &Tools, repo: &Path) -> Result<()> {
+    write(repo, "bsp/run.json", &json!({ "linux": "kernel.img", "initrd": "pantavisor" }))?;
+    let kernel = "The host's own kernel runs; another text here is another base.\n";
+    fs::write(repo.join("bsp/kernel.img"), kernel)?;
+    fs::copy(&tools.cairn, repo.join("bsp/pantavisor")).context("cannot copy the program of the device")?;
+    Ok(())
+}
+
+/// A repository with nothing but the device and its base in it.
+fn begin(parts: &Parts<'_>, dir: &Path, bsp: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let repo = place(dir, "factory")?;
     quiet(tools::pvr(parts.pvr, &parts.keys, &repo).arg("init"))?;
     write(&repo, "device.json", &device(parts.board))?;
     fs::create_dir_all(repo.join("bsp"))?;
     bsp(&repo)?;
+    Ok(repo)
+}
+
+fn place(dir: &Path, below: &str) -> Result<PathBuf> {
+    let path = dir.join(below);
+    fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(path)
+}
+
+/// All that it is made of, not yet committed; where that lies.
+pub(crate) fn lay_out(parts: &Parts<'_>, dir: &Path, bsp: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let (repo, roots) = (begin(parts, dir, bsp)?, place(dir, "roots")?);
     let base = contents::base(parts.busybox)?;
     let tool = base.clone().file("bin/pvcontrol", 0o755, fs::read(parts.program)?);
     let make = |app: &App<'_>, tree| container(&roots, &repo, app, &tree);

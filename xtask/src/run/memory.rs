@@ -16,6 +16,7 @@ use super::Telling;
 use super::figures::{Goal, Report, Wishes};
 use super::live::Live;
 use super::story::show::Show;
+use crate::setup;
 
 /// What a device with three containers takes.
 #[derive(Parser)]
@@ -51,6 +52,7 @@ struct Taken {
 /// `args` begin with the name of this command.
 pub(crate) fn run(args: &[std::ffi::OsString]) -> Result<ExitCode> {
     let options = Options::parse_from(args);
+    setup::ensure(options.wishes.out())?;
     let out = options.wishes.out();
     let mut telling = Telling::begin("bench-memory", "bench/three-containers", None, Show::Timeline(out))?;
     telling.tell()?;
@@ -112,7 +114,7 @@ fn report(before: &Taken, after: &Taken, seconds: u64) -> Report {
     let wakeups = after.wakeups.saturating_sub(before.wakeups) as f64 / seconds as f64;
     let ours = [after.private as f64, after.resident as f64, after.processes as f64, wakeups];
     let more = json!({ "containers": 3, "idle_seconds": seconds });
-    Report::of("memory", "Three containers", const { &GOALS }, ours, more)
+    Report::of("memory", "Three containers", &GOALS, ours, more)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! what it has started ends with it, or with `--stop`.
 
 pub(crate) mod board;
+mod boots;
 mod device;
 pub(crate) mod factory;
 mod figures;
@@ -22,6 +23,7 @@ mod picture;
 mod registry;
 pub(crate) mod scene;
 pub(crate) mod stage;
+pub(crate) mod start;
 pub(crate) mod story;
 mod stuck;
 pub(crate) mod tools;

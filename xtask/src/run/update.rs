@@ -19,10 +19,11 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::Telling;
-use super::figures::{Goal, Report, Wishes};
+use super::figures::{Goal, Report, Wishes, quantile};
 use super::live::Live;
 use super::outside::Outside;
 use super::story::show::Show;
+use crate::setup;
 
 /// How long an update in place of one of three apps takes.
 #[derive(Parser)]
@@ -60,6 +61,7 @@ const GOALS: [Goal; 4] = [
 /// `args` begin with the name of this command.
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     let options = Options::parse_from(args);
+    setup::ensure(options.wishes.out())?;
     let show = Show::Timeline(options.wishes.out());
     let mut telling = Telling::begin("bench-update", "bench/update", None, show)?;
     telling.tell()?;
@@ -86,7 +88,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
         "updates": options.rounds, "answers": answers.len(), "connections": tally.made,
         "longest_connection_ms": longest, "first_refusal": tally.first,
     });
-    Report::of("update", "An update in place", const { &GOALS }, ours, more).tell(&options.wishes)
+    Report::of("update", "An update in place", &GOALS, ours, more).tell(&options.wishes)
 }
 
 /// Updates in turns, and the answers to somebody who asks all the time; each in milliseconds.
@@ -135,14 +137,6 @@ fn undone(events: &str) -> Result<f64> {
     Err(anyhow!("the device's log has no bad verdict with a start of {CHANGED} after it"))
 }
 
-/// Of a hundred values in order, that one.
-fn quantile(values: &[f64], percent: usize) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = (sorted.len().saturating_sub(1) * percent).div_ceil(100);
-    sorted.get(at).copied().unwrap_or(f64::NAN)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,12 +149,5 @@ mod tests {
 {"event":"container","name":"alpha","status":"STARTED","at":175}"#;
         assert!((undone(events).unwrap() - 75.0).abs() < 0.1);
         assert!(undone("{\"event\":\"up\",\"at\":1}").is_err());
-    }
-
-    #[test]
-    fn the_ninety_ninth_of_a_hundred_is_nearly_the_worst() {
-        let values: Vec<f64> = (0..=100).map(f64::from).collect();
-        assert!((quantile(&values, 99) - 99.0).abs() < 0.1 && (quantile(&values, 50) - 50.0).abs() < 0.1);
-        assert!(quantile(&[], 50).is_nan());
     }
 }

@@ -102,7 +102,7 @@ pub(crate) fn images() -> Result<BTreeMap<&'static str, Image>> {
     ]))
 }
 
-pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(in crate::run) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const NEVER_READY: &str = "trap 'exit 0' TERM; echo 'never ready'; while :; do sleep 1; done";
 
