@@ -7,7 +7,7 @@
 //!   Route::open()                                            Route::open_in(&namespace)
 //!     bridge(lxcbr0, 10.0.3.1/24)
 //!     veth(web0, lxcbr0, Inside { namespace, eth0 }) ─ pair ─▶ eth0
-//!     macvlan, vlan, give                            ────────▶ configure(eth0, 10.0.3.7/24, default by 10.0.3.1)
+//!     macvlan, vlan, lend                            ────────▶ configure(eth0, 10.0.3.7/24, default by 10.0.3.1)
 //!   nft::replace(&Ruleset)    pools and ports as one value ─▶ table inet cairn, in one transaction
 //! ```
 //!
@@ -39,4 +39,4 @@ pub mod wire;
 pub use error::Error;
 pub use names::{Cidr, Mac, Name};
 pub use namespace::Namespace;
-pub use route::{Inside, Link, Macvlan, Route};
+pub use route::{Home, Inside, Link, Macvlan, Route};

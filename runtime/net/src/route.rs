@@ -3,6 +3,7 @@
 //! A link that is made for a container appears in its namespace under its name there, in one step: nobody ever sees it
 //! half-way. What is told again and stands already is no error where this says so.
 
+mod home;
 mod inside;
 mod links;
 mod make;
@@ -19,6 +20,7 @@ use crate::namespace::run_in;
 use crate::socket::{Refusal, Socket};
 use crate::wire::Writer;
 
+pub use home::Home;
 pub(crate) use links::octets;
 pub use links::{LINKS_MAX, address, link};
 
@@ -77,6 +79,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// The longest packet, in bytes.
     pub mtu: u32,
+    /// What somebody has noted of it.
+    pub alias: String,
 }
 
 impl Link {
@@ -180,10 +184,16 @@ pub(crate) fn error(
 
 /// `struct ifinfomsg`: a link by its number, or 0, and flags that it is to have beside those that it has.
 fn link_head(index: u32, flags: u32) -> [u8; 16] {
+    link_change(index, flags, flags)
+}
+
+/// The same, and flags that it is no longer to have: those of `change` that are not in `flags`.
+fn link_change(index: u32, flags: u32, change: u32) -> [u8; 16] {
     let [i0, i1, i2, i3] = index.to_ne_bytes();
     let [f0, f1, f2, f3] = flags.to_ne_bytes();
+    let [c0, c1, c2, c3] = change.to_ne_bytes();
     // AF_UNSPEC, and no type.
-    [0, 0, 0, 0, i0, i1, i2, i3, f0, f1, f2, f3, f0, f1, f2, f3]
+    [0, 0, 0, 0, i0, i1, i2, i3, f0, f1, f2, f3, c0, c1, c2, c3]
 }
 
 /// A descriptor as the kernel wants it.

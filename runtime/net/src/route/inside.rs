@@ -55,6 +55,15 @@ impl Route {
         setup.defaults.iter().try_for_each(|way| self.set_default(&object, index, *way))
     }
 
+    /// Gives a link these addresses and no others, and leaves it up or down as it is.
+    ///
+    /// # Errors
+    /// As for [`Self::configure`].
+    pub fn assign(&mut self, name: &Name, addresses: &[Cidr]) -> Result<(), Error> {
+        let index = self.known("link", name, "give it addresses")?.index;
+        self.set_addresses(&format!("link {name}"), name, index, addresses)
+    }
+
     pub(super) fn set_addresses(
         &mut self,
         object: &str,

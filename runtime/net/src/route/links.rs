@@ -42,16 +42,33 @@ impl Route {
     /// # Errors
     /// No memory is left.
     pub fn find(&mut self, name: &Name) -> Result<Option<Link>, Error> {
+        self.look(&format_args!("link {name}"), &mut |writer| described(writer, Some(name)))
+    }
+
+    /// The link of this number.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub fn by_index(&mut self, index: u32) -> Result<Option<Link>, Error> {
+        self.look(&format_args!("link number {index}"), &mut |writer| {
+            writer.raw(&link_head(index, 0));
+            writer.attribute(LINK_WANTED, &WITHOUT_COUNTERS.to_ne_bytes());
+        })
+    }
+
+    fn look(
+        &mut self,
+        object: &dyn std::fmt::Display,
+        fill: &mut dyn FnMut(&mut Writer),
+    ) -> Result<Option<Link>, Error> {
         let mut found = None;
-        let asked = self.socket.ask(LIST_LINKS, &mut |writer| described(writer, Some(name)), &mut |payload| {
+        let asked = self.socket.ask(LIST_LINKS, fill, &mut |payload| {
             found = Some(link(payload)?);
             Ok(())
         });
         match asked {
             Err(Refusal { errno: Errno::NODEV, .. }) => Ok(None),
-            asked => asked
-                .map(|()| found)
-                .map_err(|refusal| error(format_args!("link {name}"), "look for it", "CONFIG_NET", refusal)),
+            asked => asked.map(|()| found).map_err(|refusal| error(object, "look for it", "CONFIG_NET", refusal)),
         }
     }
 
@@ -101,12 +118,14 @@ pub fn link(payload: &[u8]) -> Result<Link, Malformed> {
         mac: None,
         master: None,
         mtu: 0,
+        alias: String::new(),
     };
     for attribute in attributes(rest) {
         match attribute? {
             (LINK_NAME, value) => link.name = text(value).into(),
             // Of a tunnel, for instance, it has another length.
             (LINK_MAC, value) => link.mac = value.try_into().ok(),
+            (super::home::LINK_ALIAS, value) => link.alias = text(value).into(),
             (LINK_MTU, value) => link.mtu = number(value)?,
             (LINK_MASTER, value) => link.master = Some(number(value)?),
             (LINK_INFO, value) => {

@@ -69,6 +69,21 @@ impl Route {
         }
     }
 
+    /// The same by its number, which it keeps whatever it is called.
+    ///
+    /// # Errors
+    /// It is hardware, or the process may not.
+    pub fn remove_by_index(&mut self, index: u32) -> Result<(), Error> {
+        let object = format!("link number {index}");
+        let removed = self.order((DELETE_LINK, 0), &object, "remove it", "", &mut |writer| {
+            writer.raw(&link_head(index, 0));
+        });
+        match removed {
+            Err(Error { errno: Errno::NODEV, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     /// A pair of links: `outside` here, up and a port of the bridge, the other in a container. When either goes, so does
     /// the other; a namespace that ends takes its links with it, but a moment later, so that who wants the name again
     /// [removes](Self::remove) it first.
@@ -78,6 +93,12 @@ impl Route {
     pub fn veth(&mut self, outside: &Name, bridge: Option<&Name>, inside: &Inside<'_>) -> Result<(), Error> {
         let doing = "make it";
         let master = bridge.map(|bridge| self.known("bridge", bridge, "connect a container to it")).transpose()?;
+        if let Some(other) = master.as_ref().filter(|master| master.kind != "bridge") {
+            let kind = if other.kind.is_empty() { "hardware" } else { &other.kind };
+            let detail = format!("it is no bridge, but {kind}");
+            let object = format!("link {}", other.name);
+            return Err(Error { detail, ..error(object, "connect a container to it", "", Errno::INVAL.into()) });
+        }
         self.order(
             (NEW_LINK, CREATE | EXCLUSIVE),
             &pair("veth", outside, inside),

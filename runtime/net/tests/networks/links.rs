@@ -165,6 +165,76 @@ fn hardware_that_was_given_to_a_container_comes_back_under_its_old_name() {
 }
 
 #[test]
+fn a_link_that_was_lent_comes_back_as_it_was_whatever_its_container_made_of_it() {
+    device(|route| {
+        let (wire, lan0) = (name("wire0"), name("lan0"));
+        let _outside = container(route, "wire0", None, &["192.0.2.9/24"], None);
+        let before = route.find(&wire).unwrap().unwrap();
+        let (own, namespace) = (Namespace::own().unwrap(), Namespace::new().unwrap());
+        let mut within = Route::open_in(namespace.as_fd()).unwrap();
+        let mac: Mac = "02:00:00:00:00:09".parse().unwrap();
+        let end = Inside { mac: Some(mac), mtu: Some(1400), ..inside(&namespace, &lan0) };
+        for _ in 0..2 {
+            let (index, home) = route.lend(&wire, &end, &mut within).unwrap();
+            let there = within.find(&lan0).unwrap().unwrap();
+            assert_eq!((there.index, there.mac, there.mtu), (index, Some(mac.octets()), 1400));
+            assert_eq!(names(route), ["lo"]);
+            within.rename(&lan0, &name("mine")).unwrap();
+            within.up(&name("mine")).unwrap();
+            within.take_back(index, &home, own.as_fd(), route).unwrap();
+            let back = route.find(&wire).unwrap().unwrap();
+            assert_eq!((back.mac, back.mtu, back.is_up(), back.alias.as_str()), (before.mac, before.mtu, false, ""));
+        }
+        // One that cannot be given stays what it was.
+        route.bridge(&name("lxcbr0"), None, &[]).unwrap();
+        assert!(route.lend(&name("lxcbr0"), &end, &mut within).is_err());
+        assert_eq!(route.find(&name("lxcbr0")).unwrap().unwrap().alias, "");
+    });
+}
+
+#[test]
+fn a_link_whose_name_was_taken_meanwhile_comes_back_under_another_and_has_its_own_when_that_is_free() {
+    device(|route| {
+        let (wire, lan0) = (name("wire0"), name("lan0"));
+        let _outside = container(route, "wire0", None, &[], None);
+        let (own, namespace) = (Namespace::own().unwrap(), Namespace::new().unwrap());
+        let mut within = Route::open_in(namespace.as_fd()).unwrap();
+        let (index, home) = route.lend(&wire, &inside(&namespace, &lan0), &mut within).unwrap();
+        let mac = within.find(&lan0).unwrap().unwrap().mac;
+        let _other = container(route, "wire0", None, &[], None);
+        let text = within.take_back(index, &home, own.as_fd(), route).unwrap_err().to_string();
+        assert!(text.starts_with("link wire0: cannot take it back from a container: File exists"), "{text}");
+        assert_eq!((names(&mut within).len(), names(route).len()), (1, 3));
+        assert!(route.come_home().is_err());
+        route.remove(&wire).unwrap();
+        route.come_home().unwrap();
+        assert_eq!(names(route), ["lo", "wire0"]);
+        assert_eq!(route.find(&wire).unwrap().unwrap().mac, mac);
+    });
+}
+
+#[test]
+fn what_the_kernel_brings_back_by_itself_has_its_name_again_also_when_it_is_up() {
+    device(|route| {
+        let (wire, lan0, left) = (name("wire0"), name("lan0"), name("dev7"));
+        let _outside = container(route, "wire0", None, &[], None);
+        let (own, namespace) = (Namespace::own().unwrap(), Namespace::new().unwrap());
+        let mut within = Route::open_in(namespace.as_fd()).unwrap();
+        let end = Inside { mtu: Some(1400), ..inside(&namespace, &lan0) };
+        route.lend(&wire, &end, &mut within).unwrap();
+        // As a namespace that dies gives hardware away: no link of a test is hardware.
+        within.give(&lan0, &inside(&own, &left)).unwrap();
+        route.up(&left).unwrap();
+        route.come_home().unwrap();
+        let back = route.find(&wire).unwrap().unwrap();
+        assert_eq!((back.mtu, back.alias.as_str()), (1500, ""));
+        // Links of others are left alone.
+        route.come_home().unwrap();
+        assert_eq!(names(route), ["lo", "wire0"]);
+    });
+}
+
+#[test]
 fn a_way_to_everything_else_may_be_a_router_outside_of_the_network_or_the_link_itself() {
     device(|route| {
         let eth0 = name("eth0");
@@ -219,6 +289,11 @@ fn an_error_names_the_object_and_says_what_is_wrong_with_it() {
         fails(
             route.veth(&name("app"), Some(&name("lxcbr0")), &end),
             "bridge lxcbr0: cannot connect a container to it: No such device",
+        );
+        let lone = Namespace::new().unwrap();
+        fails(
+            route.veth(&name("app"), Some(&name("web")), &inside(&lone, &eth0)),
+            "link web: cannot connect a container to it: Invalid argument (os error 22): it is no bridge, but veth",
         );
         fails(
             route.macvlan(&name("wire9"), Macvlan::Bridge, &end),

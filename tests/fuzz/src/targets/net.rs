@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use ::net::wire::{Answer, Malformed, Writer, attributes, messages};
-use ::net::{Cidr, Mac, Name, route};
+use ::net::{Cidr, Home, Mac, Name, route};
 
 type Attributes<'a> = Vec<(u16, &'a [u8])>;
 
@@ -45,6 +45,9 @@ pub(crate) fn addressing(bytes: &[u8]) {
     shown_as_read::<Name>(text);
     shown_as_read::<Mac>(text);
     shown_as_read::<Cidr>(text);
+    if let Ok(home) = text.parse::<Home>() {
+        assert_eq!(home.to_string().parse(), Ok(home));
+    }
     if let Ok(cidr) = text.parse::<Cidr>() {
         assert!(cidr.contains(cidr.address()) && cidr.contains(cidr.network().address()));
         assert_eq!(cidr.network(), cidr.network().network());
