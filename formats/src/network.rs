@@ -449,17 +449,22 @@ pub(crate) fn parse_hardware_address(text: &str) -> Option<[u8; 6]> {
 }
 
 /// Whether kernels take it for the name of an interface: 1 to 15 bytes without `/`, `:` or blanks.
-pub(crate) fn is_interface(text: &str) -> bool {
+fn is_interface(text: &str) -> bool {
     (1..=15).contains(&text.len())
         && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
         && !matches!(text, "." | "..")
 }
 
+/// Whether it is the name of one interface other than the loopback. The kernel counts up names with a `%d` in them, and keeps
+/// two for settings of all.
+pub(crate) fn is_link(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%');
+    is_interface(text) && plain && !matches!(text, "lo" | "all" | "default")
+}
+
 fn interface(item: &Item<'_, '_>) -> Read<String> {
     let text = item.text()?;
-    // The kernel counts up names with a `%d` in them, and keeps two for settings of all.
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%');
-    if is_interface(text) && plain && !matches!(text, "lo" | "all" | "default") {
+    if is_link(text) {
         Ok(text.into())
     } else {
         Err(item.error(Wrong::Form { found: shown(text), wanted: "the name of a network interface" }))

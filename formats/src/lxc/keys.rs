@@ -35,7 +35,7 @@ pub struct Ignored {
 
 /// A key that no container may have.
 pub struct Refused {
-    /// The key; a `*` at its end stands for any rest.
+    /// The key; a `*` stands for one part, and at its end for any rest.
     pub key: &'static str,
     /// Why, and what to write instead.
     pub why: &'static str,
@@ -99,10 +99,42 @@ pub const HONOURED: &[Honoured] = &[
     ),
     row(
         "lxc.net.*.type",
-        "none",
-        "`none`: the device's network; `empty`: loopback and nothing else; any other is refused by this version",
+        "veth",
+        "`none`: the device's network; `empty`: loopback and nothing else; `veth`, `macvlan`, `vlan`, `phys`: as described above",
     ),
-    row("lxc.net.*.flags", "up", "nothing more: what `empty` has is up"),
+    row("lxc.net.*.flags", "up", "it is brought up; else its programs do so. `empty` is up without it"),
+    row(
+        "lxc.net.*.link",
+        "br0",
+        "the bridge of the device that it is on, the interface whose wire it is on, or that it is",
+    ),
+    row(
+        "lxc.net.*.name",
+        "lan0",
+        "what it is called in the container; else `eth0`, `eth1`, …, and `phys` as on the device",
+    ),
+    row("lxc.net.*.hwaddr", "02:00:0a:00:03:07", "its Ethernet address, written out"),
+    row("lxc.net.*.mtu", "1400", "its longest packet, in bytes"),
+    row("lxc.net.*.veth.pair", "web0", "what the other end of a `veth` is called on the device"),
+    row("lxc.net.*.veth.mode", "bridge", "nothing more: `bridge` is what a `veth` has"),
+    row(
+        "lxc.net.*.macvlan.mode",
+        "bridge",
+        "who on the wire speaks to whom: `private` (as without the line), `vepa`, `bridge`, `passthru`",
+    ),
+    row("lxc.net.*.vlan.id", "7", "which number a `vlan` is marked with"),
+    row(
+        "lxc.net.*.ipv4.address",
+        "10.0.3.7/24",
+        "an address, with its prefix and, if you like, the one that means everybody; several add up",
+    ),
+    row(
+        "lxc.net.*.ipv4.gateway",
+        "10.0.3.1",
+        "the way to everything else: a router, `auto` (the address of the device there) or `dev`",
+    ),
+    row("lxc.net.*.ipv6.address", "fd00::7/64", "likewise; a prefix that is not said is 64"),
+    row("lxc.net.*.ipv6.gateway", "fd00::1", "likewise"),
     row("lxc.prlimit.*", "1024:4096", "a limit of each process: soft, hard, or both in one; `unlimited`"),
     row("lxc.sysctl.*", "1", "a setting of the kernel that belongs to a namespace of its own"),
     row("lxc.proc.oom_score_adj", "100", "how readily the kernel ends it when memory runs out, -1000 to 1000"),
@@ -163,6 +195,8 @@ const fn refused(key: &'static str, why: &'static str) -> Refused {
     Refused { key, why }
 }
 
+const OTHER_TYPE: &str = "the types of interfaces are veth, macvlan, vlan and phys; remove the line";
+const BRIDGES: &str = "what happens on the device's side of a veth is its bridge's; remove the line";
 const OLD: &str = "this is a spelling of LXC before 3.0, which lxc-update-config turns into the present one";
 const SYSTEM: &str = "this belongs into LXC's own lxc.conf; remove the line";
 const HOOK: &str = "no program of the device is run for a container; what lies in it can be run by lxc.hook.start";
@@ -177,6 +211,14 @@ pub const REFUSED: &[Refused] = &[
     refused("lxc.rootfs.options", "a root is mounted as the revision's images are; remove the line"),
     refused("lxc.proc.*", "of /proc/PID only oom_score_adj can be set; remove the line"),
     refused("lxc.hook.*", HOOK),
+    refused("lxc.net.*.script.*", HOOK),
+    refused("lxc.net.*.ipvlan.*", OTHER_TYPE),
+    refused("lxc.net.*.l2proxy", OTHER_TYPE),
+    refused("lxc.net.*.veth.vlan.*", BRIDGES),
+    refused("lxc.net.*.veth.ipv4.*", BRIDGES),
+    refused("lxc.net.*.veth.ipv6.*", BRIDGES),
+    refused("lxc.net.*.veth.n_rxqueues", BRIDGES),
+    refused("lxc.net.*.veth.n_txqueues", BRIDGES),
     refused("lxc.bdev.*", SYSTEM),
     refused("lxc.lxcpath", SYSTEM),
     refused("lxc.default_config", SYSTEM),
@@ -211,6 +253,10 @@ pub const REFUSED: &[Refused] = &[
 
 /// Whether a key is the one of a row, or one of its family.
 fn is(key: &str, row: &str) -> bool {
+    if let Some((head, tail)) = row.split_once(".*.") {
+        let rest = key.strip_prefix(head).and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.split_once('.'));
+        return rest.is_some_and(|(_, rest)| is(rest, tail));
+    }
     match row.strip_suffix('*') {
         Some(family) => key.strip_prefix(family).is_some_and(|rest| !rest.is_empty()),
         None => key == row,
@@ -244,7 +290,7 @@ mod tests {
             "lxc.cgroup.devices.*" => "allow",
             "lxc.cgroup.*" => "memory.limit_in_bytes",
             "lxc.cgroup2.*" => "memory.max",
-            "lxc.net.*.type" | "lxc.net.*.flags" => "0",
+            net if net.starts_with("lxc.net.*.") => "0",
             "lxc.prlimit.*" => "nofile",
             "lxc.sysctl.*" => "net.ipv4.ip_forward",
             _ => "x",

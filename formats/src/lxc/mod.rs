@@ -24,6 +24,7 @@ mod net;
 pub mod privileges;
 pub mod rights;
 mod security;
+pub mod wire;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -36,7 +37,7 @@ pub use idmap::{IDMAPS_MAX, IdKind, IdMap};
 pub use item::{AutoMount, Item, Namespace, Rootfs};
 pub use limit::{Limits, Resource, Signal};
 pub use mount::{Create, MountEntry, MountOption};
-pub use net::{Gateway, Ipv4, LinkKind, MacvlanMode, NetItem};
+pub use net::{Gateway, LinkKind, MacvlanMode, NetItem};
 pub use security::{Access, Capability, CgroupVersion, DeviceKind, DeviceRule};
 
 use crate::document::shown;
@@ -396,8 +397,34 @@ lxc.idmap = g 0 1000000 65536
             "lxc.net.0.type = ipvlan",
             "lxc.net.0.flags = down",
             "lxc.net.0.link = a/b",
+            "lxc.net.0.link = lo",
+            "lxc.net.0.name = eth%d",
             "lxc.net.0.ipv4.address = 10.0.3",
+            "lxc.net.0.ipv4.address = 10.0.3.7",
+            "lxc.net.0.ipv4.address = auto",
+            "lxc.net.0.ipv4.address = dhcp",
+            "lxc.net.0.ipv4.address = 10.0.3.0/24",
+            "lxc.net.0.ipv4.address = 10.0.3.255/24",
+            "lxc.net.0.ipv4.address = 127.0.0.2/8",
+            "lxc.net.0.ipv4.address = 224.0.0.2/8",
+            "lxc.net.0.ipv4.address = 10.0.3.7/0",
+            "lxc.net.0.ipv4.address = 10.0.3.7/24 10.0.3.8",
+            "lxc.net.0.ipv4.gateway = 0.0.0.0",
+            "lxc.net.0.ipv4.gateway = fd00::1",
+            "lxc.net.0.ipv6.gateway = 10.0.3.1",
+            "lxc.net.0.ipv6.address = 10.0.3.7/24",
+            "lxc.net.0.ipv6.address = fd00::7/129",
+            "lxc.net.0.ipv6.address = ff02::1/64",
+            "lxc.net.0.ipv6.address = ::1/64",
             "lxc.net.0.hwaddr = 1",
+            "lxc.net.0.hwaddr = 01:00:00:00:00:01",
+            "lxc.net.0.hwaddr = 00:16:3e:xx:xx:xx",
+            "lxc.net.0.mtu = 67",
+            "lxc.net.0.vlan.id = 4095",
+            "lxc.net.0.vlan.id = 07",
+            "lxc.net.0.veth.mode = router",
+            "lxc.net.0.veth.pair = a/b",
+            "lxc.net.0.macvlan.mode = public",
             "lxc.uts.name = a b",
             "lxc.cgroup.devices.allow = d 1:3 rwm",
             "lxc.cgroup.devices.allow = c 1 rwm",

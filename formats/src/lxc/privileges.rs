@@ -16,7 +16,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{AutoMount, Config, DeviceKind, DeviceRule, Item, LinkKind, MountEntry, MountOption, Namespace, NetItem};
+use super::{AutoMount, Config, DeviceKind, DeviceRule, Item, MountEntry, MountOption, Namespace, rights};
 
 /// What is said where no filter of system calls is loaded.
 pub const EVERY_CALL: &str = "every system call";
@@ -61,6 +61,7 @@ pub fn privileges(config: &Config) -> Vec<String> {
     ];
     lines.extend(root_of(config));
     lines.extend(nodes(config));
+    lines.extend(rights::of_wires(config).iter().map(|right| format!("{right}")));
     for item in items() {
         match item {
             Item::MountAuto(list) => lines.extend(list.iter().filter_map(|one| match one {
@@ -92,14 +93,11 @@ pub(super) fn shared(config: &Config) -> Vec<Namespace> {
         _ => None,
     });
     let said = said.unwrap_or_default();
-    let kind = items().rev_find(|item| match item {
-        Item::Net { item: NetItem::Kind(kind), .. } => Some(*kind),
-        _ => None,
-    });
+    let whole = super::wire::shares(items());
     let mapped = items().any(|item| matches!(item, Item::IdMap(_)));
     let shares = |one: &Namespace| match one {
         Namespace::User => !mapped,
-        Namespace::Net => said.contains(one) || kind == Some(LinkKind::None),
+        Namespace::Net => said.contains(one) || whole,
         other => said.contains(other),
     };
     SHARED.iter().copied().filter(shares).collect()
@@ -266,6 +264,25 @@ mod tests {
         assert_eq!(shares("lxc.net.0.type = none\nlxc.net.0.type = empty"), "shares with the device user");
         assert_eq!(shares(&[map, "lxc.namespace.keep = net"].concat()), "shares with the device net");
         assert_eq!(shares(map), "shares with the device none");
+    }
+
+    #[test]
+    fn each_interface_that_is_on_a_wire_of_the_device_is_told() {
+        let lines = said(
+            "lxc.cgroup.devices.deny = a\nlxc.net.0.type = veth\nlxc.net.0.link = br0\nlxc.net.1.type = phys\n\
+             lxc.net.1.link = eth1\nlxc.net.2.type = macvlan\nlxc.net.2.link = eth0\nlxc.net.3.type = vlan\n\
+             lxc.net.3.link = eth0\nlxc.net.3.vlan.id = 7\n",
+        );
+        assert_eq!(lines[2], "shares with the device user");
+        assert_eq!(
+            lines[4..],
+            [
+                "is on the bridge br0 of the device",
+                "takes the interface eth1 from the device",
+                "is on the wire of eth0 of the device",
+                "is in VLAN 7 on the wire of eth0 of the device",
+            ]
+        );
     }
 
     #[test]

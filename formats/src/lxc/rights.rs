@@ -21,6 +21,7 @@ use core::fmt;
 use core::net::Ipv4Addr;
 
 use super::privileges::{devices, filter, shared};
+use super::wire::{Origin, origins};
 use super::{AutoMount, Capability, Config, DeviceRule, Item, MountOption, Namespace};
 use crate::network::Protocol;
 use crate::run_json::Manifest;
@@ -77,6 +78,14 @@ pub enum Right {
     Spared,
     /// A program of the device, run with the device's rights.
     Hook(String),
+    /// A port of a bridge of the device, beside whoever is on it.
+    Bridge(String),
+    /// An Ethernet address of its own on the wire of an interface of the device.
+    Wire(String),
+    /// What is marked with a number on the wire of an interface of the device.
+    Vlan(String, u16),
+    /// An interface of the device, which has it no longer.
+    Takes(String),
     /// It manages the device. This and what follows is not of its configuration but of its manifest.
     Manages,
     /// An interface in a pool, beside the containers that are in it.
@@ -157,7 +166,20 @@ pub fn rights(container: &str, config: &Config) -> Vec<Right> {
         (false, rules) => all.extend(rules.into_iter().map(Right::Device)),
     }
     all.extend(rights);
+    all.extend(of_wires(config));
     all
+}
+
+/// What the interfaces of a configuration are, or are on.
+pub(super) fn of_wires(config: &Config) -> Vec<Right> {
+    let right = |origin: Origin| match origin {
+        whole if whole.is_whole() => Right::Takes(whole.link().to_owned()),
+        Origin::Bridge { bridge, .. } => Right::Bridge(bridge),
+        Origin::Macvlan { parent, .. } => Right::Wire(parent),
+        Origin::Vlan { parent, id } => Right::Vlan(parent, id),
+        Origin::Phys { link } => Right::Takes(link),
+    };
+    origins(config.items()).into_iter().map(right).collect()
 }
 
 /// What a container has: by its configuration, and by its manifest. `manages` says whether its role is one of managers.
@@ -223,6 +245,8 @@ impl Right {
                 let may = access.read >= does.read && access.write >= does.write && access.mknod >= does.mknod;
                 kind == its && number(major, of) && number(minor, one) && may
             }
+            // Who has all of an interface hears what is marked on its wire, too.
+            (Self::Takes(link), Self::Wire(of) | Self::Vlan(of, _)) => link == of,
             (Self::Path { path, writes }, Self::Path { path: other, writes: wanted }) => {
                 let below =
                     other.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -322,6 +346,10 @@ impl fmt::Display for Right {
             Self::Spared => f.write_str("is spared when memory runs out"),
             Self::Hook(path) => write!(f, "runs {path} of the device"),
             Self::Manages => f.write_str("manages the device"),
+            Self::Bridge(name) => write!(f, "is on the bridge {name} of the device"),
+            Self::Wire(name) => write!(f, "is on the wire of {name} of the device"),
+            Self::Vlan(name, id) => write!(f, "is in VLAN {id} on the wire of {name} of the device"),
+            Self::Takes(name) => write!(f, "takes the interface {name} from the device"),
             Self::Pool(name) => write!(f, "is in the pool {name}"),
             Self::Publishes(ports) => write!(f, "publishes {ports} of the device"),
             Self::Driver(name) => write!(f, "loads the driver {name}"),
@@ -436,6 +464,31 @@ mod tests {
         assert_eq!(gains(&drivers("", r#""wifi""#), &drivers(r#""wifi""#, "")), "", "whenever it is loaded");
         let raw = "lxc.cap.keep = net_raw\nlxc.namespace.keep = net\n";
         assert!(of("", raw).contains(&Right::Hears) && !of(pool, raw).contains(&Right::Hears));
+    }
+
+    #[test]
+    fn an_interface_of_the_device_is_a_right_and_all_of_it_is_the_most() {
+        let net = |kind: &str, link: &str, more: &str| {
+            let lines = alloc::format!("lxc.net.0.type = {kind}\nlxc.net.0.link = {link}\n");
+            [CONFINES.replace("net\n", "\n").as_str(), &lines, more].concat()
+        };
+        let gains = |wanted: &str, had: &str| lines(&beyond(&of(wanted), &of(had))).join("; ");
+        let own = CONFINES.replace("user net", "user");
+        assert_eq!(gains(&net("veth", "br0", ""), &own), "is on the bridge br0 of the device");
+        assert_eq!(gains(&net("macvlan", "eth0", ""), &own), "is on the wire of eth0 of the device");
+        let vlan = net("vlan", "eth0", "lxc.net.0.vlan.id = 7");
+        assert_eq!(gains(&vlan, &own), "is in VLAN 7 on the wire of eth0 of the device");
+        let phys = net("phys", "eth0", "");
+        assert_eq!(gains(&phys, &own), "takes the interface eth0 from the device");
+        let passthru = net("macvlan", "eth0", "lxc.net.0.macvlan.mode = passthru");
+        assert_eq!(gains(&passthru, &phys), "");
+        for less in [&vlan, &net("macvlan", "eth0", ""), &passthru] {
+            assert_eq!(gains(less, &phys), "");
+        }
+        assert_eq!(gains(&net("phys", "eth1", ""), &phys), "takes the interface eth1 from the device");
+        assert!(!gains(&phys, &vlan).is_empty() && !gains(&vlan, &net("macvlan", "eth0", "")).is_empty());
+        // A network of its own with a wire in it is not the device's, which it could share.
+        assert!(gains(&net("veth", "br0", ""), CONFINES).starts_with("is on the bridge"));
     }
 
     #[test]

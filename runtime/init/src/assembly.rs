@@ -25,6 +25,7 @@ mod program;
 mod remount;
 mod services;
 mod volumes;
+mod wires;
 
 #[cfg(test)]
 mod tests;
@@ -234,6 +235,7 @@ impl Assembly {
         assembled.sort_by_key(|container: &Assembled| container.member.group);
         services::settle(revision, &mut assembled, &mut warnings)?;
         order::check(&assembled)?;
+        wires::check(&device.pools, &assembled)?;
         let leases = network::settle(&device.pools, &mut assembled, &settings.leases)?;
         let files = files(revision, &assembled);
         let groups = device.groups.into_iter().map(|group| group.name).collect();

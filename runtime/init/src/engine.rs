@@ -24,6 +24,7 @@ mod launch;
 mod memory;
 mod mounts;
 mod network;
+mod wires;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -189,7 +190,7 @@ impl Engine {
     pub fn sweep(&self) -> Result<(), EngineError> {
         let groups = self.instance.sweep(PATIENCE).map_err(EngineError::from);
         let cleared = ["volumes", "boot", "network"].map(|dir| mounts::clear(&self.paths.run.join(dir)));
-        cleared.into_iter().fold(groups.and(exports::sweep(&self.paths)), Result::and)
+        cleared.into_iter().fold(groups.and(exports::sweep(&self.paths)), Result::and).and(self.bring_home())
     }
 
     /// Mounts all volumes of a container of the revision `id`. What was mounted for it before is unmounted first.
@@ -316,6 +317,7 @@ impl Engine {
             Err(error) => {
                 let _ = group.end(PATIENCE);
                 let _ = self.disconnect(name);
+                let _ = self.unwire(name);
                 Err(error)
             }
         }
@@ -348,13 +350,14 @@ impl Engine {
             image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
         }
         let network = assembled.network.as_ref();
-        if network.is_none() && !hold {
+        if network.is_none() && program.wires.is_empty() && !hold {
             return Ok((spawn(&launch, group.open()?.as_fd())?, None));
         }
         network.map_or(Ok(()), |network| self.prepare(network))?;
         let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
         let Some(held) = held else { return Ok((spawned, None)) };
         network.map_or(Ok(()), |network| self.connect(assembled.name.as_str(), network, &spawned))?;
+        self.wire(assembled.name.as_str(), &program.wires, &spawned)?;
         if hold {
             return Ok((spawned, Some(held)));
         }
@@ -418,9 +421,10 @@ impl Engine {
         self.instance.group(name)?.end(PATIENCE)?;
         // What fails in one place leaves nothing in the others.
         let (left, withdrawn) = (self.disconnect(name), exports::withdraw(&self.paths, name));
+        let home = self.unwire(name);
         mounts::clear(&self.paths.volumes(name))?;
         withdrawn?;
-        left
+        left.and(home)
     }
 
     /// Gives up what a container has kept in memory since the boot, and the places of what it exports: it is no longer

@@ -8,6 +8,7 @@
 //! | `lxc.namespace.clone = …`                    | the device's of all but these and mounts                    |
 //! | `lxc.net.0.type = none`, or `keep` has `net` | the device's network                                        |
 //! | `empty`, or nothing about a network          | a network of its own with nothing in it but loopback        |
+//! | another type                                 | a network of its own with that in it                        |
 //! | nothing, and its manifest names a pool       | a network of its own, whatever `keep` has                   |
 //! | `proc`, `proc:mixed`                         | `/proc` without what tells of the device or changes it      |
 //! | `sys`, `sys:mixed`, `sys:ro`                 | `/sys` likewise                                             |
@@ -42,6 +43,8 @@ pub(super) enum Network {
     Empty,
     /// What its manifest says.
     Pool,
+    /// Its own, with interfaces that are on wires of the device.
+    Wires,
 }
 
 /// What was said.
@@ -118,8 +121,9 @@ impl Confinement {
             let why = "lxc.namespace.keep: mounts are always the container's own; leave `mnt` out";
             return Err(Refusal::Contradiction(why));
         }
-        if keeps(Namespace::Net) && self.network == Some(Network::Empty) {
-            let why = "lxc.net.0.type = empty and a network that lxc.namespace shares exclude each other; remove one";
+        if keeps(Namespace::Net) && matches!(self.network, Some(Network::Empty | Network::Wires)) {
+            let why =
+                "a network of its own by lxc.net and one that lxc.namespace shares exclude each other; remove one";
             return Err(Refusal::Contradiction(why));
         }
         let namespaces = Namespaces {

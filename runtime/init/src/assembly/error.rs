@@ -71,8 +71,8 @@ pub enum Refusal {
     NoService(String),
     /// A service that is offered and nowhere in the container: its name, its target, whose it is, and where it is there.
     Unlinked(Box<[String; 4]>),
-    /// A network other than `none` and `empty`.
-    Network(String),
+    /// What an interface is to have, and another container has.
+    Wire(String),
     /// A hook.
     Hook,
     /// A path below `/exports` that no other container exports.
@@ -198,7 +198,7 @@ impl fmt::Display for Refusal {
                      to `exports` of {owner}, and mount it from /exports/{owner} so that the socket is there"
                 )
             }
-            Self::Network(what) => write!(f, "{what}: this version has only the networks `none` and `empty`"),
+            Self::Wire(what) => write!(f, "{what}; give one of them another"),
             Self::Hook => f.write_str(
                 "no program of the device is run for a container; what lies in it can be run by lxc.hook.start",
             ),

@@ -19,6 +19,7 @@ use formats::network::{Pool, Port, Reach};
 
 use super::Assembled;
 use super::error::{AssemblyError, Refusal};
+use super::wires;
 
 /// What a container has of pools.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,13 +61,26 @@ pub(super) fn settle(pools: &[Pool], containers: &mut [Assembled], before: &Leas
         let network = one.manifest.network.as_ref().filter(|_| one.program.is_some());
         network.map(|network| network.interfaces.clone()).unwrap_or_default()
     };
-    let rows: Vec<_> =
-        containers.iter().flat_map(|one| wanted(one).into_iter().map(|interface| (one.clone(), interface))).collect();
+    let rows: Vec<_> = containers
+        .iter()
+        .flat_map(|one| {
+            wanted(one).into_iter().chain(wires::reserved(pools, one)).map(|interface| (one.clone(), interface))
+        })
+        .collect();
+    for ((one, interface), others) in rows.iter().zip((1..).map(|from| rows.get(from..).unwrap_or_default())) {
+        if others.iter().any(|(other, its)| other.name == one.name && its.pool == interface.pool) {
+            let why = "a container has one address of a pool, also by being on its bridge; leave the other out";
+            return Err(wires::refused(one, Refusal::Contradiction(why)));
+        }
+    }
     let claims: Vec<_> = rows
         .iter()
         .map(|(one, interface)| Claim { pool: &interface.pool, container: one.name.as_str(), fixed: interface.ip })
         .collect();
     let leases = before.settle(pools, &claims).map_err(|refused| match rows.get(refused.claim) {
+        Some((one, interface)) if wanted(one).is_empty() => {
+            wires::refused(one, Refusal::Address(Box::new((interface.pool.clone(), refused.why))))
+        }
         Some((one, interface)) => {
             let member = if interface.ip.is_some() { "network.ip" } else { "network.pool" };
             AssemblyError::member(

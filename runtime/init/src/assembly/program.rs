@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use container::launch::{CgroupMode, Create, Dev, Launch, Mount, Output, Process, Rlimit, Root, Source, Writable};
+use formats::lxc::wire::{self, Wire};
 use formats::lxc::{self, AutoMount, Item, MountEntry, MountOption, Said};
 use formats::path::ContainerName;
 use formats::run_json::Manifest;
@@ -44,6 +45,8 @@ pub struct Program {
     pub after: BTreeSet<String>,
     /// What it has mounted of the exports of others.
     pub imports: Vec<Imported>,
+    /// Its interfaces, if they are not those of pools.
+    pub wires: Vec<Wire>,
 }
 
 /// A path of another container, and where it is in this one. Both are relative to the root.
@@ -127,6 +130,7 @@ pub(super) fn of(
         draft.set(name, value);
     }
     draft.firmware(sight);
+    let wires = draft.net(lines)?;
     let whole = |why| AssemblyError::refused(sight.document, Where::Whole, why);
     if sight.manifest.network.as_ref().is_some_and(|network| !network.interfaces.is_empty()) {
         if draft.confinement.network.is_some() {
@@ -196,7 +200,7 @@ pub(super) fn of(
     let Draft { settings, devices, dirs, halt, uses, after, imports, .. } = draft;
     let settings = settle(settings).map_err(whole)?;
     let divides = launch.cgroup == Some(CgroupMode::Writable) && launch.users.is_none();
-    let program = Program { launch, divides, settings, devices, dirs, halt, after, imports };
+    let program = Program { launch, divides, settings, devices, dirs, halt, after, imports, wires };
     Ok((program, uses))
 }
 
@@ -263,7 +267,8 @@ impl Draft {
             Item::NoNewPrivs(on) => self.confinement.no_new_privs = *on,
             // A file of its own, which is read where this is put together.
             Item::SeccompProfile(_) => {}
-            Item::Net { index: _, item } => self.net(item)?,
+            // All lines of one interface are one thing.
+            Item::Net { .. } => {}
             Item::UtsName(name) => self.confinement.hostname = Some(name.clone()),
             // Programs that the reference adds to every container. What they do, the engine does.
             Item::HookMount(path) if matches!(path.rsplit('/').next(), Some("export.sh" | "remount")) => {}
@@ -292,6 +297,26 @@ impl Draft {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// What the lines about interfaces come to.
+    fn net(&mut self, lines: &[Said]) -> Result<Vec<Wire>, AssemblyError> {
+        let said = wire::network(lines.iter().map(|line| &line.item)).map_err(|wrong| {
+            let key = format!("lxc.net.{}.{}", wrong.index, wrong.member);
+            let of = |line: &&Said| matches!(line.item, Item::Net { index, .. } if index == wrong.index);
+            // A member that is missing is missed where another line of the interface stands.
+            let line = lines.iter().rfind(|line| of(line) && line.item.key() == key).or(lines.iter().find(of));
+            let (document, number) = line.map_or(("", 0), |line| (&*line.document, line.number));
+            AssemblyError::refused(document, Where::Line { number, key }, Refusal::Contradiction(wrong.why))
+        })?;
+        let (network, wires) = match said {
+            wire::Network::Unsaid => (None, Vec::new()),
+            wire::Network::Shared => (Some(Network::Shared), Vec::new()),
+            wire::Network::Empty => (Some(Network::Empty), Vec::new()),
+            wire::Network::Wires(wires) => (Some(Network::Wires), wires),
+        };
+        self.confinement.network = network;
+        Ok(wires)
+    }
+
     fn auto(&mut self, what: AutoMount) {
         use container::launch::{ProcMode, SysMode};
         let confinement = &mut self.confinement;
@@ -306,18 +331,6 @@ impl Draft {
                 confinement.cgroup = Some(CgroupMode::Writable);
             }
         }
-    }
-
-    fn net(&mut self, item: &lxc::NetItem) -> Result<(), Refusal> {
-        use lxc::{LinkKind, NetItem};
-        match item {
-            NetItem::Kind(LinkKind::None) => self.confinement.network = Some(Network::Shared),
-            NetItem::Kind(LinkKind::Empty) => self.confinement.network = Some(Network::Empty),
-            // The loopback, which is all that `empty` has, is up without being asked.
-            NetItem::Up => {}
-            other => return Err(Refusal::Network(other.to_string())),
-        }
-        Ok(())
     }
 
     fn mount(&mut self, entry: &MountEntry, sight: &Sight<'_>, warnings: &mut Vec<String>) -> Result<(), Refusal> {

@@ -16,6 +16,7 @@ mod networks;
 mod remounts;
 mod services;
 mod users;
+mod wires;
 
 const ID: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -359,8 +360,14 @@ fn what_cannot_be_followed_is_refused_with_its_place() {
             "lxc.hook.mount = /lib/x.sh\n",
             "web/lxc.container.conf: line 10: lxc.hook.mount: no program of the device",
         ),
-        ("", "lxc.net.0.type = veth\n", "line 10: lxc.net.0.type: type = veth: this version has only"),
-        ("", "lxc.net.0.ipv4.address = 10.0.3.7/24\n", "lxc.net.0.ipv4.address"),
+        ("", "lxc.net.0.type = veth\n", "line 10: lxc.net.0.link: is missing; name the bridge"),
+        ("", "lxc.net.0.flags = up\nlxc.net.0.ipv4.address = 10.0.3.7/24\n", "line 10: lxc.net.0.type: is missing"),
+        (
+            "",
+            "lxc.net.0.type = phys\nlxc.net.0.link = a\nlxc.net.0.vlan.id = 7\n",
+            "line 12: lxc.net.0.vlan.id: is for",
+        ),
+        ("", "lxc.net.0.type = phys\nlxc.net.0.link = a\n", "a network of its own by lxc.net and one that"),
         ("", "lxc.unknown = 1\n", "web/lxc.container.conf: line 10: lxc.unknown: there is no such key"),
         ("", "lxc.mount.entry = /volumes/no/x y none bind 0 0\n", "lxc.mount.entry: /volumes/no/x is no volume"),
         ("", "lxc.mount.entry = /exports/a/b y none bind 0 0\n", "/exports/a/b: no other container exports it"),

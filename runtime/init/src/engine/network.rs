@@ -38,8 +38,10 @@ use net::route::{Setup, Way};
 use net::{Cidr, Inside, Mac, Macvlan, Name, Namespace, Route, kernel, sysctl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd as _;
+use rustix::io::Errno;
 use store::dir::Dir;
 
+use super::wires::Wired;
 use super::{Engine, EngineError, mounts};
 use crate::assembly::{Assembled, Assembly, Attachment, Interface};
 
@@ -69,6 +71,8 @@ pub(super) struct Networks {
     held: Vec<nft::Port>,
     /// The containers that are up and whose ports are held because they leave.
     leaving: BTreeSet<String>,
+    /// What containers have that are in no pool.
+    pub(super) wired: BTreeMap<String, Wired>,
 }
 
 impl Engine {
@@ -98,7 +102,10 @@ impl Engine {
         // Nobody will listen at the others.
         let publishes = |held: &nft::Port| assembly.containers.iter().any(|one| publishes(one, held));
         networks.held.retain(publishes);
-        warnings.extend(networks.load_modules(&assembly.pools));
+        let wired = |one: &Assembled| one.program.as_ref().is_some_and(|program| !program.wires.is_empty());
+        if !assembly.pools.is_empty() || assembly.containers.iter().any(wired) {
+            warnings.extend(networks.load_modules());
+        }
         for pool in &assembly.pools {
             if let Err(error) = networks.bring_up(pool) {
                 warnings.push(format!("pool {}: {error}", pool.name));
@@ -205,12 +212,7 @@ impl Engine {
     /// Connects a container that is held.
     pub(super) fn connect(&self, name: &str, to: &Attachment, held: &Spawned) -> Result<(), EngineError> {
         let mut networks = self.networks();
-        let namespace = Namespace::of(held.pid)?;
-        // What has ended might have left its number to somebody else.
-        let mut ended = [PollFd::new(&held.pidfd, PollFlags::IN)];
-        if poll(&mut ended, Some(&Timespec::default())) != Ok(0) {
-            return Err(EngineError::Unheld(name.to_owned()));
-        }
+        let namespace = namespace_of(name, held)?;
         let (mut here, mut there) = (Route::open()?, Route::open_in(namespace.as_fd())?);
         let mut way_out = true;
         for (index, interface) in to.interfaces.iter().enumerate() {
@@ -240,7 +242,7 @@ impl Engine {
     }
 
     /// Calls that have to do with networks come from one thread, so that nobody waits here.
-    fn networks(&self) -> std::sync::MutexGuard<'_, Networks> {
+    pub(super) fn networks(&self) -> std::sync::MutexGuard<'_, Networks> {
         self.networks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -261,10 +263,11 @@ impl Networks {
         Ok(bridged.try_for_each(|one| nft::forget(one.address.into()))?)
     }
 
-    /// Before the first pool: all that pools can need, so that none of a later revision finds it missing.
-    fn load_modules(&mut self, pools: &[Pool]) -> Vec<String> {
-        let Some(mut modules) = self.modules.take_if(|_| !pools.is_empty()) else { return Vec::new() };
-        modules.load_known(&[kernel::BRIDGED, kernel::MACVLAN].concat()).iter().map(ToString::to_string).collect()
+    /// Before the first network: all that networks can need, so that none of a later revision finds it missing.
+    fn load_modules(&mut self) -> Vec<String> {
+        let Some(mut modules) = self.modules.take() else { return Vec::new() };
+        let all = [kernel::BRIDGED, kernel::MACVLAN, kernel::VLAN].concat();
+        modules.load_known(&all).iter().map(ToString::to_string).collect()
     }
 
     /// Makes a pool's bridge what it is to be. It may be there already.
@@ -374,6 +377,17 @@ impl Networks {
     }
 }
 
+/// The network namespace of a container that is held.
+pub(super) fn namespace_of(name: &str, held: &Spawned) -> Result<Namespace, EngineError> {
+    let namespace = Namespace::of(held.pid)?;
+    // What has ended might have left its number to somebody else.
+    let mut ended = [PollFd::new(&held.pidfd, PollFlags::IN)];
+    if poll(&mut ended, Some(&Timespec::default())) != Ok(0) {
+        return Err(EngineError::Unheld(name.to_owned()));
+    }
+    Ok(namespace)
+}
+
 /// What a container publishes while it runs.
 fn ports(up: &Attachment) -> impl Iterator<Item = nft::Port> {
     let published = |to: Ipv4Addr| up.ports.iter().map(move |port| rule(port, to));
@@ -417,12 +431,13 @@ fn make(here: &mut Route, outside: &Name, interface: &Interface, namespace: &Nam
     Ok(())
 }
 
-/// Two interfaces of one wire cannot both be up with one Ethernet address. That of the container's earlier life is gone with
-/// its namespace, which the kernel takes apart a moment after the last process has ended, and nobody can hasten.
-fn once_free(mut configure: impl FnMut() -> Result<(), net::Error>) -> Result<(), net::Error> {
+/// Two interfaces of one wire cannot both be up with one Ethernet address, or have one number, and no two links one name. That of
+/// the container's earlier life is gone with its namespace, which the kernel takes apart a moment after the last process has
+/// ended, and nobody can hasten.
+pub(super) fn once_free(mut configure: impl FnMut() -> Result<(), net::Error>) -> Result<(), net::Error> {
     for _ in 0..MOMENTS {
         match configure() {
-            Err(error) if error.errno == rustix::io::Errno::ADDRINUSE => std::thread::sleep(MOMENT),
+            Err(error) if matches!(error.errno, Errno::ADDRINUSE | Errno::EXIST) => std::thread::sleep(MOMENT),
             done => return done,
         }
     }
@@ -430,7 +445,7 @@ fn once_free(mut configure: impl FnMut() -> Result<(), net::Error>) -> Result<()
 }
 
 /// What the other end of an interface is called on the device: names of containers are longer than those of links.
-fn outside(container: &str, index: usize) -> Result<Name, net::Error> {
+pub(super) fn outside(container: &str, index: usize) -> Result<Name, net::Error> {
     let [a, b, c, d, ..] = sha256(container.as_bytes());
     format!("cv{a:02x}{b:02x}{c:02x}{d:02x}-{index}").parse()
 }
@@ -439,7 +454,7 @@ fn cidr(address: IpAddr, pool: &Pool) -> Result<Cidr, net::Error> {
     Cidr::new(address, pool.subnet.prefix()).ok_or_else(|| net::Error {
         object: format!("pool {}", pool.name),
         doing: "use its subnet",
-        errno: rustix::io::Errno::INVAL,
+        errno: Errno::INVAL,
         detail: String::new(),
         needs: "",
     })

@@ -9,6 +9,7 @@ mod networks;
 mod networks6;
 mod users;
 mod volumes;
+mod wires;
 mod world;
 
 use std::process::ExitCode;
@@ -74,6 +75,14 @@ const TESTS: &[Test<World>] = tests! {
         mounting_and_unmounting_again_changes_nothing,
         a_link_in_storage_does_not_lead_out,
         an_image_without_a_writable_layer_is_a_root_as_it_is,
+    }
+    wires::{
+        a_veth_is_on_its_bridge_with_all_that_its_lines_say,
+        an_interface_on_the_wire_of_another_is_there_again_at_once,
+        an_interface_that_a_container_takes_comes_back_however_that_ends,
+        an_interface_that_is_not_there_is_named_and_nothing_starts,
+        the_next_life_of_pid_1_gives_an_interface_its_name_back,
+        users_of_its_own_have_their_interfaces_too,
     }
 };
 

@@ -11,7 +11,7 @@ use formats::glob::{Dialect, Pattern};
 use formats::json::{self, Limits};
 use formats::leases::{Claim, Leases, Why};
 use formats::lxc::rights::confined;
-use formats::lxc::{self, Config, Item};
+use formats::lxc::{self, Config, Item, wire};
 use formats::network::{Pool, Reach, Subnet};
 use formats::path::{self, ContainerName};
 use formats::progress::Report;
@@ -129,6 +129,18 @@ pub(crate) fn lxc(bytes: &[u8]) {
     let Ok(config) = Config::parse(bytes) else { return };
     let again = config.to_text().and_then(|text| Config::parse(text.as_bytes()));
     assert!(again.is_ok_and(|again| config.items().eq(again.items())));
+    match wire::network(config.items()) {
+        Ok(wire::Network::Wires(wires)) => {
+            assert!(wires.len() <= wire::WIRES_MAX && wires.len() == wire::origins(config.items()).len());
+            for (at, one) in wires.iter().enumerate() {
+                assert!(!one.name.is_empty() && wires[..at].iter().all(|other| other.name != one.name));
+                assert!(one.addresses.len() <= wire::ADDRESSES_MAX && (one.up || one.ways.is_empty()));
+            }
+        }
+        Ok(wire::Network::Shared) => assert!(wire::shares(config.items())),
+        Ok(_) => assert!(!wire::shares(config.items())),
+        Err(wrong) => assert!(wrong.to_string().contains(wrong.why)),
+    }
 }
 
 /// A line `#file` begins the next file; they are called `0`, `1` and so on, and the first is the configuration.
