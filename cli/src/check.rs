@@ -7,6 +7,7 @@ use std::path::Path;
 use formats::bsp_json::Bsp;
 use formats::document::Warning;
 use formats::lxc;
+use formats::mdev;
 use formats::resolve::resolve;
 use formats::state::{Class, Revision};
 
@@ -22,7 +23,14 @@ pub fn check(revision: &Revision) -> Result<Vec<Warning>> {
     };
     let mut warnings = Vec::new();
     Bsp::of(revision, &mut warnings).map_err(|error| refused(&error))?;
-    warnings.extend(resolve(revision).map_err(|error| refused(&error))?.warnings);
+    let resolved = resolve(revision).map_err(|error| refused(&error))?;
+    for container in &resolved.containers {
+        let name = &container.manifest.name;
+        if let Some(entry) = revision.get(&format!("{name}/mdev.json")) {
+            mdev::rules(name, entry.raw, &mut warnings).map_err(|error| refused(&error))?;
+        }
+    }
+    warnings.extend(resolved.warnings);
     Ok(warnings)
 }
 
@@ -77,5 +85,26 @@ fn check_filter(revision: &Revision, root: &Path, config: &str, key: &str) -> Re
         Some(Class::Object(_)) => crate::seccomp::read(&root.join(key)).map(drop),
         _ => Err(Error::user(format!("{config}: lxc.seccomp.profile: {key} is not in the state"))
             .hint("add the file, or remove the line")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_devices_refuse_is_not_committed() {
+        let checked = |rule: &str| {
+            let id = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+            let state = format!(
+                r##"{{"#spec":"pantavisor-service-system@1","web/lxc.container.conf":"{id}",
+                "web/mdev.json":{{"rules":[{rule:?}]}},"web/root.squashfs":"{id}","web/run.json":{{"name":"web",
+                "type":"lxc","config":"lxc.container.conf","root-volume":"root.squashfs","volumes":[],"storage":{{}}}}}}"##
+            );
+            check(&Revision::parse(state.as_bytes()).unwrap())
+        };
+        assert_eq!(checked(".* 0:0 666").unwrap(), []);
+        let error = checked(".* 0:0 666 *run").unwrap_err().to_string();
+        assert!(error.starts_with("web/mdev.json: rules[0]: column 12: no program is run"), "{error}");
     }
 }

@@ -99,6 +99,8 @@ pub enum Wrong {
     Overlaps(String),
     /// It makes no sense where it stands; what to do instead.
     Cannot(&'static str),
+    /// A rule about device nodes that is none.
+    Rule(crate::mdev::RuleError),
     /// A name that nothing in this revision has.
     Unknown {
         /// What kind of thing it names.
@@ -361,6 +363,7 @@ impl fmt::Display for Wrong {
             Self::Taken(name) => write!(f, "the name {name:?} is taken"),
             Self::Overlaps(other) => write!(f, "overlaps {other}"),
             Self::Cannot(why) => f.write_str(why),
+            Self::Rule(why) => why.fmt(f),
             Self::Unknown { what, name } => write!(f, "this revision has no {what} {name:?}"),
         }
     }

@@ -29,6 +29,7 @@ pub mod json;
 pub mod leases;
 pub mod log_times;
 pub mod lxc;
+pub mod mdev;
 pub mod modules;
 pub mod network;
 pub mod object;

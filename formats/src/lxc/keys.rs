@@ -56,7 +56,11 @@ pub const HONOURED: &[Honoured] = &[
         "/bin/prepare",
         "a program of its own, run in it and with its rights before its first process",
     ),
-    row("lxc.hook.mount", "/lib/remount", "only `export.sh`, `remount`: what these do is part of the device"),
+    row(
+        "lxc.hook.mount",
+        "/lib/remount",
+        "only `export.sh`, `mdev.sh`, `remount`: what these do is part of the device",
+    ),
     row("lxc.init.cwd", "/srv", "where that starts"),
     row("lxc.init.uid", "33", "as whom"),
     row("lxc.init.gid", "33", "in which group"),

@@ -60,6 +60,8 @@ pub struct Launch {
     pub root: Root,
     /// A `/dev` of its own (`lxc.autodev = 1`).
     pub dev: Option<Dev>,
+    /// A directory of the device that is mounted as that `/dev`, with further nodes in it.
+    pub nodes: Option<String>,
     /// `lxc.mount.auto = proc…`
     pub proc: Option<ProcMode>,
     /// `lxc.mount.auto = sys…`
@@ -151,6 +153,8 @@ pub enum LaunchError {
     Showcase,
     /// A terminal is one of a `/dev` of its own.
     Terminal,
+    /// Device nodes are in a `/dev` of its own.
+    Nodes,
     /// A host name without a UTS namespace would rename the device.
     Hostname,
     /// A writable cgroup tree without a cgroup namespace would be the device's.
@@ -197,6 +201,10 @@ impl Launch {
         if self.process.output == Output::Terminal && self.dev.is_none() {
             return Err(LaunchError::Terminal);
         }
+        if self.nodes.is_some() && self.dev.is_none() {
+            return Err(LaunchError::Nodes);
+        }
+        self.nodes.iter().try_for_each(|nodes| absolute(nodes))?;
         if self.cgroup == Some(CgroupMode::Writable) && !self.namespaces.cgroup {
             return Err(LaunchError::Cgroup);
         }
@@ -286,6 +294,7 @@ impl fmt::Display for LaunchError {
             ),
             Self::Showcase => f.write_str("exports and imports need the showcase of the device"),
             Self::Terminal => f.write_str("a terminal as its console needs a /dev of its own"),
+            Self::Nodes => f.write_str("further device nodes need a /dev of its own"),
             Self::Hostname => f.write_str("a host name needs a UTS namespace, or it renames the device"),
             Self::Cgroup => f.write_str("a writable cgroup tree needs a cgroup namespace, or it is the device's"),
         }

@@ -79,12 +79,13 @@ fn run(launch: OwnedFd, channel: &OwnedFd, way: Option<OwnedFd>) -> Result<(), F
     let showcase = exports::Showcase::find(&launch)?;
     separate(&launch, heir)?;
     let showcase = showcase.map(exports::Showcase::settle).transpose()?;
+    let nodes = kernel::open_nodes(&launch)?;
     let mut sources = mounts::open_sources(&launch.mounts, showcase.as_ref(), heir)?;
     // Whatever is made from here on is the container's, and belongs to its root.
     heir.map_or(Ok(()), Heir::make_files_as_its_root)?;
     mounts::make_sources(&launch.mounts, &mut sources, heir)?;
     let root = root::assemble(&launch.root, heir)?;
-    let console = kernel::mount(&launch, &root, heir)?;
+    let console = kernel::mount(&launch, nodes, &root, heir)?;
     mounts::attach(&launch.mounts, sources, &root, showcase.as_ref())?;
     kernel::hide(&launch, &root)?;
     mounts::harden(&launch.hardened, &root)?;

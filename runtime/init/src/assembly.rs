@@ -20,6 +20,7 @@ mod exports;
 mod filter;
 mod limits;
 mod network;
+mod nodes;
 mod order;
 mod program;
 mod remount;
@@ -198,6 +199,7 @@ impl Assembly {
                         settings,
                     };
                     let (mut program, uses) = program::of(&lines, &sight, &mut warnings)?;
+                    program.nodes = nodes::of(revision, &name, &program.launch, &mut warnings)?;
                     let own = remount::rules(&container.manifest.remount, policy_name);
                     let own = own.map_err(|why| AssemblyError::member(&container.manifest, "remount", why))?;
                     remount::apply(&mut program.launch, &[rules.clone(), own].concat(), &document, &mut warnings);

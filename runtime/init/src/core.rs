@@ -11,13 +11,14 @@
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
 //! What tools ask is in `calls`, what they start in containers in `programs`, whose consoles they see in `consoles`, who may
 //! in `permissions`, what they send in `uploads`, what makes room for it in `sweeping`, what the machine of one container
-//! orders is in `containers`, its drivers in `drivers`, the bootloader of the default in `bootloader`, published ports during
+//! orders is in `containers`, its drivers in `drivers`, its device nodes in `devices`, the bootloader of the default in `bootloader`, published ports during
 //! an update in place in `ports`.
 
 mod bootloader;
 mod calls;
 mod consoles;
 mod containers;
+mod devices;
 mod drivers;
 mod inspecting;
 mod leaving;
@@ -99,6 +100,10 @@ pub enum Message {
     Driven(String, u64, Vec<String>, Result<(), String>),
     /// What a person should hear about the drivers of a container.
     Remarked(String, Vec<String>),
+    /// A device has come or gone.
+    DevicesChanged,
+    /// Containers have the nodes that their rules want, but for what is said of each.
+    DevicesSettled(Vec<(String, Vec<String>)>),
     /// Its own program runs, or a step before that failed.
     Executed(String, u64, Result<Option<Failure>, String>),
     /// No volume of a container is left, or something is.
@@ -204,6 +209,8 @@ pub struct Core {
     engine: Arc<Engine>,
     /// The thread of the drivers, once there is something to do for it.
     drivers: Option<Worker<drivers::OfDevice>>,
+    /// At the nodes of containers.
+    looks: devices::Looks,
     helpers: Helpers,
     pairings: Pairings,
     supervisor: Supervisor,
@@ -276,6 +283,7 @@ impl Core {
             mounts: parts.mounts,
             engine: parts.engine,
             drivers: None,
+            looks: devices::Looks::default(),
             helpers: parts.helpers,
             pairings: parts.pairings,
             supervisor: Supervisor::new(members),
@@ -397,6 +405,8 @@ impl Core {
             Message::Spawned(name, run, result) => self.spawned(&name, run, result),
             Message::Driven(name, run, remarks, result) => self.driven(&name, run, remarks, result),
             Message::Remarked(name, remarks) => self.remarked(&name, remarks),
+            Message::DevicesChanged => self.devices_changed(),
+            Message::DevicesSettled(remarks) => self.devices_settled(remarks),
             Message::Executed(name, run, failure) => self.executed(&name, run, failure),
             Message::Unmounted(name, run, result) => self.unmounted(&name, run, result),
             Message::Helper(FromHelper::Asked(life, ask, handed)) => self.asked(life, ask, handed),

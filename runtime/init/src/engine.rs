@@ -9,6 +9,7 @@
 //!           disks/rev/KEY/web/VOLUME  of the last revision that changed the container
 //!           pv/volume-disk/DISK/{perm/web,rev/KEY/web,boot/web}/VOLUME
 //!           trails/REVISION/_config/web    the top layer of the root
+//!   RUN/dev/web                       its `/dev`, if `mdev.json` wants nodes in it, see `nodes.rs`
 //! ```
 //!
 //! Every call blocks, and may be made from any thread; calls for one container are made one after the other. Each can
@@ -24,6 +25,7 @@ mod launch;
 mod memory;
 mod mounts;
 mod network;
+mod nodes;
 mod wires;
 
 use std::path::{Path, PathBuf};
@@ -160,6 +162,8 @@ pub struct Engine {
     read_only: bool,
     /// Remembered, for the kernel does not say which of its bridges were made here.
     networks: Arc<Mutex<network::Networks>>,
+    /// What was made in the `/dev` of containers.
+    nodes: Arc<nodes::Trees>,
     /// What saves time, and is missed by nobody.
     kept: Arc<kept::Keeper>,
 }
@@ -168,7 +172,14 @@ impl Engine {
     /// An engine for the containers of one device.
     #[must_use]
     pub fn new(paths: Paths, instance: Instance) -> Self {
-        Self { paths, instance, read_only: false, networks: Arc::default(), kept: Arc::default() }
+        Self {
+            paths,
+            instance,
+            read_only: false,
+            networks: Arc::default(),
+            nodes: Arc::default(),
+            kept: Arc::default(),
+        }
     }
 
     /// The same for a storage that cannot be written: what containers write goes to memory, and ends with the boot.
@@ -189,7 +200,7 @@ impl Engine {
     /// Something stays; the rest is gone.
     pub fn sweep(&self) -> Result<(), EngineError> {
         let groups = self.instance.sweep(PATIENCE).map_err(EngineError::from);
-        let cleared = ["volumes", "boot", "network"].map(|dir| mounts::clear(&self.paths.run.join(dir)));
+        let cleared = ["volumes", "boot", "network", "dev"].map(|dir| mounts::clear(&self.paths.run.join(dir)));
         cleared.into_iter().fold(groups.and(exports::sweep(&self.paths)), Result::and).and(self.bring_home())
     }
 
@@ -318,6 +329,7 @@ impl Engine {
                 let _ = group.end(PATIENCE);
                 let _ = self.disconnect(name);
                 let _ = self.unwire(name);
+                let _ = self.drop_nodes(name);
                 Err(error)
             }
         }
@@ -345,6 +357,8 @@ impl Engine {
         if assembled.network.is_some() {
             launch::name(&mut launch, &self.paths, &self.network_files(assembled)?)?;
         }
+        let nodes = self.make_nodes(assembled.name.as_str(), program)?;
+        launch.nodes = nodes.as_deref().map(launch::text).transpose()?;
         exports::prepare(&launch, assembled.name.as_str())?;
         if let Some(writable) = &launch.root.writable {
             image::check_upper(Path::new(&writable.upper), Path::new(&writable.work)).map_err(EngineError::Upper)?;
@@ -421,9 +435,10 @@ impl Engine {
         self.instance.group(name)?.end(PATIENCE)?;
         // What fails in one place leaves nothing in the others.
         let (left, withdrawn) = (self.disconnect(name), exports::withdraw(&self.paths, name));
-        let home = self.unwire(name);
+        let (home, dropped) = (self.unwire(name), self.drop_nodes(name));
         mounts::clear(&self.paths.volumes(name))?;
         withdrawn?;
+        dropped?;
         left.and(home)
     }
 

@@ -16,6 +16,7 @@
 //! | [`threads`], [`updater`], [`pipes`] | what waits, so that the loop does not |
 //! | [`early`], [`settings`], [`clock`] | what comes first |
 //! | [`storage`], [`check`] | of a machine that is ours: what it keeps things on, and what mends that |
+//! | [`uevents`] | devices that come and go |
 //! | [`guard`], [`base`] | its watchdog, its modules |
 //! | [`selftest`] | the role of that name: whether a device is as its board says |
 //! | [`marks`], [`seed`] | and what its last boot has left: how it ended, and random numbers |
@@ -54,5 +55,6 @@ pub mod stranded;
 pub mod supervisor;
 pub mod threads;
 pub mod trace;
+pub mod uevents;
 pub mod updater;
 pub mod voice;

@@ -225,6 +225,7 @@ fn launch(root: &Path) -> Result<Launch> {
             devices: false,
         },
         dev: Some(Dev { ptys: 1024, shm: 64 << 20, size: 500_000 }),
+        nodes: None,
         proc: Some(ProcMode::Mixed),
         sys: Some(SysMode::ReadOnly),
         cgroup: None,

@@ -85,6 +85,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("drivers", drivers::aliases, "a driver that is read fits a board or does not, and metadata gives it no further option"),
     Target::new("modules", drivers::modules, "modules that are loaded for a name are files below their directory, each once"),
     Target::new("remount", drivers::remount, "a rule without anything special is about the place that it spells and no other"),
+    Target::new("mdev", drivers::mdev, "a node that a rule makes lies below /dev and is none that every container has, and a rule for all is about every device"),
     Target::new("dhcp", dhcp::lease, "an answer that is taken gives an address that a host can have, and ends where it says so"),
     Target::new("fat", fat::located, "a place that is found in a FAT lies in it, and nothing is read beside it or for ever"),
     Target::new("ext4", left::file, "a file that is read has as many bytes as it says, and nothing is read beside the medium or for ever"),

@@ -17,6 +17,7 @@ fn launch() -> Launch {
             devices: false,
         },
         dev: Some(Dev { ptys: 64, shm: 1 << 20, size: 1 << 19 }),
+        nodes: None,
         proc: Some(ProcMode::Mixed),
         sys: Some(SysMode::ReadOnly),
         cgroup: Some(CgroupMode::Writable),

@@ -1,15 +1,16 @@
 //! The kernel's own file systems in a container, and what is hidden of them.
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mounts::{clone_tree, filesystem, filesystem_for, put};
+use super::mounts::{clone_tree, filesystem, filesystem_for, propagation, put};
 use super::users::Heir;
 use super::{root, target, terminal};
 use crate::failure::{Failure, Step, at};
 use crate::launch::{CgroupMode, DEV_NODES, Dev, Launch, Output, ProcMode, SysMode};
+use crate::sys;
 
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -23,7 +24,12 @@ const NONE: MountAttrFlags = MountAttrFlags::empty();
 const CAP_NET_ADMIN: u64 = 1 << 12;
 
 /// `/dev`, `/proc`, `/sys` and `/sys/fs/cgroup`, as the launch wants them; with the terminal that it speaks through.
-pub(super) fn mount(launch: &Launch, root: &OwnedFd, heir: Option<&Heir>) -> Result<Option<OwnedFd>, Failure> {
+pub(super) fn mount(
+    launch: &Launch,
+    nodes: Option<OwnedFd>,
+    root: &OwnedFd,
+    heir: Option<&Heir>,
+) -> Result<Option<OwnedFd>, Failure> {
     let new = |fstype: &str, path: &str, flags| new(fstype, path, &[], flags, root, heir);
     let console = match launch.process.output {
         Output::Terminal => Console::Terminal,
@@ -31,7 +37,7 @@ pub(super) fn mount(launch: &Launch, root: &OwnedFd, heir: Option<&Heir>) -> Res
         _ if launch.namespaces.pid => Console::Link,
         _ => Console::None,
     };
-    let terminal = launch.dev.map_or(Ok(None), |dev| dev_tree(dev, console, root, heir))?;
+    let terminal = launch.dev.map_or(Ok(None), |dev| dev_tree(dev, nodes, console, root, heir))?;
     let net = may_set_network(launch);
     if let Some(mode) = launch.proc {
         new("proc", "proc", PLAIN)?;
@@ -58,6 +64,17 @@ pub(super) fn mount(launch: &Launch, root: &OwnedFd, heir: Option<&Heir>) -> Res
         }
     }
     Ok(terminal)
+}
+
+/// The `/dev` that has nodes in it already, if there is one, while the device can still be seen.
+pub(super) fn open_nodes(launch: &Launch) -> Result<Option<OwnedFd>, Failure> {
+    let Some(path) = &launch.nodes else { return Ok(None) };
+    let open = || {
+        let tree = clone_tree(CWD, path, false)?;
+        sys::mount_setattr(&tree, false, propagation(libc::MS_PRIVATE))?;
+        Ok(tree)
+    };
+    open().map(Some).map_err(at(Step::Source, path))
 }
 
 /// Whether what these trees say of a network may be written: it is the container's own, or the container may administer
@@ -128,10 +145,24 @@ enum Console {
 /// The group `tty`, everywhere.
 const TTY: u32 = 5;
 
-fn dev_tree(dev: Dev, console: Console, root: &OwnedFd, heir: Option<&Heir>) -> Result<Option<OwnedFd>, Failure> {
+fn dev_tree(
+    dev: Dev,
+    nodes: Option<OwnedFd>,
+    console: Console,
+    root: &OwnedFd,
+    heir: Option<&Heir>,
+) -> Result<Option<OwnedFd>, Failure> {
     let new = |fstype: &str, path: &str, options: &[&str], flags| new(fstype, path, options, flags, root, heir);
-    let size = format!("size={}", dev.size);
-    new("tmpfs", "dev", &["mode=0755", &size, "nr_inodes=1024"], NOSUID | NOEXEC)?;
+    match nodes {
+        Some(tree) => {
+            let place = target::find_or_make_plain(root, "dev").map_err(at(Step::Target, "dev"))?;
+            put(tree, place).map_err(at(Step::Mount, "dev"))?;
+        }
+        None => {
+            let size = format!("size={}", dev.size);
+            new("tmpfs", "dev", &["mode=0755", &size, "nr_inodes=1024"], NOSUID | NOEXEC)?;
+        }
+    }
     let dir = target::find(root, "dev").map_err(at(Step::Target, "dev"))?;
     // The modes are those of the nodes; no mask of PID 1 takes a bit away.
     let mask = rustix::process::umask(Mode::empty());

@@ -56,6 +56,7 @@ impl World {
                 devices: false,
             },
             dev: Some(Dev { ptys: 16, shm: 1 << 20, size: 1 << 19 }),
+            nodes: None,
             proc: Some(ProcMode::Mixed),
             sys: None,
             cgroup: None,

@@ -75,6 +75,8 @@ pub enum Refusal {
     Wire(String),
     /// A hook.
     Hook,
+    /// The owner and group of a device node that `lxc.idmap` has no place for.
+    Owner(u32, u32),
     /// A path below `/exports` that no other container exports.
     Exports(String),
     /// It needs a container of a later group.
@@ -202,6 +204,9 @@ impl fmt::Display for Refusal {
             Self::Hook => f.write_str(
                 "no program of the device is run for a container; what lies in it can be run by lxc.hook.start",
             ),
+            Self::Owner(uid, gid) => {
+                write!(f, "{uid}:{gid} is nobody in this container: lxc.idmap has no line for it")
+            }
             Self::Exports(path) => {
                 write!(f, "{path}: no other container exports it; add it to `exports` of its run.json")
             }

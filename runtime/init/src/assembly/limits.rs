@@ -11,7 +11,7 @@
 
 use container::cgroup::{Flow, Limit, Version};
 use container::launch;
-use formats::lxc::{CgroupVersion, DeviceRule, Resource};
+use formats::lxc::{Access, CgroupVersion, DeviceKind, DeviceRule, Resource};
 
 use super::error::Refusal;
 
@@ -46,6 +46,25 @@ pub enum DeviceAccess {
 }
 
 impl DeviceAccess {
+    /// Whether it leaves a node to be read or written.
+    #[must_use]
+    pub fn leaves(&self, kind: DeviceKind, major: u32, minor: u32) -> bool {
+        let Self::Rules(rules) = self else { return true };
+        let may = |asks: fn(&Access) -> bool| {
+            let speaks = |(_, rule): &&(bool, DeviceRule)| match rule {
+                DeviceRule::All => true,
+                DeviceRule::Nodes { kind: its, major: of, minor: one, access } => {
+                    *its == kind
+                        && of.is_none_or(|of| of == major)
+                        && one.is_none_or(|one| one == minor)
+                        && asks(access)
+                }
+            };
+            rules.iter().rev().find(speaks).is_none_or(|(allow, _)| *allow)
+        };
+        may(|access| access.read) || may(|access| access.write)
+    }
+
     /// Takes in one rule: the last one about everything is where the others begin.
     pub(super) fn take(&mut self, allow: bool, rule: DeviceRule) {
         match (allow, rule, &mut *self) {
@@ -296,8 +315,6 @@ fn bytes(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use formats::lxc;
-
     use super::*;
 
     #[test]
@@ -309,10 +326,10 @@ mod tests {
     #[test]
     fn device_rules_count_from_the_last_that_is_about_everything() {
         let null = DeviceRule::Nodes {
-            kind: lxc::DeviceKind::Character,
+            kind: DeviceKind::Character,
             major: Some(1),
             minor: Some(3),
-            access: lxc::Access { read: true, write: true, mknod: true },
+            access: Access { read: true, write: true, mknod: true },
         };
         let read = |rules: &[(bool, DeviceRule)]| {
             let mut devices = DeviceAccess::All;

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use container::launch::{CgroupMode, Create, Dev, Launch, Mount, Output, Process, Rlimit, Root, Source, Writable};
 use formats::lxc::wire::{self, Wire};
 use formats::lxc::{self, AutoMount, Item, MountEntry, MountOption, Said};
+use formats::mdev::Rules;
 use formats::path::ContainerName;
 use formats::run_json::Manifest;
 
@@ -37,6 +38,8 @@ pub struct Program {
     pub settings: Vec<GroupSetting>,
     /// Which device nodes it may use.
     pub devices: DeviceAccess,
+    /// Which further nodes are in its `/dev`, of those that it may use.
+    pub nodes: Rules,
     /// Directories within its storage that an overlay needs.
     pub dirs: Vec<String>,
     /// The signal that asks it to end, if it names one.
@@ -168,6 +171,7 @@ pub(super) fn of(
         users: confined.users,
         cgroups: vec![],
         root,
+        nodes: None,
         dev: draft.autodev.then_some(Dev { ptys: draft.ptys, shm: SHM, size: draft.dev_size }),
         proc: confined.proc,
         sys: confined.sys,
@@ -200,7 +204,8 @@ pub(super) fn of(
     let Draft { settings, devices, dirs, halt, uses, after, imports, .. } = draft;
     let settings = settle(settings).map_err(whole)?;
     let divides = launch.cgroup == Some(CgroupMode::Writable) && launch.users.is_none();
-    let program = Program { launch, divides, settings, devices, dirs, halt, after, imports, wires };
+    let nodes = Rules::default();
+    let program = Program { launch, divides, settings, devices, nodes, dirs, halt, after, imports, wires };
     Ok((program, uses))
 }
 
@@ -271,7 +276,7 @@ impl Draft {
             Item::Net { .. } => {}
             Item::UtsName(name) => self.confinement.hostname = Some(name.clone()),
             // Programs that the reference adds to every container. What they do, the engine does.
-            Item::HookMount(path) if matches!(path.rsplit('/').next(), Some("export.sh" | "remount")) => {}
+            Item::HookMount(path) if matches!(path.rsplit('/').next(), Some("export.sh" | "mdev.sh" | "remount")) => {}
             Item::HookMount(_) => return Err(Refusal::Hook),
             Item::HookStart(command) => {
                 let told = [sight.manifest.name.as_str(), "lxc", "start"].map(str::to_owned);

@@ -13,6 +13,7 @@ mod exports;
 mod filters;
 mod hooks;
 mod networks;
+mod nodes;
 mod remounts;
 mod services;
 mod users;

@@ -204,6 +204,7 @@ impl Core {
         let (run, assembled, tell) = (seat.run, Arc::clone(&seat.assembled), self.tell.clone());
         let Some(mounts) = seat.mounts.clone() else { return self.fact(name, Event::Failed) };
         let name = name.to_owned();
+        self.listen_for_devices(&assembled);
         self.mounts.order(move |engine| {
             let result = engine.start(&assembled, &mounts);
             let _ = tell.send_blocking(Message::Spawned(name, run, result));
@@ -222,8 +223,9 @@ impl Core {
                 seat.process = Some(Process { pid, pidfd, group, since, console, asked: None, killed: false });
                 pipes::read_failure(&tasks.0, tasks.1, name, run, error);
                 pipes::keep_log(&tasks.0, log, self.log.console_of(&seat.revision, name));
-                if let Some(outcome) = self.take_unclaimed(pid) {
-                    self.ended(name, outcome);
+                match self.take_unclaimed(pid) {
+                    Some(outcome) => self.ended(name, outcome),
+                    None => self.look_at_nodes_of(name),
                 }
             }
             Err(error) => {

@@ -161,7 +161,7 @@ pub(crate) fn device_nodes_are_those_that_the_rules_leave(world: &World) -> Resu
 }
 
 /// What `pvr app add` writes about device nodes, and further rules.
-fn usual(more: &str) -> String {
+pub(crate) fn usual(more: &str) -> String {
     let rule = |(major, minor): &(u32, Option<u32>)| {
         let minor = minor.map_or("*".to_owned(), |minor| minor.to_string());
         format!("lxc.cgroup.devices.allow = c {major}:{minor} rwm\n")

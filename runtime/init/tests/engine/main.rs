@@ -7,6 +7,8 @@ mod leaks;
 mod life;
 mod networks;
 mod networks6;
+mod nodes;
+mod sys;
 mod users;
 mod volumes;
 mod wires;
@@ -57,6 +59,13 @@ const TESTS: &[Test<World>] = tests! {
     }
     networks6::{
         by_ipv6_a_container_reaches_no_further_than_its_pool_and_leads_nobody,
+    }
+    nodes::{
+        rules_make_the_nodes_that_the_device_rules_leave_and_no_other,
+        a_rule_says_whose_a_node_is_and_where_and_what_is_linked_to_it,
+        users_of_its_own_have_nodes_that_are_theirs,
+        a_device_that_comes_and_goes_does_so_in_a_container_that_runs,
+        what_the_container_has_put_in_the_way_stays_and_is_told,
     }
     users::{
         what_users_of_its_own_write_is_root_s_on_the_storage_and_outlives_their_range,

@@ -16,8 +16,8 @@ use store::volumes::VolumeKeys;
 
 /// The programs of the image.
 const APPLETS: &[&str] = &[
-    "cat", "echo", "grep", "httpd", "id", "ip", "ls", "mkdir", "mknod", "nc", "rm", "sh", "sleep", "test", "touch",
-    "wget",
+    "cat", "cut", "echo", "find", "grep", "httpd", "id", "ip", "ln", "ls", "mkdir", "mknod", "nc", "readlink", "rm",
+    "sed", "sh", "sleep", "sort", "test", "touch", "wget",
 ];
 
 /// The manifest of the container `web`, with the members of a test.

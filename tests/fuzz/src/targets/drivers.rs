@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use formats::drivers_json::{Aliases, Board};
+use formats::mdev::{self, Device, USUAL};
 use formats::modules::{Lists, ORDER_MAX, is_excluded, name_of, parameters, plain};
-use formats::path;
+use formats::path::{self, ContainerName};
 use formats::remount::{PATTERN_MAX, Rule};
 
 pub(crate) fn aliases(bytes: &[u8]) {
@@ -48,6 +49,30 @@ pub(crate) fn modules(bytes: &[u8]) {
     }
     let asked_by_name = order.iter().any(|module| module.name == plain(name));
     assert!(!asked_by_name || !order.is_empty());
+}
+
+/// A document, and behind a NUL what the kernel says of a device.
+pub(crate) fn mdev(bytes: &[u8]) {
+    let _ = mdev::is_about_a_node(bytes);
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let (document, uevent) = text.split_once('\0').unwrap_or((text, "MAJOR=188\nMINOR=3\nDEVNAME=ttyUSB3\n"));
+    let name = ContainerName::parse("web").expect("it is one");
+    let device = Device::of(uevent, "tty");
+    let read = |text: &str| mdev::rules(&name, text, &mut Vec::new());
+    if let (Ok(rules), Some(device)) = (read(document), &device)
+        && let Some(node) = rules.node(device)
+    {
+        assert!(node.mode <= 0o777 && rules.owners().any(|owner| owner == (node.uid, node.gid)));
+        for place in node.link.iter().chain([&node.path]) {
+            assert_eq!(path::relative(place), Ok(()));
+            assert!(!USUAL.contains(&place.as_str()) && place.len() <= mdev::NAME_MAX);
+        }
+    }
+    let all = read(r#"{"rules":[".* 0:0 666"]}"#).expect("rules");
+    let is_usual = |name: &str| USUAL.contains(&name.split('/').next().unwrap_or_default());
+    if let Some(device) = device.filter(|device| !is_usual(device.name)) {
+        assert_eq!(all.node(&device).map(|node| node.path), Some(device.name.to_owned()));
+    }
 }
 
 /// A pattern, in the next line options, and in the third a place.
