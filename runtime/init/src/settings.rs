@@ -61,8 +61,8 @@ const STORAGE_WAIT: Duration = Duration::from_secs(30);
 /// How long the goals of a trial must hold if nobody says otherwise.
 const COMMIT_DELAY: Duration = Duration::from_secs(25);
 
-/// How long a container may take to end, at most: an update waits for it.
-const STOP_TIMEOUT_MAX: u16 = 60;
+/// How long a container may take to end, at most: less than an update in place waits for all that leave.
+const STOP_TIMEOUT_MAX: u16 = 100;
 
 /// The time of the watchdog if nobody says otherwise. Longer than any single step of a boot may take.
 const WATCHDOG: Option<NonZeroU16> = NonZeroU16::new(60);
@@ -414,7 +414,7 @@ mod tests {
         let of = |more: &str| Settings::of(&format!("board=host\nline=demo\n{more}"), String::new());
         let time = |more: &str| of(more).unwrap().stop_timeout;
         assert_eq!((time(""), time("stop_timeout=40")), (Span::seconds(5), Span::seconds(40)));
-        for wrong in ["stop_timeout=0", "stop_timeout=61", "stop_timeout=5s"] {
+        for wrong in ["stop_timeout=0", "stop_timeout=101", "stop_timeout=5s"] {
             assert!(matches!(of(wrong), Err(SettingsError::Line(3, _))), "{wrong}");
         }
     }
