@@ -74,6 +74,10 @@ const BEAT: &str = r#"until line=$(pulse "$@") && test "${line#* }" != "$line"; 
 echo "${line% *}"
 "#;
 
+const PAUSE: &str = r#"until line=$(pulse "$@") && test "${line#* }" != "$line"; do sleep 0.1; done
+echo "${line#* }"
+"#;
+
 const LONGEST: &str = r#"until line=$(pulse ${2:+"$2"}) && test "${line#* }" != "$line"; do sleep 0.1; done
 echo "${line% *} beats, the longest pause ${line#* }0 ms"
 test "${line#* }" -le "$1"
@@ -166,6 +170,7 @@ impl Device {
     /// | `steps` | the names of all that are on the device, sorted |
     /// | `app NAME …` | makes an app in the current repository; what it does is a script on the standard input |
     /// | `beat [NAME]`, `longest N [NAME]` | how often the container `pulse`, or this one, has beaten; its longest pause, of at most N hundredths of a second |
+    /// | `pause [NAME]` | that pause |
     /// | `beats TEXT` | such a script: says the text twice a second until it is asked to end |
     pub(crate) fn write_programs(&self, bin: &Path, pvr: &Path) -> Result<()> {
         let (host, dir) = (quoted(&self.host), quoted(&self.dir));
@@ -203,6 +208,7 @@ pub(super) fn shared(pvr: &Path) -> Vec<(&'static str, String)> {
         ("beats", BEATS.to_owned()),
         ("pulse", PULSE.to_owned()),
         ("beat", BEAT.to_owned()),
+        ("pause", PAUSE.to_owned()),
         ("longest", LONGEST.to_owned()),
         ("fetch", FETCH.to_owned()),
     ]
