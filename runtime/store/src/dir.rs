@@ -172,6 +172,14 @@ impl Dir {
         self.sub(rel)
     }
 
+    /// The same, for who comes before everybody that writes in this boot: what is there, the medium holds already.
+    pub(crate) fn find_or_make_durably(&self, rel: &str) -> Result<Self, DirError> {
+        match self.sub(rel) {
+            Err(error) if error.is_missing() => self.make_durably(rel),
+            found => found,
+        }
+    }
+
     /// The same, durable when it returns.
     ///
     /// # Errors

@@ -4,11 +4,12 @@
 //! and not merely reserved ([`create`](FileSectors::create) does so): then no write allocates, so a full disk cannot
 //! stop it, and no write changes metadata, so a reader that replays no journal sees it at once.
 //!
-//! Reading drops the pages of its range from the page cache before, so that it tells what the medium gives back: after a
-//! failed write the cache holds the new bytes, marked clean, and the medium may hold the old ones.
+//! Reading tells what the medium gives back: after a failed write the page cache holds the new bytes, marked clean, and the
+//! medium may hold the old ones. So the first read, and the first after any write, drops all that the cache holds. What is
+//! read from then on the medium has given, and is not asked for again until something is written: those who read a few
+//! bytes here and there, as a journal does, would wait for it a hundred times a boot.
 
 use std::fmt;
-use std::num::NonZeroU64;
 use std::path::Path;
 
 use boards_api::media::{SECTOR, Sectors};
@@ -21,6 +22,8 @@ use rustix::io::Errno;
 pub struct FileSectors {
     fd: OwnedFd,
     size: u64,
+    /// All that the page cache holds was read from the medium, by whoever has this open: nothing else writes here.
+    given: bool,
 }
 
 /// Why a file cannot be used, or an access failed.
@@ -99,7 +102,7 @@ impl FileSectors {
         whole_sectors(size)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::DSYNC | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(os("open"))?;
-        let mut file = Self { fd, size };
+        let mut file = Self { fd, size, given: false };
         let sector = [0xFF; SECTOR];
         (0..size / SECTOR as u64).try_for_each(|index| file.write(index * SECTOR as u64, &sector))?;
         rustix::fs::fsync(&file.fd).map_err(os("fsync"))?;
@@ -125,18 +128,18 @@ impl FileSectors {
         // Also the size of a block device, which fstat does not tell.
         let size = rustix::fs::seek(&fd, SeekFrom::End(0)).map_err(os("lseek"))?;
         whole_sectors(size)?;
-        Ok(Self { fd, size })
+        Ok(Self { fd, size, given: false })
     }
 
-    /// Forgets what the kernel remembers of a range. It takes it as advice, but it has nothing here to hold on to:
-    /// every write is waited for, and nothing is mapped.
-    fn forget(&self, at: u64, length: usize) -> Result<(), FileError> {
-        // Only pages that lie in the range as a whole are dropped; none is larger.
-        const PAGES: u64 = 64 << 10;
-        let start = at - at % PAGES;
-        let end = at.saturating_add(length as u64).div_ceil(PAGES).saturating_mul(PAGES);
-        let length = NonZeroU64::new(end - start);
-        rustix::fs::fadvise(&self.fd, start, length, Advice::DontNeed).map_err(os("posix_fadvise"))
+    /// Forgets what the kernel remembers, unless the medium has given it. It takes it as advice, but it has nothing here to
+    /// hold on to: every write is waited for, and nothing is mapped.
+    fn forget(&mut self) -> Result<(), FileError> {
+        if !self.given {
+            // Without a length: to the end.
+            rustix::fs::fadvise(&self.fd, 0, None, Advice::DontNeed).map_err(os("posix_fadvise"))?;
+            self.given = true;
+        }
+        Ok(())
     }
 
     fn check(&self, at: u64, length: usize, unit: u64) -> Result<(), FileError> {
@@ -161,7 +164,7 @@ impl Sectors for FileSectors {
 
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), FileError> {
         self.check(at, into.len(), 1)?;
-        self.forget(at, into.len())?;
+        self.forget()?;
         let (mut at, mut rest) = (at, into);
         while !rest.is_empty() {
             match rustix::io::pread(self.fd.as_fd(), &mut *rest, at) {
@@ -179,6 +182,8 @@ impl Sectors for FileSectors {
 
     fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), FileError> {
         self.check(at, bytes.len(), SECTOR as u64)?;
+        // Also if it fails, and then above all.
+        self.given = false;
         let (mut at, mut rest) = (at, bytes);
         while !rest.is_empty() {
             match rustix::io::pwrite(self.fd.as_fd(), rest, at) {
@@ -239,6 +244,22 @@ mod tests {
         let mut seen = [0; 4];
         file.read(510, &mut seen).unwrap();
         assert_eq!(seen, [0xFF, 0xFF, 7, 7]);
+    }
+
+    #[test]
+    fn the_medium_is_asked_again_after_every_write_also_after_one_that_failed() {
+        let scratch = Scratch::new("given");
+        let mut file = FileSectors::create(&scratch.0, 1024).unwrap();
+        let mut byte = [0];
+        for _ in 0..2 {
+            assert!(!file.given, "what was written is not what the medium has given");
+            file.read(3, &mut byte).unwrap();
+            assert!(file.given, "and now it is");
+            file.write(512, &[7; 512]).unwrap();
+        }
+        let mut file = FileSectors::open_to_read(&scratch.0).unwrap();
+        file.read(512, &mut byte).unwrap();
+        assert!(file.write(0, &[0; SECTOR]).is_err() && !file.given);
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Objects {
     /// # Errors
     /// `objects` is not a directory, or there is no room for one.
     pub fn open(storage: &Dir) -> Result<Self, DirError> {
-        Ok(Self { dir: storage.make_durably("objects")? })
+        Ok(Self { dir: storage.find_or_make_durably("objects")? })
     }
 
     /// Stores what a stream brings as object `id`, if it is that, and is at most `limit` bytes long. One that is here

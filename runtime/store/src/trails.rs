@@ -164,7 +164,7 @@ impl Trails {
     /// # Errors
     /// `trails` is not a directory, or there is no room for one.
     pub fn open(storage: &Dir) -> Result<Self, DirError> {
-        Ok(Self { storage: storage.again()?, shelf: Shelf::new(storage.make_durably("trails")?) })
+        Ok(Self { storage: storage.again()?, shelf: Shelf::new(storage.find_or_make_durably("trails")?) })
     }
 
     /// Writes the trail of a verified revision whose objects are here. `base` is the revision that it follows: its
@@ -338,6 +338,10 @@ impl Trails {
 
     fn note(&self, id: &RevisionId, note: Note, bytes: &[u8]) -> Result<(), TrailError> {
         let trail = self.get(id)?;
+        // What stands there is not written again: most boots have nothing new to tell, and would wait for the medium.
+        if matches!(trail.read_if_any(note.path(), bytes.len()), Ok(Some(old)) if old == bytes) {
+            return Ok(());
+        }
         trail.make(".pv")?;
         Ok(trail.replace(note.path(), bytes)?)
     }

@@ -283,6 +283,23 @@ fn volumes_stay_with_a_container_that_did_not_change() {
 }
 
 #[test]
+fn a_note_that_stands_there_is_not_written_again() {
+    let (scratch, revision) = device();
+    stage(&scratch, &revision, "7").unwrap();
+    let (trails, seven) = (scratch.trails(), id("7"));
+    let file = || scratch.path().join("trails/7/.pv/progress").metadata().unwrap().ino();
+    let done = Report::new(Status::Done, Message::FinishedWithRollbackPoint);
+    trails.report(&seven, &done).unwrap();
+    let first = file();
+    trails.report(&seven, &done).unwrap();
+    assert_eq!(file(), first);
+    trails.report(&seven, &Report::new(Status::Testing, Message::AwaitingStability)).unwrap();
+    assert_ne!(file(), first);
+    trails.report(&seven, &done).unwrap();
+    assert!(scratch.text("trails/7/.pv/progress").contains("DONE"));
+}
+
+#[test]
 fn notes_are_replaced_whole_and_read_back() {
     let (scratch, revision) = device();
     let (trails, seven) = (scratch.trails(), id("7"));
