@@ -16,7 +16,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::document::{Doubt, Item, Members, Read, Warning, Wrong, shown};
 use crate::words::words;
@@ -234,6 +234,7 @@ pub(crate) fn ports(item: &Item<'_, '_>) -> Read<Vec<Port>> {
 /// The network of `run.json`.
 pub(crate) fn network(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Network> {
     let members = item.members()?;
+    no_ipv6(&members)?;
     members.only(&["mode", "pool", "hostname", "ip", "mac", "interfaces"], warnings);
     let hostname = members.read("hostname", hostname)?;
     let mut interfaces = match (members.get("interfaces"), members.get("pool")) {
@@ -281,6 +282,7 @@ fn list_of(list: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Vec<PoolInt
     let mut interfaces: Vec<PoolInterface> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let members = item.members()?;
+        no_ipv6(&members)?;
         members.only(&["name", "pool", "ip", "mac"], warnings);
         let one = interface_of(&members, alloc::format!("eth{index}"))?;
         let taken = interfaces.iter().find_map(|other| match () {
@@ -353,6 +355,7 @@ pub(crate) fn pools(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Ve
 
 fn pool(name: &str, item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Pool> {
     let members = item.members()?;
+    no_ipv6(&members)?;
     members.only(&["type", "bridge", "parent", "subnet", "gateway", "nat"], warnings);
     let said = members.need("subnet")?;
     let subnet = subnet(&said)?;
@@ -411,8 +414,21 @@ fn subnet(item: &Item<'_, '_>) -> Read<Subnet> {
 fn address(item: &Item<'_, '_>) -> Read<(Ipv4Addr, Option<u8>)> {
     let text = item.text()?;
     parse_address(text).ok_or_else(|| {
-        item.error(Wrong::Form { found: shown(text), wanted: "an address like 10.0.3.7 or 10.0.3.7/24" })
+        let six = text.split('/').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        let four = "an address like 10.0.3.7 or 10.0.3.7/24";
+        let wanted = if six { "an address of IPv4, which is all that pools have in this version" } else { four };
+        item.error(Wrong::Form { found: shown(text), wanted })
     })
+}
+
+/// Members for what pools do not have: passed over, they would be a network that is missing.
+fn no_ipv6(members: &Members<'_, '_>) -> Read<()> {
+    match ["subnet6", "gateway6", "ip6", "ipv6"].into_iter().find_map(|name| members.get(name)) {
+        Some(item) => {
+            Err(item.error(Wrong::Cannot("is of IPv6, which pools do not have in this version; leave it out")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// An address with or without a prefix length.

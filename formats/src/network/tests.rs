@@ -72,6 +72,18 @@ fn a_pool_with_an_error_in_it_is_refused_with_its_place() {
         (bridge(r#""subnet":"10.0.3.0/24","gateway":"10.0.3.0""#), "gateway"),
         (bridge(r#""subnet":"10.0.3.0/24","gateway":"10.0.3.255""#), "gateway"),
         (bridge(r#""subnet":"10.0.3.0/24","nat":"yes""#), "pools.n.nat: must be true or false"),
+        (
+            bridge(r#""subnet":"fd00:3::/64""#),
+            "pools.n.subnet: \"fd00:3::/64\" is not an address of IPv4, which is all",
+        ),
+        (
+            bridge(r#""subnet":"10.0.3.0/24","gateway":"fd00::1""#),
+            "pools.n.gateway: \"fd00::1\" is not an address of IPv4",
+        ),
+        (
+            bridge(r#""subnet":"10.0.3.0/24","subnet6":"fd00:3::/64""#),
+            "pools.n.subnet6: is of IPv6, which pools do not",
+        ),
     ] {
         let error = pools(&format!(r#""n":{pool}"#)).unwrap_err();
         assert!(error.starts_with("device.json: ") && error.contains(why), "{pool}: {error}");
@@ -120,6 +132,9 @@ fn a_network_that_contradicts_itself_is_refused_with_its_place() {
         (r#""pool":"n","mac":"03:00:0a:00:03:09""#.into(), "the address of one interface"),
         (r#""pool":"n","mac":"00:00:00:00:00:00""#.into(), "the address of one interface"),
         (r#""pool":"n","ip":"10.0.3""#.into(), "network.ip: \"10.0.3\" is not"),
+        (r#""pool":"n","ip":"fd00::9""#.into(), "network.ip: \"fd00::9\" is not an address of IPv4"),
+        (r#""pool":"n","ip6":"fd00::9""#.into(), "network.ip6: is of IPv6"),
+        (r#""interfaces":[{"pool":"a","ip6":"fd00::9"}]"#.into(), "network.interfaces[0].ip6: is of IPv6"),
         (r#""pool":"n","hostname":"a b""#.into(), "a host name"),
         (r#""pool":"n","hostname":"-a""#.into(), "a host name"),
         (r#""pool":"n","hostname":"a..b""#.into(), "a host name"),
