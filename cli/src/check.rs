@@ -59,9 +59,11 @@ pub fn check_configurations(revision: &Revision, root: &Path) -> Result<()> {
         if let Some(error) = unread {
             return Err(error);
         }
-        let lines = lines.map_err(|error| {
+        let refused = |error: lxc::FilesError| {
             Error::user(error.to_string()).hint("devices refuse such a container; put the line right")
-        })?;
+        };
+        let lines = lines.map_err(refused)?;
+        lxc::wire::of(&lines).map_err(refused)?;
         for line in &lines {
             if let lxc::Item::SeccompProfile(file) = &line.item {
                 check_filter(revision, root, &line.document, &format!("{name}/{file}"))?;

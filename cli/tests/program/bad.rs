@@ -36,6 +36,8 @@ fn what_a_device_refuses_is_not_committed() {
     refused("web/run.json", "[]", &["\"web/run.json\" must be an inline manifest"]);
     refused("web/run.json", &RUN_JSON.replace("lxc.container.conf", "../x"), &["web/run.json: config", "`..`"]);
     refused("web/lxc.container.conf", "lxc.init.cmd = /x\nlxc.nonsense = 1\n", &["web/lxc.container.conf: line 2"]);
+    let veth = "lxc.init.cmd = /x\nlxc.net.0.type = veth\n";
+    refused("web/lxc.container.conf", veth, &["web/lxc.container.conf: line 2: lxc.net.0.link: is missing"]);
     refused("device.json", r#"{"groups":[{"name":"x"},{"name":"x"}]}"#, &["device.json: groups", "\"x\" is taken"]);
     refused("bsp/run.json", r#"{"linux":"none","initrd":"i"}"#, &["bsp/run.json: linux", "no file \"bsp/none\""]);
     refused("web/deep/run.json", "{}", &["web/deep/run.json", "directly in the directory"]);

@@ -11,8 +11,9 @@
 //! Where a key may stand once, its last line counts; addresses add up. What LXC would not start, or start with less than the
 //! lines say, is refused here with the member that is the matter.
 //!
-//! API: [`network`] for who makes them, [`origins`] for who asks what is granted.
+//! API: [`of`] and [`network`] for who makes them, [`origins`] for who asks what is granted.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -20,7 +21,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
-use super::{Gateway, Item, LinkKind, MacvlanMode, NetItem};
+use super::{FilesError, Gateway, Item, LinkKind, LxcError, LxcWrong, MacvlanMode, NetItem, Said};
 
 /// The most interfaces of one container.
 pub const WIRES_MAX: usize = 8;
@@ -194,6 +195,24 @@ pub fn network<'a>(items: impl Iterator<Item = &'a Item>) -> Result<Network, Wir
         (true, Some(_), _) => Network::Shared,
         (true, None, true) => Network::Empty,
         (true, None, false) => Network::Unsaid,
+    })
+}
+
+/// The same of the lines of a container, with the place of what is wrong. A member that is missing is missed where another
+/// line of its interface stands.
+///
+/// # Errors
+/// [`FilesError::Wrong`]
+pub fn of(lines: &[Said]) -> Result<Network, FilesError> {
+    network(lines.iter().map(|line| &line.item)).map_err(|WireWrong { index, member, why }| {
+        let of = |said: &&Said, wanted: Option<&str>| match &said.item {
+            Item::Net { index: its, item } => *its == index && wanted.is_none_or(|wanted| wanted == item.member()),
+            _ => false,
+        };
+        let found = lines.iter().rfind(|said| of(said, Some(member))).or(lines.iter().find(|said| of(said, None)));
+        let (document, line) = found.map_or(("", 0), |said| (&*said.document, said.number));
+        let why = LxcError { line, key: format!("lxc.net.{index}.{member}"), wrong: LxcWrong::Refused(why) };
+        FilesError::Wrong { document: String::from(document), why: Box::new(why) }
     })
 }
 

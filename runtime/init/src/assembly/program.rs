@@ -304,15 +304,7 @@ impl Draft {
 
     /// What the lines about interfaces come to.
     fn net(&mut self, lines: &[Said]) -> Result<Vec<Wire>, AssemblyError> {
-        let said = wire::network(lines.iter().map(|line| &line.item)).map_err(|wrong| {
-            let key = format!("lxc.net.{}.{}", wrong.index, wrong.member);
-            let of = |line: &&Said| matches!(line.item, Item::Net { index, .. } if index == wrong.index);
-            // A member that is missing is missed where another line of the interface stands.
-            let line = lines.iter().rfind(|line| of(line) && line.item.key() == key).or(lines.iter().find(of));
-            let (document, number) = line.map_or(("", 0), |line| (&*line.document, line.number));
-            AssemblyError::refused(document, Where::Line { number, key }, Refusal::Contradiction(wrong.why))
-        })?;
-        let (network, wires) = match said {
+        let (network, wires) = match wire::of(lines)? {
             wire::Network::Unsaid => (None, Vec::new()),
             wire::Network::Shared => (Some(Network::Shared), Vec::new()),
             wire::Network::Empty => (Some(Network::Empty), Vec::new()),
