@@ -32,6 +32,7 @@ use init::recovery::Addressing;
 use init::settings::Settings;
 use media::directory::Directory;
 use statemachine::boot::{Trial, Wanted};
+use statemachine::container::Span;
 use statemachine::ids::RevisionId;
 use statemachine::journal::Transition;
 use statemachine::limits::Limits;
@@ -334,6 +335,7 @@ fn settings(board: &str, words: &str) -> Settings {
         recovery: Addressing::Off,
         storage: None,
         storage_wait: Duration::ZERO,
+        stop_timeout: Span::seconds(5),
         bootloader: None,
         watchdog: None,
         trace: None,
