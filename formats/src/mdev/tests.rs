@@ -1,3 +1,5 @@
+//! Rules are read as BusyBox reads them, and what is not done here is named.
+
 use alloc::string::ToString;
 
 use super::*;
