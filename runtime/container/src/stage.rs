@@ -138,7 +138,9 @@ fn sealed(memory: OwnedFd) -> Result<Vec<u8>, Failure> {
 /// Joins the v1 cgroups, and is as readily ended as they say when memory runs out.
 fn join(cgroups: &[String], oom_score_adj: i16) -> Result<(), Failure> {
     for dir in cgroups {
-        write(Step::Cgroup, &format!("{dir}/cgroup.procs"), "0")?;
+        // This process has one thread. To move that by itself is all of it, and for that the kernel does not hold up every
+        // fork of the machine, which takes it a grace period of RCU: ten milliseconds and more.
+        write(Step::Cgroup, &format!("{dir}/tasks"), "0")?;
     }
     write(Step::Cgroup, "/proc/self/oom_score_adj", &oom_score_adj.to_string())
 }

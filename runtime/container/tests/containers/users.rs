@@ -353,7 +353,7 @@ pub(crate) fn what_fails_before_there_are_users_is_told_and_nobody_is_held(world
     let (spawned, held) = spawn_held(&launch, group.open()?.as_fd())?;
     assert!(held.is_none(), "who is connected would be the builder, in the device's network");
     let failure = wait(spawned)?.failure.ok_or("it runs")?;
-    assert_eq!((failure.step, failure.path), (Step::Cgroup, format!("{missing}/cgroup.procs")));
+    assert_eq!((failure.step, failure.path), (Step::Cgroup, format!("{missing}/tasks")));
     group.end(PATIENCE)?;
     Ok(())
 }
