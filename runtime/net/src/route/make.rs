@@ -17,6 +17,9 @@ const PEER: u16 = 1;
 const MODE: u16 = 1;
 const VLAN: u16 = 1;
 
+/// What a link is called in a container until it has its name.
+const PASSING: &str = "cairn-new";
+
 /// The largest number of a VLAN; 0 and 4095 mean something else.
 pub(super) const VLAN_MAX: u16 = 4094;
 
@@ -161,11 +164,26 @@ impl Route {
         data: &mut dyn FnMut(&mut Writer),
     ) -> Result<(), Error> {
         let parent_index = self.known("link", parent, "be the parent of a container's")?.index;
-        self.order((NEW_LINK, CREATE | EXCLUSIVE), &pair(kind, parent, inside), "make it", needs, &mut |writer| {
-            writer.raw(&link_head(0, 0));
-            end(writer, inside);
-            writer.attribute(LINK_PARENT, &parent_index.to_ne_bytes());
-            info(writer, kind, data);
+        let object = pair(kind, parent, inside);
+        let mut make = |route: &mut Self, inside: &Inside<'_>| {
+            route.order((NEW_LINK, CREATE | EXCLUSIVE), &object, "make it", needs, &mut |writer| {
+                writer.raw(&link_head(0, 0));
+                end(writer, inside);
+                writer.attribute(LINK_PARENT, &parent_index.to_ne_bytes());
+                info(writer, kind, data);
+            })
+        };
+        // Older kernels (6.1) look for the new name among the links of the device as well, whose own is often `eth0` too.
+        if self.find(inside.name)?.is_none() {
+            return make(self, inside);
+        }
+        let passing: Name = PASSING.parse()?;
+        make(self, &Inside { name: &passing, ..*inside })?;
+        let mut within = Self::open_in(inside.namespace)?;
+        within.rename(&passing, inside.name).map_err(|refused| {
+            // Best effort: what is reported is why there is none.
+            let _ = within.remove(&passing);
+            Error { object, doing: "make it", ..refused }
         })
     }
 

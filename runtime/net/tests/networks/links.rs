@@ -123,6 +123,26 @@ fn containers_with_addresses_of_their_own_on_the_wire_of_the_device_speak_to_who
 }
 
 #[test]
+fn a_link_on_the_wire_is_called_in_the_container_as_the_wire_is_on_the_device() {
+    device(|route| {
+        let _outside = container(route, "eth0", None, &[], None);
+        let (eth0, namespace) = (name("eth0"), Namespace::new().unwrap());
+        let mut within = Route::open_in(namespace.as_fd()).unwrap();
+        let wanted = Inside { mac: Some("02:00:00:00:00:07".parse().unwrap()), ..inside(&namespace, &eth0) };
+        route.macvlan(&eth0, Macvlan::Bridge, &wanted).unwrap();
+        let made = within.find(&eth0).unwrap().unwrap();
+        assert_eq!((made.kind.as_str(), made.mac), ("macvlan", Some([2, 0, 0, 0, 0, 7])));
+        // What cannot have its name is nowhere.
+        let error = route.macvlan(&eth0, Macvlan::Bridge, &inside(&namespace, &eth0)).unwrap_err().to_string();
+        assert!(error.starts_with("macvlan eth0, eth0 in the container: cannot make it: File exists"), "{error}");
+        assert_eq!(
+            (names(route), names(&mut within)),
+            (vec!["lo".into(), "eth0".into()], vec!["lo".into(), "eth0".into()])
+        );
+    });
+}
+
+#[test]
 fn a_link_is_made_for_one_vlan_or_the_kernel_is_said_to_have_none() {
     device(|route| {
         let _outside = container(route, "wire0", None, &[], None);
