@@ -216,8 +216,10 @@ fn take_away(dir: &OwnedFd, path: &str, what: &What) -> Result<(), Errno> {
         What::Node { kind, numbers, .. } => same(&parent, name, *kind, *numbers)?.is_some(),
         What::Link(_) => rustix::fs::readlinkat(&parent, name, Vec::new()).is_ok(),
     };
+    if !is_ours {
+        return Ok(());
+    }
     match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-        _ if !is_ours => Ok(()),
         Err(Errno::NOENT) => Ok(()),
         other => other,
     }

@@ -66,6 +66,7 @@ const TESTS: &[Test<World>] = tests! {
         users_of_its_own_have_nodes_that_are_theirs,
         a_device_that_comes_and_goes_does_so_in_a_container_that_runs,
         what_the_container_has_put_in_the_way_stays_and_is_told,
+        what_the_container_has_put_in_place_of_a_node_stays_when_the_device_goes,
     }
     users::{
         what_users_of_its_own_write_is_root_s_on_the_storage_and_outlives_their_range,

@@ -132,3 +132,21 @@ pub(crate) fn what_the_container_has_put_in_the_way_stays_and_is_told(world: &Wo
     world.engine.forget("web")?;
     Ok(())
 }
+
+pub(crate) fn what_the_container_has_put_in_place_of_a_node_stays_when_the_device_goes(world: &World) -> Result {
+    world.inline("web/mdev.json", r#"{"rules":["loop([0-9]{4}) 0:0 660 =late"]}"#);
+    let lines = usual("lxc.cgroup.devices.allow = b 7:* rw\n");
+    let come = Come::new()?;
+    let script = "rm /dev/late && echo mine > /dev/late; echo up; sleep 1000";
+    let assembled = world.assemble(BOOT, script, &lines)?;
+    let running = world.start(&assembled)?;
+    assert_eq!(read_until(&running, "up")?, "up\n");
+    drop(come);
+    assert_eq!(world.engine.settle_nodes(&assembled), [""; 0]);
+    assert_eq!(std::fs::read_to_string(world.engine.paths().run.join("dev/web/late"))?, "mine\n");
+    world.engine.kill("web")?;
+    wait(running)?;
+    world.engine.unmount("web")?;
+    world.engine.forget("web")?;
+    Ok(())
+}
