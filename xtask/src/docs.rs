@@ -18,13 +18,19 @@ use formats::lxc::keys::{HONOURED, IGNORED, REFUSED};
 use serde_json::json;
 
 use crate::term::green;
-use crate::{Json, cargo};
+use crate::{Json, cargo, manual};
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Write nothing; fail if a part is not what the code says
     #[arg(long)]
     check: bool,
+    /// Write the manual pages of pvcontrol there, and nothing else
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    man: Option<PathBuf>,
+    /// Write what shells complete pvcontrol with there, and nothing else: bash, zsh and fish
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    completions: Option<PathBuf>,
     #[command(flatten)]
     json: Json,
 }
@@ -42,6 +48,14 @@ const END: &str = "<!-- end -->";
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
+    if options.man.is_some() || options.completions.is_some() {
+        let written = manual::write(options.man.as_deref(), options.completions.as_deref())?;
+        if options.json.json {
+            println!("{:#}", json!({ "command": "docs", "passed": true, "written": written }));
+        }
+        written.iter().for_each(|path| out.line(format!("{}: written", path.display())));
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut stale = Vec::new();
     for part in PARTS {
         let (path, is, should) = part.compare()?;

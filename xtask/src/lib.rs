@@ -20,6 +20,7 @@ mod explore;
 mod flash;
 mod image;
 mod lane;
+mod manual;
 mod mtd;
 mod new_board;
 mod nostd;

@@ -68,6 +68,11 @@ const NEEDS: &[Need] = &[
         why: "the same, of the third kind; and reads them without replaying their journal (tests/unreplayed)",
     },
     Need {
+        package: "man-db",
+        proof: Proof::Program("man"),
+        why: "shows the manual pages of `docs --man`, in their tests",
+    },
+    Need {
         package: "cpio",
         proof: Proof::Unpacked("bin/cpio"),
         why: "lists an initramfs of ours, in the tests of `bsp`",

@@ -15,7 +15,7 @@ mod client;
 mod console;
 mod exec;
 mod failure;
-mod help;
+pub mod help;
 mod logs;
 mod relay;
 mod run;
