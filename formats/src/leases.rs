@@ -231,7 +231,7 @@ mod tests {
     fn pool(name: &str, base: [u8; 4], prefix: u8) -> Pool {
         let subnet = Subnet::new(base.into(), prefix).unwrap();
         let reach = Reach::Bridge(format!("br-{name}"));
-        Pool { name: name.into(), reach, subnet, gateway: Some(subnet.first()), nat: false }
+        Pool { name: name.into(), reach, subnet, subnet6: None, gateway: Some(subnet.first()), nat: false }
     }
 
     fn claim<'a>(container: &'a str, fixed: Option<[u8; 4]>) -> Claim<'a> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   device.json    "network": {"pools": {"NAME": {"type": "bridge", "bridge": "br0", "subnet": "10.0.3.0/24",
-//!                                                 "gateway": "10.0.3.1", "nat": true}}}
+//!                                                 "subnet6": "fd00:3::/64", "gateway": "10.0.3.1", "nat": true}}}
 //!   run.json       "network": {"pool": "NAME", "ip": "10.0.3.9", "mac": "02:00:0a:00:03:09", "hostname": "web"}
 //!                  "network": {"interfaces": [{"name": "eth0", "pool": "NAME", "ip": …, "mac": …}]}
 //!                  "ports":   ["8080:80", "53:53/udp", "127.0.0.1:8443:443"]        DEVICE:CONTAINER
@@ -59,6 +59,8 @@ pub struct Pool {
     pub reach: Reach,
     /// Its addresses.
     pub subnet: Subnet,
+    /// Those of IPv6, of a bridge that has some.
+    pub subnet6: Option<Subnet6>,
     /// Where packets for elsewhere go. For a bridge the address of the device on it, which it always has.
     pub gateway: Option<Ipv4Addr>,
     /// Whether its containers reach out behind the device's address.
@@ -78,6 +80,14 @@ pub enum Reach {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Subnet {
     base: u32,
+    prefix: u8,
+}
+
+/// Addresses of IPv6 that share a prefix. Whoever has an address of IPv4 in the pool has one in here that ends with it, so
+/// that nobody has to remember who has which.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Subnet6 {
+    base: u128,
     prefix: u8,
 }
 
@@ -163,6 +173,51 @@ impl Subnet {
     #[must_use]
     pub fn has_host(self, address: Ipv4Addr) -> bool {
         (self.first()..=self.last()).contains(&address)
+    }
+
+    /// Whether any address is in both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        let mask = self.mask() & other.mask();
+        self.base & mask == other.base & mask
+    }
+}
+
+impl Subnet6 {
+    /// The longest prefix: it leaves room for an address of IPv4.
+    pub const PREFIX_MAX: u8 = 96;
+
+    /// The shortest prefix: that of all addresses of local networks.
+    pub const PREFIX_MIN: u8 = 7;
+
+    /// The subnet of an address; `None` if the prefix is out of bounds or the address is not its first.
+    #[must_use]
+    pub fn new(base: Ipv6Addr, prefix: u8) -> Option<Self> {
+        let whole = (Self::PREFIX_MIN..=Self::PREFIX_MAX).contains(&prefix);
+        let subnet = Self { base: base.to_bits(), prefix };
+        (whole && subnet.base & !subnet.mask() == 0).then_some(subnet)
+    }
+
+    fn mask(self) -> u128 {
+        u128::MAX.checked_shl(128_u32.saturating_sub(self.prefix.into())).unwrap_or(0)
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn base(self) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.base)
+    }
+
+    /// How many bits its addresses share.
+    #[must_use]
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// The address of whoever has this one of IPv4.
+    #[must_use]
+    pub fn host(self, address: Ipv4Addr) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.base | u128::from(address.to_bits()))
     }
 
     /// Whether any address is in both.
@@ -342,6 +397,11 @@ pub(crate) fn pools(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Ve
             let member = item.members()?.need("subnet")?;
             return Err(member.error(Wrong::Overlaps(alloc::format!("that of pool {}", other.name))));
         }
+        let six = |other: &&Pool| other.subnet6.zip(pool.subnet6).is_some_and(|(one, other)| one.overlaps(other));
+        if let Some(other) = pools.iter().find(six) {
+            let member = item.members()?.need("subnet6")?;
+            return Err(member.error(Wrong::Overlaps(alloc::format!("that of pool {}", other.name))));
+        }
         if let Reach::Bridge(bridge) = &pool.reach
             && let Some(other) = pools.iter().find(|other| other.reach == pool.reach)
         {
@@ -356,7 +416,7 @@ pub(crate) fn pools(item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Ve
 fn pool(name: &str, item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Pool> {
     let members = item.members()?;
     no_ipv6(&members)?;
-    members.only(&["type", "bridge", "parent", "subnet", "gateway", "nat"], warnings);
+    members.only(&["type", "bridge", "parent", "subnet", "subnet6", "gateway", "nat"], warnings);
     let said = members.need("subnet")?;
     let subnet = subnet(&said)?;
     let kind = members.need("type")?.word()?;
@@ -388,7 +448,31 @@ fn pool(name: &str, item: &Item<'_, '_>, warnings: &mut Vec<Warning>) -> Read<Po
         let why = "is for bridges: containers of a macvlan do not reach out through the device; leave it out";
         return Err(members.need("nat")?.error(Wrong::Cannot(why)));
     }
-    Ok(Pool { name: name.into(), reach, subnet, gateway, nat })
+    let subnet6 = members.read("subnet6", subnet6)?;
+    if subnet6.is_some() && kind == PoolKind::Macvlan {
+        let why = "is for bridges: who is on the wire says which addresses of IPv6 there are; leave it out";
+        return Err(members.need("subnet6")?.error(Wrong::Cannot(why)));
+    }
+    Ok(Pool { name: name.into(), reach, subnet, subnet6, gateway, nat })
+}
+
+fn subnet6(item: &Item<'_, '_>) -> Read<Subnet6> {
+    let text = item.text()?;
+    let parts = || {
+        let (address, prefix) = text.split_once('/')?;
+        let plain = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        Some((address.parse::<Ipv6Addr>().ok()?, prefix.parse().ok().filter(|_| plain)?))
+    };
+    let wrong = |wanted| item.error(Wrong::Form { found: shown(text), wanted });
+    let (base, prefix) = parts().ok_or_else(|| wrong("a subnet like fd00:3::/64"))?;
+    let subnet = Subnet6::new(base, prefix);
+    let subnet = subnet.ok_or_else(|| wrong("a subnet: a prefix of 7 to 96, and the bits behind it 0"))?;
+    let [first, ..] = base.segments();
+    // Unique local, or of the world.
+    if first & 0xfe00 == 0xfc00 || first & 0xe000 == 0x2000 {
+        return Ok(subnet);
+    }
+    Err(wrong("a subnet that hosts can have addresses of: in fc00::/7, or in 2000::/3"))
 }
 
 fn subnet(item: &Item<'_, '_>) -> Read<Subnet> {
@@ -416,16 +500,18 @@ fn address(item: &Item<'_, '_>) -> Read<(Ipv4Addr, Option<u8>)> {
     parse_address(text).ok_or_else(|| {
         let six = text.split('/').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
         let four = "an address like 10.0.3.7 or 10.0.3.7/24";
-        let wanted = if six { "an address of IPv4, which is all that pools have in this version" } else { four };
+        let wanted = if six { "an address of IPv4; for those of IPv6 a pool has `subnet6`" } else { four };
         item.error(Wrong::Form { found: shown(text), wanted })
     })
 }
 
-/// Members for what pools do not have: passed over, they would be a network that is missing.
+/// Members for what is worked out: passed over, they would be addresses that nobody has.
 fn no_ipv6(members: &Members<'_, '_>) -> Read<()> {
-    match ["subnet6", "gateway6", "ip6", "ipv6"].into_iter().find_map(|name| members.get(name)) {
+    match ["gateway6", "ip6", "ipv6"].into_iter().find_map(|name| members.get(name)) {
         Some(item) => {
-            Err(item.error(Wrong::Cannot("is of IPv6, which pools do not have in this version; leave it out")))
+            let why =
+                "is worked out: an address of IPv6 is the `subnet6` of the pool and the one of IPv4; leave it out";
+            Err(item.error(Wrong::Cannot(why)))
         }
         None => Ok(()),
     }
@@ -488,6 +574,12 @@ fn interface(item: &Item<'_, '_>) -> Read<String> {
 }
 
 impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base(), self.prefix)
+    }
+}
+
+impl fmt::Display for Subnet6 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.base(), self.prefix)
     }

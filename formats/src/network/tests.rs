@@ -72,17 +72,24 @@ fn a_pool_with_an_error_in_it_is_refused_with_its_place() {
         (bridge(r#""subnet":"10.0.3.0/24","gateway":"10.0.3.0""#), "gateway"),
         (bridge(r#""subnet":"10.0.3.0/24","gateway":"10.0.3.255""#), "gateway"),
         (bridge(r#""subnet":"10.0.3.0/24","nat":"yes""#), "pools.n.nat: must be true or false"),
-        (
-            bridge(r#""subnet":"fd00:3::/64""#),
-            "pools.n.subnet: \"fd00:3::/64\" is not an address of IPv4, which is all",
-        ),
+        (bridge(r#""subnet":"fd00:3::/64""#), "pools.n.subnet: \"fd00:3::/64\" is not an address of IPv4; for those"),
         (
             bridge(r#""subnet":"10.0.3.0/24","gateway":"fd00::1""#),
             "pools.n.gateway: \"fd00::1\" is not an address of IPv4",
         ),
+        (bridge(r#""subnet":"10.0.3.0/24","gateway6":"fd00:3::1""#), "pools.n.gateway6: is worked out"),
         (
-            bridge(r#""subnet":"10.0.3.0/24","subnet6":"fd00:3::/64""#),
-            "pools.n.subnet6: is of IPv6, which pools do not",
+            bridge(r#""subnet":"10.0.3.0/24","subnet6":"fd00:3::""#),
+            "pools.n.subnet6: \"fd00:3::\" is not a subnet like",
+        ),
+        (bridge(r#""subnet":"10.0.3.0/24","subnet6":"10.0.3.0/24""#), "is not a subnet like fd00:3::/64"),
+        (bridge(r#""subnet":"10.0.3.0/24","subnet6":"fd00:3::/97""#), "a prefix of 7 to 96"),
+        (bridge(r#""subnet":"10.0.3.0/24","subnet6":"fd00:3::1/64""#), "the bits behind it 0"),
+        (bridge(r#""subnet":"10.0.3.0/24","subnet6":"fe80::/64""#), "in fc00::/7, or in 2000::/3"),
+        (bridge(r#""subnet":"10.0.3.0/24","subnet6":"ff02::/64""#), "in fc00::/7, or in 2000::/3"),
+        (
+            r#"{"type":"macvlan","parent":"e","subnet":"10.0.3.0/24","subnet6":"fd00:3::/64"}"#.into(),
+            "pools.n.subnet6: is for bridges",
         ),
     ] {
         let error = pools(&format!(r#""n":{pool}"#)).unwrap_err();
@@ -101,6 +108,24 @@ fn two_pools_share_neither_addresses_nor_a_bridge() {
     assert!(two("10.0.0.0/8", "br1").unwrap_err().contains("overlaps"));
     assert!(two("10.1.0.0/16", "br0").unwrap_err().contains("\"br0 (by pool a)\" is taken"));
     assert_eq!(two("10.1.0.0/16", "br1").unwrap().len(), 2);
+}
+
+#[test]
+fn an_address_of_ipv6_is_that_of_ipv4_behind_the_subnet_and_subnets_do_not_overlap() {
+    let two = |one: &str, other: &str| {
+        pools(&format!(
+            r#""a":{{{BRIDGE},"subnet":"10.0.3.0/24","subnet6":"{one}"}},
+               "b":{{"type":"bridge","bridge":"br1","subnet":"10.0.4.0/24","subnet6":"{other}"}}"#
+        ))
+    };
+    let found = two("fd00:3::/64", "2001:db8::/96").unwrap();
+    let address = |at: usize| found[at].subnet6.unwrap().host([10, 0, 3, 9].into()).to_string();
+    assert_eq!((address(0).as_str(), address(1).as_str()), ("fd00:3::a00:309", "2001:db8::a00:309"));
+    assert_eq!(found[0].subnet6.unwrap().to_string(), "fd00:3::/64");
+    for (one, other) in [("fd00:3::/64", "fd00:3::/96"), ("fd00::/16", "fd00:3::/64")] {
+        let error = two(one, other).unwrap_err();
+        assert_eq!(error, "device.json: network.pools.b.subnet6: overlaps that of pool a");
+    }
 }
 
 #[test]
@@ -133,8 +158,8 @@ fn a_network_that_contradicts_itself_is_refused_with_its_place() {
         (r#""pool":"n","mac":"00:00:00:00:00:00""#.into(), "the address of one interface"),
         (r#""pool":"n","ip":"10.0.3""#.into(), "network.ip: \"10.0.3\" is not"),
         (r#""pool":"n","ip":"fd00::9""#.into(), "network.ip: \"fd00::9\" is not an address of IPv4"),
-        (r#""pool":"n","ip6":"fd00::9""#.into(), "network.ip6: is of IPv6"),
-        (r#""interfaces":[{"pool":"a","ip6":"fd00::9"}]"#.into(), "network.interfaces[0].ip6: is of IPv6"),
+        (r#""pool":"n","ip6":"fd00::9""#.into(), "network.ip6: is worked out"),
+        (r#""interfaces":[{"pool":"a","ip6":"fd00::9"}]"#.into(), "network.interfaces[0].ip6: is worked out"),
         (r#""pool":"n","hostname":"a b""#.into(), "a host name"),
         (r#""pool":"n","hostname":"-a""#.into(), "a host name"),
         (r#""pool":"n","hostname":"a..b""#.into(), "a host name"),

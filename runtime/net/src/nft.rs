@@ -12,7 +12,7 @@
 //!                                                                only from the device
 //!   from a pool to another pool                                  dropped, if `isolated`
 //!   from outside to a pool                                       dropped, unless `routed`
-//!   from outside to outside                                      let through if `transit`
+//!   from outside to outside                                      let through if `transit`, or `transit6`
 //!   from a pool to the device's loopback                         dropped
 //! ```
 //!
@@ -60,6 +60,8 @@ pub struct Ruleset {
     /// Whether the device passes on what neither comes from a pool nor goes to one. A device that did not before it had
     /// pools does not because of them: see [`crate::sysctl::forward`].
     pub transit: bool,
+    /// The same for IPv6: see [`crate::sysctl::forward6`].
+    pub transit6: bool,
 }
 
 /// A bridge with containers behind it.

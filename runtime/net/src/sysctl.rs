@@ -79,6 +79,15 @@ pub fn without_ipv6(link: &Name) -> Result<(), Error> {
     if switch.exists() { write(&switch, 1) } else { Ok(()) }
 }
 
+/// Lets a link have IPv6, and believe nobody on it who announces himself as a router or knows a better way.
+///
+/// # Errors
+/// The kernel has no IPv6, there is no such link, or `/proc` may not be written to.
+pub fn with_ipv6(link: &Name) -> Result<(), Error> {
+    let settings = Path::new(SIX).join(link.as_str());
+    ["accept_ra", "accept_redirects", "disable_ipv6"].iter().try_for_each(|name| write(&settings.join(name), 0))
+}
+
 fn links(directory: &str) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(directory).map_err(|error| wrong(Path::new(directory), "list it", &error))?;
     Ok(entries.flatten().map(|entry| entry.path()).collect())

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use formats::leases::{Claim, Leases};
 use formats::network::{Pool, Port, Reach};
@@ -49,8 +49,25 @@ impl Attachment {
     /// Where its published ports lead.
     #[must_use]
     pub fn published(&self) -> Option<Ipv4Addr> {
-        let on_bridge = |interface: &&Interface| matches!(interface.pool.reach, Reach::Bridge(_));
-        self.interfaces.iter().find(on_bridge).map(|interface| interface.address)
+        self.on_bridge().map(|interface| interface.address)
+    }
+
+    /// The same for IPv6, if the pool has that.
+    #[must_use]
+    pub fn published6(&self) -> Option<Ipv6Addr> {
+        self.on_bridge().and_then(Interface::address6)
+    }
+
+    fn on_bridge(&self) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| matches!(interface.pool.reach, Reach::Bridge(_)))
+    }
+}
+
+impl Interface {
+    /// Its address of IPv6, if the pool has some.
+    #[must_use]
+    pub fn address6(&self) -> Option<Ipv6Addr> {
+        self.pool.subnet6.map(|subnet| subnet.host(self.address))
     }
 }
 
@@ -136,8 +153,11 @@ pub(super) fn hosts(of: &Assembled, containers: &[Assembled]) -> String {
         for interface in network.interfaces.iter().filter(|interface| shares(&interface.pool)) {
             let extra = network.hostname.as_ref().filter(|host| *host != one.name.as_str());
             let extra = extra.map(|host| format!(" {host}")).unwrap_or_default();
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{} {}{extra}", interface.address, one.name);
+            for address in [Some(IpAddr::V4(interface.address)), interface.address6().map(IpAddr::V6)].iter().flatten()
+            {
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "{address} {}{extra}", one.name);
+            }
         }
     }
     text

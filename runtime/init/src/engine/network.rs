@@ -24,7 +24,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,8 @@ pub(super) struct Networks {
     bridges: Vec<Name>,
     /// Whether the device passed on packets of others before there were pools; `None` before that was asked.
     transit: Option<bool>,
+    /// The same for IPv6, before there were pools with that.
+    transit6: Option<bool>,
     /// Where modules are looked for, as long as nobody needed some.
     modules: Option<Modprobe<Running>>,
     /// What the kernel was told last, and nothing since then.
@@ -214,13 +216,17 @@ impl Engine {
         let mut networks = self.networks();
         let namespace = namespace_of(name, held)?;
         let (mut here, mut there) = (Route::open()?, Route::open_in(namespace.as_fd())?);
-        let mut way_out = true;
+        let (mut way_out, mut way_out6) = (true, true);
         for (index, interface) in to.interfaces.iter().enumerate() {
             make(&mut here, &outside(name, index)?, interface, &namespace)?;
-            let gateway = interface.pool.gateway.filter(|_| way_out).map(|gateway| Way::By(gateway.into()));
+            let pool = &interface.pool;
+            let gateway = pool.gateway.filter(|_| way_out).map(|gateway| Way::By(gateway.into()));
             way_out &= gateway.is_none();
-            let addresses = [cidr(interface.address.into(), &interface.pool)?];
-            let setup = Setup { addresses: &addresses, defaults: gateway.as_slice() };
+            let gateway6 = gateway6(pool).filter(|_| way_out6).map(|gateway| Way::By(gateway.into()));
+            way_out6 &= gateway6.is_none();
+            let addresses = addresses(pool, interface.address)?;
+            let ways: Vec<Way> = gateway.into_iter().chain(gateway6).collect();
+            let setup = Setup { addresses: &addresses, defaults: &ways };
             let interface = interface.name.parse::<Name>()?;
             once_free(|| there.configure(&interface, &setup))?;
         }
@@ -259,8 +265,9 @@ impl Networks {
         self.take_down_others()?;
         // Or whoever goes on sending would for ever be led to where nobody is. Rules come first: they decide about the
         // next packet of each.
-        let mut bridged = was.interfaces.iter().filter(|one| matches!(one.pool.reach, Reach::Bridge(_)));
-        Ok(bridged.try_for_each(|one| nft::forget(one.address.into()))?)
+        let bridged = was.interfaces.iter().filter(|one| matches!(one.pool.reach, Reach::Bridge(_)));
+        let mut all = bridged.flat_map(|one| [Some(one.address.into()), one.address6().map(IpAddr::V6)]).flatten();
+        Ok(all.try_for_each(nft::forget)?)
     }
 
     /// Before the first network: all that networks can need, so that none of a later revision finds it missing.
@@ -274,16 +281,31 @@ impl Networks {
     fn bring_up(&mut self, pool: &Pool) -> Result<(), net::Error> {
         let (Reach::Bridge(bridge), Some(gateway)) = (&pool.reach, pool.gateway) else { return Ok(()) };
         let bridge = bridge.parse::<Name>()?;
-        Route::open()?.bridge(&bridge, None, &[cidr(gateway.into(), pool)?])?;
+        let (mut here, all) = (Route::open()?, addresses(pool, gateway)?);
+        if here.find(&bridge)?.is_none() {
+            // There is nobody on it yet who could announce himself.
+            here.bridge(&bridge, None, &[])?;
+        }
+        match pool.subnet6 {
+            Some(_) => sysctl::with_ipv6(&bridge)?,
+            None => sysctl::without_ipv6(&bridge)?,
+        }
+        here.bridge(&bridge, None, &all)?;
         if !self.bridges.contains(&bridge) {
-            sysctl::without_ipv6(&bridge)?;
             sysctl::reach_from_loopback(&bridge)?;
             self.bridges.push(bridge);
         }
+        // Closed before it is open: from the next line on the device passes on what these rules let through.
         if self.transit.is_none() {
-            // Closed before it is open: from the next line on the device passes on what these rules let through.
-            self.follow(Ruleset { isolated: true, ..Ruleset::default() })?;
+            let transit6 = self.transit6.unwrap_or(true);
+            self.follow(Ruleset { isolated: true, transit6, ..Ruleset::default() })?;
             self.transit = Some(sysctl::forward()?);
+        }
+        if self.transit6.is_none() && pool.subnet6.is_some() {
+            let closed = || Ruleset { isolated: true, transit: self.transit.unwrap_or(false), ..Ruleset::default() };
+            let rules = self.rules.clone().unwrap_or_else(closed);
+            self.follow(Ruleset { transit6: false, ..rules })?;
+            self.transit6 = Some(sysctl::forward6()?);
         }
         Ok(())
     }
@@ -328,15 +350,17 @@ impl Networks {
             let Reach::Bridge(bridge) = &pool.reach else { continue };
             pools.push(nft::Pool {
                 bridge: bridge.parse::<Name>()?,
-                subnets: vec![cidr(pool.subnet.base().into(), pool)?],
+                subnets: subnets(pool)?,
                 nat: pool.nat,
                 routed: false,
             });
         }
+        // Nothing was changed for a kind of IP of which there was no pool.
+        let transit6 = self.transit6.unwrap_or(true);
         match self.transit {
             // A device that never had a pool need not be able to have one.
             None if pools.is_empty() => return Ok(()),
-            Some(true) if pools.is_empty() => {
+            Some(true) if pools.is_empty() && transit6 => {
                 self.rules = None;
                 return nft::remove();
             }
@@ -362,7 +386,7 @@ impl Networks {
         }
         // Whether it leads nowhere because its container leaves, or has left, makes no other rules.
         ports.sort_unstable();
-        self.follow(Ruleset { pools, ports, isolated: true, transit: self.transit.unwrap_or(false) })
+        self.follow(Ruleset { pools, ports, isolated: true, transit: self.transit.unwrap_or(false), transit6 })
     }
 
     /// Has the kernel follow these rules, if it does not already: another table costs it some milliseconds.
@@ -390,8 +414,13 @@ pub(super) fn namespace_of(name: &str, held: &Spawned) -> Result<Namespace, Engi
 
 /// What a container publishes while it runs.
 fn ports(up: &Attachment) -> impl Iterator<Item = nft::Port> {
-    let published = |to: Ipv4Addr| up.ports.iter().map(move |port| rule(port, to));
-    up.published().into_iter().flat_map(published)
+    let published = up.published().into_iter().flat_map(|to| up.ports.iter().map(move |port| rule(port, to.into())));
+    // An address that is named is one of IPv4.
+    let everywhere = |to: Ipv6Addr| {
+        let all = up.ports.iter().filter(|port| port.address.is_none());
+        all.map(move |port| rule(port, to.into()))
+    };
+    published.chain(up.published6().into_iter().flat_map(everywhere))
 }
 
 /// Whether a container of a revision will publish this port.
@@ -399,7 +428,7 @@ fn publishes(one: &Assembled, port: &nft::Port) -> bool {
     one.network.iter().flat_map(ports).any(|own| own.meets(port))
 }
 
-fn rule(port: &network::Port, to: Ipv4Addr) -> nft::Port {
+fn rule(port: &network::Port, to: IpAddr) -> nft::Port {
     nft::Port {
         protocol: match port.protocol {
             Protocol::Tcp => nft::Protocol::Tcp,
@@ -407,7 +436,7 @@ fn rule(port: &network::Port, to: Ipv4Addr) -> nft::Port {
         },
         on: port.address.map(IpAddr::V4),
         port: port.device,
-        to: SocketAddr::new(to.into(), port.container),
+        to: SocketAddr::new(to, port.container),
         attempts: Attempts::Led,
     }
 }
@@ -450,8 +479,31 @@ pub(super) fn outside(container: &str, index: usize) -> Result<Name, net::Error>
     format!("cv{a:02x}{b:02x}{c:02x}{d:02x}-{index}").parse()
 }
 
-fn cidr(address: IpAddr, pool: &Pool) -> Result<Cidr, net::Error> {
-    Cidr::new(address, pool.subnet.prefix()).ok_or_else(|| net::Error {
+/// The addresses in a pool of whoever has this one, with the prefixes of their networks.
+fn addresses(pool: &Pool, address: Ipv4Addr) -> Result<Vec<Cidr>, net::Error> {
+    let mut all = vec![cidr(address.into(), pool.subnet.prefix(), pool)?];
+    if let Some(subnet) = pool.subnet6 {
+        all.push(cidr(subnet.host(address).into(), subnet.prefix(), pool)?);
+    }
+    Ok(all)
+}
+
+/// Its networks.
+fn subnets(pool: &Pool) -> Result<Vec<Cidr>, net::Error> {
+    let mut all = vec![cidr(pool.subnet.base().into(), pool.subnet.prefix(), pool)?];
+    if let Some(subnet) = pool.subnet6 {
+        all.push(cidr(subnet.base().into(), subnet.prefix(), pool)?);
+    }
+    Ok(all)
+}
+
+/// The address of the device by which its containers reach out by IPv6.
+fn gateway6(pool: &Pool) -> Option<Ipv6Addr> {
+    pool.subnet6.zip(pool.gateway).map(|(subnet, gateway)| subnet.host(gateway))
+}
+
+fn cidr(address: IpAddr, prefix: u8, pool: &Pool) -> Result<Cidr, net::Error> {
+    Cidr::new(address, prefix).ok_or_else(|| net::Error {
         object: format!("pool {}", pool.name),
         doing: "use its subnet",
         errno: Errno::INVAL,

@@ -59,6 +59,7 @@ const TESTS: &[Test<World>] = tests! {
     }
     networks6::{
         by_ipv6_a_container_reaches_no_further_than_its_pool_and_leads_nobody,
+        a_pool_with_ipv6_has_by_that_what_it_has_by_ipv4_and_no_more,
     }
     nodes::{
         rules_make_the_nodes_that_the_device_rules_leave_and_no_other,

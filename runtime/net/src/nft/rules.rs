@@ -10,7 +10,7 @@
 //! ```
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Attempts, Pool, Port, Protocol, Ruleset};
 use crate::names::{Cidr, Name};
@@ -133,6 +133,7 @@ pub(super) struct Rule<'a> {
 pub(super) fn rules(ruleset: &Ruleset) -> Vec<Rule<'_>> {
     let mut rules = Rules(Vec::new());
     let pools = &ruleset.pools;
+    let ports6 = ruleset.ports.iter().any(|port| port.to.is_ipv6());
     for port in &ruleset.ports {
         rules.port(port);
     }
@@ -140,6 +141,10 @@ pub(super) fn rules(ruleset: &Ruleset) -> Vec<Rule<'_>> {
         rules.guard(pool);
     }
     rules.add(Chain::Arriving, &[Match::Local], Verdict::Jump(Chain::Published));
+    if let Some(own) = Cidr::new(Ipv6Addr::LOCALHOST.into(), 128).filter(|_| ports6) {
+        // What comes from there can go nowhere else. Whoever is refused there tries 127.0.0.1.
+        rules.add(Chain::Leaving, &[Match::Destination(own)], Verdict::Accept);
+    }
     rules.add(Chain::Leaving, &[Match::Local], Verdict::Jump(Chain::Published));
     rules.add(Chain::Leaving, &[Match::Local], Verdict::Jump(Chain::Loopback));
     rules.passing(ruleset);
@@ -216,6 +221,11 @@ impl<'a> Rules<'a> {
         }
         for pool in pools {
             self.add(chain, &[To(&pool.bridge)], if pool.routed { Accept } else { Drop });
+        }
+        if ruleset.transit6 != ruleset.transit {
+            // What no rule is about is as `transit` says.
+            let six = Match::Kind(Ipv6Addr::UNSPECIFIED.into());
+            self.add(chain, &[six], if ruleset.transit6 { Accept } else { Drop });
         }
     }
 
@@ -299,6 +309,7 @@ mod tests {
             ],
             isolated: true,
             transit: false,
+            transit6: true,
         };
         let expected = [
             "published: meta nfproto ipv4 tcp dport 80 dnat ip to 10.0.3.2:8080",
@@ -311,6 +322,7 @@ mod tests {
             "guard: iifname \"b\" ip saddr 127.0.0.0/8 drop",
             "guard: iifname \"b\" ip daddr 127.0.0.0/8 drop",
             "arriving: fib daddr type local jump published",
+            "leaving: ip6 daddr ::1/128 accept",
             "leaving: fib daddr type local jump published",
             "leaving: fib daddr type local jump loopback",
             "passing: ct state established,related accept",
@@ -326,6 +338,7 @@ mod tests {
             "passing: iifname \"b\" accept",
             "passing: oifname \"a\" drop",
             "passing: oifname \"b\" accept",
+            "passing: meta nfproto ipv6 accept",
             "outward: ip saddr 10.0.3.0/24 oifname != \"a\" masquerade",
             "outward: ip saddr 10.0.3.0/24 oifname \"a\" ct status dnat masquerade",
             "outward: ip saddr 127.0.0.0/8 oifname \"a\" ct status dnat masquerade",

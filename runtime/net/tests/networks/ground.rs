@@ -112,6 +112,7 @@ pub(crate) fn closed() -> Ruleset {
         ports: Vec::new(),
         isolated: true,
         transit: false,
+        transit6: false,
     }
 }
 

@@ -12,7 +12,7 @@ use formats::json::{self, Limits};
 use formats::leases::{Claim, Leases, Why};
 use formats::lxc::rights::confined;
 use formats::lxc::{self, Config, Item, wire};
-use formats::network::{Pool, Reach, Subnet};
+use formats::network::{Pool, Reach, Subnet, Subnet6};
 use formats::path::{self, ContainerName};
 use formats::progress::Report;
 use formats::resolve::resolve;
@@ -86,6 +86,10 @@ pub(crate) fn pools(bytes: &[u8]) {
     for (at, pool) in device.pools.iter().enumerate() {
         assert!(device.pools[..at].iter().all(|other| other.name != pool.name && !other.subnet.overlaps(pool.subnet)));
         assert!(pool.gateway.is_none_or(|gateway| pool.subnet.has_host(gateway)));
+        if let Some(six) = pool.subnet6 {
+            assert!(device.pools[..at].iter().all(|other| other.subnet6.is_none_or(|other| !other.overlaps(six))));
+            assert_eq!(Subnet6::new(six.host([0; 4].into()), six.prefix()), Some(six));
+        }
     }
     let names = ["a", "b", "c", "d", "e"];
     let claims: Vec<_> = device
@@ -106,6 +110,7 @@ pub(crate) fn leases(bytes: &[u8]) {
         name: "n".into(),
         reach: Reach::Bridge("br0".into()),
         subnet: Subnet::new([10, 0, 3, 0].into(), 24).expect("it is one"),
+        subnet6: None,
         gateway: Some([10, 0, 3, 1].into()),
         nat: true,
     };

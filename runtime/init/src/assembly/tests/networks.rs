@@ -89,6 +89,22 @@ fn what_a_pool_cannot_give_is_refused_with_the_pool() {
 }
 
 #[test]
+fn who_is_in_a_pool_with_ipv6_has_an_address_of_it_and_a_name_for_that() {
+    let pools = POOLS.replace("\"nat\":true", "\"nat\":true,\"subnet6\":\"fd00:3::/64\"");
+    let pool = r#","network":{"pool":"apps"}"#;
+    let both = r#","network":{"interfaces":[{"pool":"lan"},{"pool":"apps"}]},"ports":["80:80"]"#;
+    let state = State::new().with("device.json", &pools);
+    let state = state.container("db", pool, &template("db")).container("web", both, &template("web"));
+    let assembly = state.assemble();
+    let text = &assembly.hosts()["db"];
+    let lines = "10.0.3.2 db\nfd00:3::a00:302 db\n10.0.3.3 web\nfd00:3::a00:303 web\n";
+    assert!(text.ends_with(lines), "{text}");
+    let web = assembly.get("web").unwrap().network.as_ref().unwrap();
+    assert_eq!(web.published6(), Some("fd00:3::a00:303".parse().unwrap()));
+    assert_eq!(web.interfaces.iter().map(Interface::address6).collect::<Vec<_>>(), [None, web.published6()]);
+}
+
+#[test]
 fn ports_need_a_bridge_that_they_are_published_from() {
     for members in [r#","ports":["80:80"]"#, r#","network":{"pool":"lan"},"ports":["80:80"]"#] {
         assert!(
