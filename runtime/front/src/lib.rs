@@ -35,8 +35,11 @@ pub use confine::{GROUP, USER};
 #[must_use]
 pub fn main(buildinfo: &str) -> ExitCode {
     let served = sys::channel().and_then(|channel| {
+        rest::share_one_heap();
+        // Before nothing can be opened any more, with which it is found out.
+        let stack = rest::Stack::of_this_thread();
         confine::confine()?;
-        serve::run(channel, buildinfo, http::conn::Times::default())
+        serve::run(channel, buildinfo, http::conn::Times::default(), stack)
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,

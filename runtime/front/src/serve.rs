@@ -4,13 +4,14 @@
 //! device's own socket does not share the places of the others, so that a person always gets in. Beyond them nobody is
 //! accepted, and waits in the queue of the kernel.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use formats::control::{Call, Caller, Listener, Refused, Reply, Tell};
+use rest::Stack;
 use rustix::fd::OwnedFd;
 use rustix::net::{SocketFlags, accept_with};
 use smol::channel::{Receiver, Sender, bounded};
@@ -68,6 +69,20 @@ pub(crate) struct Shared {
     pub(crate) buildinfo: String,
     pub(crate) times: Rc<Times>,
     places: Arc<Semaphore>,
+    /// Connections that are served now.
+    served: Cell<usize>,
+    stack: Option<Stack>,
+}
+
+impl Shared {
+    /// Whoever asked has had the answer: while nobody else is served there is nothing to keep memory for, nor the code
+    /// that parses requests. The next one has it mapped again, which takes it some ten microseconds.
+    fn rest(&self) {
+        if self.served.get() == 0 {
+            rest::give_back(self.stack);
+            rest::give_back_program();
+        }
+    }
 }
 
 /// One connection's view of it: on whose behalf it asks.
@@ -86,18 +101,22 @@ impl Asker<'_> {
     }
 }
 
-/// Serves until PID 1 closes the channel.
+/// Serves until PID 1 closes the channel, on this `stack`.
 ///
 /// # Errors
 /// If the channel fails.
-pub(crate) fn run(channel: OwnedFd, buildinfo: &str, times: Times) -> io::Result<()> {
+pub(crate) fn run(channel: OwnedFd, buildinfo: &str, times: Times, stack: Option<Stack>) -> io::Result<()> {
     let executor = Rc::new(LocalExecutor::new());
     let shared = Rc::new(Shared {
         channel: Channel::new(channel)?,
         buildinfo: buildinfo.into(),
         times: Rc::new(times),
         places: Arc::new(Semaphore::new(PLACES)),
+        served: Cell::new(0),
+        stack,
     });
+    // To be confined takes more of both than to wait.
+    shared.rest();
     let listeners: RefCell<Vec<(Listener, Sender<()>)>> = RefCell::default();
     let orders = async {
         loop {
@@ -144,10 +163,14 @@ async fn listen(
                 continue;
             };
             let conn = Conn::new(io, stop.clone(), Rc::clone(&shared.times));
-            let (shared, listener) = (Rc::clone(&shared), listener.clone());
+            let (shared, listener, after) = (Rc::clone(&shared), listener.clone(), Rc::clone(&executor));
+            shared.served.set(shared.served.get().saturating_add(1));
             let work = async move {
                 serve(&shared, &listener, conn).await;
                 drop((place, common));
+                shared.served.set(shared.served.get().saturating_sub(1));
+                // Another task, because this one is memory that is about to be free.
+                after.spawn(async move { shared.rest() }).detach();
             };
             executor.spawn(work).detach();
         }

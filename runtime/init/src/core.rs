@@ -259,6 +259,8 @@ pub struct Core {
     lasts: Option<Time>,
     leaving: Option<Leaving>,
     ending: Ending,
+    /// A call was taken since the program was last given back.
+    called: bool,
     warnings: Vec<String>,
     /// Why the storage cannot be written. Nothing is accepted then.
     read_only: Option<String>,
@@ -312,6 +314,7 @@ impl Core {
             lasts: Some(parts.clock.now().after(LASTED)),
             leaving: None,
             ending: Ending::Restart,
+            called: false,
             warnings: parts.warnings,
             read_only: parts.read_only,
             tell: parts.tell,
@@ -333,6 +336,10 @@ impl Core {
         loop {
             if let Some(end) = self.is_over() {
                 return end;
+            }
+            if self.called && self.is_quiet() {
+                self.called = false;
+                rest::give_back_program();
             }
             // Never at once: the tasks beside this one, signals and the watchdog among them, run while it waits.
             let wait = self.next_deadline().map(|at| Duration::from_millis(at.until(self.now()).0.max(1)));
@@ -429,6 +436,7 @@ impl Core {
     }
 
     fn asked(&mut self, life: u64, ask: Ask, handed: Handed) {
+        self.called = true;
         let Some(ask) = self.helpers.admit(life, ask) else { return };
         let id = ask.id;
         if let Some(result) = self.call(ask, handed) {
@@ -446,6 +454,11 @@ impl Core {
             }
         }
         self.helpers.answer(ask, result);
+    }
+
+    /// Whether nobody waits for an answer, and nothing is on its way here or being updated.
+    fn is_quiet(&self) -> bool {
+        self.machine_rests() && self.uploads.is_empty() && !self.helpers.is_asked()
     }
 
     /// Whether the update machine judges the goals of what runs.

@@ -172,6 +172,12 @@ impl Helpers {
         Some(Ask { id: self.asks, ..ask })
     }
 
+    /// Whether somebody waits for an answer.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Answers a call. Whose helper has ended hears nothing.
     pub fn answer(&mut self, id: u32, result: Result<Reply, Refused>) {
         let Some(id) = self.asked.remove(&id) else { return };

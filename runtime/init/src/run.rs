@@ -68,6 +68,7 @@ const BACKLOG: i32 = 16;
 /// Becomes PID 1 of a device that is one of these `boards`. It returns only where it is not: `words` are its arguments.
 pub fn main(words: &[String], boards: &[AnyBoard]) -> ExitCode {
     let clock = Clock::start();
+    rest::share_one_heap();
     if !rustix::process::getpid().is_init() {
         eprintln!("cairn init is PID 1 of a device, and this is process {}", rustix::process::getpid().as_raw_pid());
         eprintln!("to try a device in a directory of this machine: cargo xtask run");
@@ -414,6 +415,8 @@ impl Ready {
         };
         // On the heap, once: on the stack each layer around it would have a copy, and a stack never shrinks.
         let work: Pin<Box<dyn Future<Output = (Ending, bool)>>> = Box::pin(Core::new(parts).run(boot, messages));
+        // Of the stack and the heap, a boot has needed more than the loop will.
+        rest::give_back(rest::Stack::of_this_thread());
         let (ending, trial) = smol::block_on(tasks.run(work));
         // With the tasks go the logs that they have open.
         drop(tasks);

@@ -11,8 +11,10 @@
 //! is the one state machine, whose orders are bounded, or a call through `front`, of which there are at most so many.
 
 use std::io;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
+
+use rest::Stack;
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
@@ -28,7 +30,8 @@ impl<T: Send + 'static> Worker<T> {
         let (sender, jobs) = channel::<Job<T>>();
         // What these threads do needs little stack; the default of 8 MiB is address space that is never used.
         thread::Builder::new().name(name.to_owned()).stack_size(512 * 1024).spawn(move || {
-            for job in jobs {
+            let stack = Stack::of_this_thread();
+            while let Some(job) = next(&jobs, stack) {
                 job(&mut value);
             }
         })?;
@@ -38,6 +41,19 @@ impl<T: Send + 'static> Worker<T> {
     /// Adds a job. It reports by itself; a thread that has ended has ended the process with it.
     pub fn order(&self, job: impl FnOnce(&mut T) + Send + 'static) {
         let _ = self.0.send(Box::new(job));
+    }
+}
+
+/// The next job. Before a thread waits for one it gives back what those before it have left behind: they parse states, hash
+/// objects and build what containers need, and then there may be nothing to do for months.
+fn next<T>(jobs: &Receiver<Job<T>>, stack: Option<Stack>) -> Option<Job<T>> {
+    match jobs.try_recv() {
+        Ok(job) => Some(job),
+        Err(TryRecvError::Empty) => {
+            rest::give_back(stack);
+            jobs.recv().ok()
+        }
+        Err(TryRecvError::Disconnected) => None,
     }
 }
 

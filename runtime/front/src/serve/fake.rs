@@ -57,7 +57,8 @@ impl World {
         let device = Arc::new(Mutex::new(Device::default()));
         let (channel, known) = (Arc::clone(&own), Arc::clone(&device));
         std::thread::spawn(move || answer_all(&channel, &known));
-        let front = std::thread::spawn(move || super::run(other, "cairn of a test", times));
+        let front =
+            std::thread::spawn(move || super::run(other, "cairn of a test", times, rest::Stack::of_this_thread()));
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("front-{}-{count}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();

@@ -23,6 +23,7 @@ impl Core {
     pub(super) fn taken(&mut self, taken: Taken) {
         let Taken { asked, orders, machine, failures } = taken;
         let (was, judged) = (state_word(self.machine.state()), self.is_judging());
+        let worked = !self.machine_rests();
         self.machine = *machine;
         for failure in failures {
             self.log.error("flash", &failure);
@@ -43,6 +44,10 @@ impl Core {
         }
         self.report();
         self.renew_bootloader();
+        if worked && self.machine_rests() {
+            // A boot has lasted or an update is over. Behind the report, which is the last work that comes of that.
+            self.store.order(|_| rest::give_back_program());
+        }
         match (asked, refusal) {
             (Some(Asker::Call(id)), None) => self.answer(id, Ok(Reply::Done)),
             (Some(Asker::Call(id)), Some(why)) => {
@@ -55,6 +60,11 @@ impl Core {
             }
             _ => {}
         }
+    }
+
+    /// Whether the update machine waits for somebody to want something.
+    pub(super) fn machine_rests(&self) -> bool {
+        matches!(self.machine.state(), State::Idle | State::Serving | State::Frozen)
     }
 
     fn carry_out(&mut self, order: Effect) {
