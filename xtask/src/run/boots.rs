@@ -6,8 +6,9 @@
 //!   └ told by the stand-in    └ told by that program, before anything else it does
 //! ```
 //!
-//! The images are made as `pvr app add` makes them for everybody: squashfs, compressed as it likes. Each holds a BusyBox,
-//! the program that tells the time, and the name of its app, so that no two are the same file.
+//! The images are made by `pvr app add`. Each holds a BusyBox, the program that tells the time (`mark.c`), and the name of its
+//! app, so that no two are the same file. What is the [first program](First) matters: to unpack a large one takes the kernel
+//! longer than everything else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,12 @@ use crate::term::Out;
 const APPS: [&str; 3] = ["alpha", "beta", "gamma"];
 
 /// What they do then.
-const SLEEPS: &str = "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done";
+const SLEEPS: &str = "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 1000 & wait; done\n";
+
+/// What a shell is for that comes first.
+const SHELL: &str = "#!/bin/sh\nexec /bin/mark /bin/sleeps\n";
+
+const MARK: &str = include_str!("mark.c");
 
 /// What stands before the time in their logs.
 const RUNS_AT: &str = "runs at ";
@@ -52,6 +58,33 @@ const REST: Duration = Duration::from_secs(5);
 /// The calls that wait for a medium.
 const SYNCS: &str = "trace=fsync,fdatasync,sync_file_range,syncfs,sync,msync";
 
+/// The first program of each app, and how its image is packed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// The one that tells the time, in an image as `pvr app add` makes it for everybody.
+    Mark,
+    /// A shell of BusyBox, which becomes that one; packed the same.
+    Shell,
+    /// The same, packed by another compressor.
+    ShellInZstd,
+}
+
+impl First {
+    fn command(self) -> Value {
+        match self {
+            Self::Mark => json!(["/bin/mark", "/bin/sleeps"]),
+            Self::Shell | Self::ShellInZstd => json!(["/bin/shell"]),
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Mark | Self::Shell => &[],
+            Self::ShellInZstd => &["--format-options=-comp zstd"],
+        }
+    }
+}
+
 /// What a boot is for. Counting slows it down.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -62,34 +95,35 @@ pub(super) enum Turn {
 }
 
 /// See the module.
-pub(super) struct Boots {
+pub(super) struct Boots<'t> {
     scene: Scene,
-    tools: Tools,
+    tools: &'t Tools,
     factory: Factory,
     dir: PathBuf,
 }
 
-impl Boots {
-    /// Everything up to a device. `mark` is the program that tells the time.
-    pub(super) fn prepare(mark: &Path, out: Out) -> Result<Self> {
-        let tools = Tools::build(out)?;
+impl<'t> Boots<'t> {
+    /// Everything up to a device.
+    pub(super) fn prepare(first: First, tools: &'t Tools) -> Result<Self> {
         let scene = Scene::open("bench-start")?;
         let memory = statfs(MEMORY).with_context(|| format!("cannot look at {MEMORY}"))?;
         ensure!(memory.f_type as u32 == TMPFS, "{MEMORY} is no tmpfs: mount one there, for a storage that is memory");
-        let mark = fs::read(mark).with_context(|| format!("cannot read {}", mark.display()))?;
-        let shared = Layer::new(&contents::base(&contents::busybox()?)?.file("bin/mark", 0o755, mark))?;
+        let mark = mark_program(&scene)?;
+        let tree = contents::base(&contents::busybox()?)?.file("bin/mark", 0o755, mark);
+        let shared = Layer::new(&tree.file("bin/sleeps", 0o755, SLEEPS).file("bin/shell", 0o755, SHELL))?;
         let arch = Arch::host()?;
         for name in APPS {
             let own = Layer::new(&Tree::default().file("etc/app", 0o644, name))?;
-            let config = json!({ "Cmd": ["/bin/mark", "/bin/sh", "-c", SLEEPS], "Env": [PATH] });
+            let config = json!({ "Cmd": first.command(), "Env": [PATH] });
             let image = Image::new(&[shared.clone(), own], &config, arch);
             image.write_layout(&scene.place(&format!("images/{name}"))?, name)?;
         }
-        let factory = Factory::with(&scene, &tools, |repo| {
+        let factory = Factory::with(&scene, tools, |repo| {
             APPS.iter().try_for_each(|name| {
                 let image = format!("oci:{}", scene.path(&format!("images/{name}")).display());
                 let mut pvr = tools::pvr(&tools.pvr, &scene.path("keys"), repo);
                 pvr.args(["app", "add", name, "--from", &image, "--platform", &arch.platform(), "--group", "app"]);
+                pvr.args(first.arguments());
                 quiet(&mut pvr)
             })
         })?;
@@ -114,6 +148,18 @@ impl Boots {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Boots it for the first time and once more, so often; milliseconds of each.
+    pub(super) fn boot_often(&mut self, often: u32, out: Out) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (mut first, mut later) = (Vec::new(), Vec::new());
+        for number in 0..often {
+            self.renew()?;
+            first.push(self.boot(Turn::Timed)?);
+            later.push(self.boot(Turn::Timed)?);
+            out.line(format!("boots: {} of {}", 2 * (number + 1), 2 * often));
+        }
+        Ok((first, later))
     }
 
     /// Boots it until all apps run, and ends it.
@@ -185,12 +231,22 @@ impl Boots {
     }
 }
 
-impl Drop for Boots {
+impl Drop for Boots<'_> {
     fn drop(&mut self) {
         // After a failure; what is left then is removed by the next run.
         let _ = self.scene.stop();
         let _ = self.discard();
     }
+}
+
+/// The program that tells the time.
+fn mark_program(scene: &Scene) -> Result<Vec<u8>> {
+    let (source, program) = (scene.path("mark.c"), scene.path("mark"));
+    fs::write(&source, MARK).with_context(|| format!("cannot write {}", source.display()))?;
+    let small =
+        ["-Os", "-s", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-no-pie", "-fno-pie", "-o"];
+    quiet(Command::new("cc").args(small).arg(&program).arg(&source))?;
+    fs::read(&program).with_context(|| format!("cannot read {}", program.display()))
 }
 
 fn events(text: &str) -> impl Iterator<Item = Value> {

@@ -16,8 +16,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use serde_json::{Map, Value, json};
 
-use super::boots::{Boots, Turn};
+use super::boots::{Boots, First, Turn};
 use super::figures::{Figure, Goal, Most, Peer, Report, Wishes, quantile};
+use super::tools::Tools;
 use crate::cargo;
 use crate::setup;
 use crate::sizes::{FLAGS, TARGET, flags};
@@ -61,6 +62,9 @@ const FIRST: Goal = Goal { figure: "three containers, first boot", unit: "ms", r
 const LATER: Goal = Goal { figure: "three containers, later boots", unit: "ms", recorded: Some(110.0), most: 40.0 };
 const SYNCS: Goal = Goal { figure: "syncs of a first boot", unit: "", recorded: None, most: 5.0 };
 
+/// Shown, and not judged: it says what unpacking takes, which is the kernel's work.
+const SHELLS: &str = "the same with a shell as first program";
+
 /// How much longer a first boot may take than others: what medians of the same differ by from run to run.
 const NO_SLOWER: f64 = 1.1;
 
@@ -78,25 +82,30 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     let out = options.wishes.out();
     setup::ensure(out)?;
     setup::ensure_peers(out)?;
+    let tools = Tools::build(out)?;
     build()?;
     let samples = samples(options.rounds)?;
-    let mut device = Boots::prepare(&cargo::target_directory()?.join(TARGET).join("release/mark"), out)?;
-    let (mut first, mut later) = (Vec::new(), Vec::new());
-    for number in 0..options.boots {
-        device.renew()?;
-        first.push(device.boot(Turn::Timed)?);
-        later.push(device.boot(Turn::Timed)?);
-        out.line(format!("boots {} of {}", 2 * (number + 1), 2 * options.boots));
-    }
+    let mut device = Boots::prepare(First::Mark, &tools)?;
+    let (first, later) = device.boot_often(options.boots, out)?;
     device.renew()?;
     let syncs = device.boot(Turn::Counted)?;
     device.end()?;
+    let shells = [First::Shell, First::ShellInZstd].map(|first| -> Result<f64> {
+        let mut device = Boots::prepare(first, &tools)?;
+        let (_, later) = device.boot_often(options.boots.div_ceil(2), out)?;
+        device.end()?;
+        Ok(quantile(&later, 50))
+    });
+    let [xz, zstd] = shells;
+    let (xz, zstd) = (xz?, zstd?);
     let more = json!({
         "rounds": options.rounds, "boots": options.boots, "medians_us": medians(&samples, 50), "p90_us": medians(&samples, 90),
         "first_ms": first, "later_ms": later,
     });
     let mut figures = one(&samples);
     figures.extend(three(&first, &later, syncs));
+    let beside = Peer { name: "packed with zstd", value: zstd };
+    figures.push(Figure { name: SHELLS, unit: "ms", cairn: xz, peer: Some(beside), goal: None });
     Report::new("start", "From start to running, or to gone", figures, more).tell(&options.wishes)
 }
 
