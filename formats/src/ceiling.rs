@@ -217,6 +217,8 @@ mod tests {
             "lxc.mount.auto = sys:rw\n",
             "lxc.namespace.keep = user net ipc\n",
             "lxc.no_new_privs = 0\n",
+            "lxc.net.0.type = phys\nlxc.net.0.link = can0\n",
+            "lxc.net.0.type = macvlan\nlxc.net.0.link = eth0\n",
             "lxc.cgroup.devices.allow = a\n",
         ];
         for raised in grants {
