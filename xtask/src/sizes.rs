@@ -102,13 +102,14 @@ pub(crate) fn build(program: &Program, out: Out) -> Result<PathBuf> {
     Ok(target.join(TARGET).join("release").join(program.package))
 }
 
-/// Where cargo looks for what the compiler is told, each word apart from the next by [`flags`]'s own mark.
+/// Where cargo looks for what the compiler is told, each word apart from the next by [`BETWEEN`].
 pub(crate) const FLAGS: &str = "CARGO_ENCODED_RUSTFLAGS";
+pub(crate) const BETWEEN: &str = "\u{1f}";
 
 /// Static, relocations in their short form (which a static glibc reads since 2.36), and what every program is linked with.
 pub(crate) fn flags() -> String {
     let own = ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs"].map(str::to_owned);
-    [own, build::link_arguments()].concat().join("\u{1f}")
+    [own, build::link_arguments()].concat().join(BETWEEN)
 }
 
 /// The same program with its symbols, to see what is in it.

@@ -97,7 +97,8 @@ fn own_headers(gcc: &Path, libraries: &str) -> Result<PathBuf> {
 /// What gcc links with: <https://gcc.gnu.org/onlinedocs/gcc/Spec-Files.html>. Every name that is not here would bring in
 /// a part of glibc.
 fn specs_of(lib: &Path) -> String {
-    let lib = lib.display();
+    // A blank is between words unless this stands before it.
+    let lib = lib.display().to_string().replace(' ', "\\ ");
     format!(
         "*link:\n%{{static-pie:-static -pie --no-dynamic-linker -z text;:-static}} -nostdlib\n\n\
          *link_libgcc:\n-L{lib} %D\n\n\

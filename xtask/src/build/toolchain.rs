@@ -16,6 +16,7 @@ use super::musl;
 use crate::arch::Arch;
 use crate::cargo;
 use crate::packages::{self, Set};
+use crate::sizes;
 use crate::term::Out;
 use crate::vendor::Program;
 
@@ -56,22 +57,23 @@ pub(super) fn build(program: &Program, arch: Arch, out: Out) -> Result<PathBuf> 
     let (tools, target) = (tools(arch, out)?, cargo::target_directory()?.join("small"));
     let name = arch.musl();
     let [upper, lower] = [name.to_uppercase(), name.to_owned()].map(|name| name.replace('-', "_"));
+    let flags = flags(&tools.libraries, super::link_arguments());
     let mut command = command("std,panic_abort", out)?;
     command.args(["--release", "--target", name, "--package", program.package]);
     command.arg("-Zbuild-std-features=optimize_for_size");
     command.current_dir(program.root).arg("--target-dir").arg(&target);
     command.env(format!("CARGO_TARGET_{upper}_LINKER"), &tools.cc);
-    command.env(
-        format!("CARGO_TARGET_{upper}_RUSTFLAGS"),
-        format!(
-            "-Ctarget-feature=+crt-static -Clink-self-contained=no -L{} {}",
-            tools.libraries.display(),
-            super::link_arguments().join(" ")
-        ),
-    );
+    command.env(sizes::FLAGS, flags);
     command.env(format!("CC_{lower}"), &tools.cc).env(format!("AR_{lower}"), &tools.ar);
     cargo::must(&mut command, out)?;
     Ok(target.join(name).join("release").join(program.package))
+}
+
+/// What the compiler is told, each word apart: a directory may have a blank in its name.
+fn flags(libraries: &Path, more: [String; 2]) -> String {
+    let own = ["-Ctarget-feature=+crt-static", "-Clink-self-contained=no"].map(str::to_owned);
+    let libraries = format!("-L{}", libraries.display());
+    [&own[..], &[libraries], &more].concat().join(sizes::BETWEEN)
 }
 
 /// `cargo build`, with these crates of the standard library built anew.
@@ -93,4 +95,19 @@ pub(crate) fn command(crates: &str, out: Out) -> Result<Command> {
 pub(crate) fn libraries(tree: &Path) -> PathBuf {
     let host = Arch::host().map_or("", Arch::gnu);
     tree.join("usr/lib").join(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_a_blank_in_its_name_is_one_word() {
+        let more = ["-Clink-arg=-T/a b/device.ld".to_owned(), "-Clink-arg=x".to_owned()];
+        let flags = flags(Path::new("/a b/lib"), more);
+        let words: Vec<&str> = flags.split(sizes::BETWEEN).collect();
+        assert_eq!(words[2..], ["-L/a b/lib", "-Clink-arg=-T/a b/device.ld", "-Clink-arg=x"]);
+        // As cargo has it: <https://doc.rust-lang.org/cargo/reference/environment-variables.html>.
+        assert_eq!((sizes::FLAGS, sizes::BETWEEN), ("CARGO_ENCODED_RUSTFLAGS", "\u{1f}"));
+    }
 }
