@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::term::Out;
+use crate::tied::tied;
 use crate::vendor;
 
 /// This program, even if cargo has put another in its place since it was started.
@@ -71,9 +72,14 @@ pub(crate) fn shown(command: &Command) -> String {
     command.get_args().fold(program, |line, arg| format!("{line} {}", arg.to_string_lossy()))
 }
 
-/// Runs a command with its output in sight.
+/// Runs a command with its output in sight. What it starts ends with us.
 pub(crate) fn status(command: &mut Command, out: Out) -> Result<ExitStatus> {
-    command.stdout(out.stdio()).status().with_context(|| format!("cannot run `{}`", shown(command)))
+    // A test is another program than this one is.
+    let status = match cfg!(test) {
+        true => command.stdout(out.stdio()).status(),
+        false => tied(command).stdout(out.stdio()).status(),
+    };
+    status.with_context(|| format!("cannot run `{}`", shown(command)))
 }
 
 /// Runs a command with its output in sight; not to succeed is an error.

@@ -36,6 +36,7 @@ mod sizes;
 mod term;
 mod test;
 mod tidy;
+mod tied;
 mod tree;
 mod vendor;
 
@@ -104,6 +105,8 @@ enum Command {
     Bench(bench::Options),
     /// Write the parts of docs/ that come from the code
     Docs(docs::Options),
+    #[command(hide = true)]
+    Tied(tied::Options),
     /// Install what the other commands need, or say what is missing
     Setup(Json),
 }
@@ -177,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Boards(options) => boards::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Docs(options) => docs::run(options),
+        Command::Tied(options) => tied::run(&options),
         Command::Setup(options) => setup::run(options),
     };
     done.unwrap_or_else(|error| {
