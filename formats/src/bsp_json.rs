@@ -4,6 +4,7 @@
 //!   { "linux": "kernel.img", "initrd": "pantavisor", "fdt": "board.dtb" }     or  { "fit": "pantavisor.fit" }
 //!   "modules_<release>" before "modules", "firmware", "addons": [ … ]         or  { "rpiab": "rpiboot.img.gz" }
 //!   "bootloader": "u-boot.bin"                                                what loads all of that, where it can be replaced
+//!   "root-volume": "root.squashfs"                                            where programs of the base system lie: its hooks
 //! ```
 //!
 //! The bootloader is an image of the place that it boots from, from its first byte on, and taken over once the revision is the
@@ -49,6 +50,8 @@ pub struct Bsp {
     pub addons: Vec<String>,
     /// A bootloader. Cairn's own word: the formats of other tools have none for it.
     pub bootloader: Option<String>,
+    /// The image with the programs of the base system. Cairn's own word, too.
+    pub root: Option<Volume>,
 }
 
 impl Bsp {
@@ -72,6 +75,7 @@ impl Bsp {
             "initrd_config",
             "modules",
             "bootloader",
+            "root-volume",
         ];
         warnings.extend(
             members
@@ -110,6 +114,7 @@ impl Bsp {
             modules,
             addons: members.read("addons", |item| item.items()?.iter().map(file).collect())?.unwrap_or_default(),
             bootloader: members.read("bootloader", file)?,
+            root: members.read("root-volume", image)?,
         }))
     }
 
@@ -168,6 +173,7 @@ mod tests {
             (r#"{"fit":"pantavisor.fit","modules":"x.squashfs"}"#, "no file"),
             (r#"{"fit":"pantavisor.fit","addons":["x"]}"#, "no file"),
             (r#"{"fit":"pantavisor.fit","bootloader":"x"}"#, "no file"),
+            (r#"{"fit":"pantavisor.fit","root-volume":"x.squashfs"}"#, "no file"),
         ] {
             let error = bsp(document).unwrap_err();
             assert!(error.contains(why), "{document}: {error}");

@@ -13,6 +13,7 @@
 //! which Cairn stands in for (its terminals, its own log) has no effect. Paths are those that configurations use
 //! (`/volumes/NAME/VOLUME`); where these lie on a device is the [engine](crate::engine)'s.
 
+mod base;
 mod confine;
 mod drivers;
 mod error;
@@ -48,6 +49,7 @@ use statemachine::container::{Backoff, Factor, Goal, Policy, Recovery, RecoveryP
 use statemachine::ids::Digest;
 use statemachine::transition::{self, Change, InPlace, Row};
 
+pub use base::BaseRoot;
 pub(crate) use confine::READ_ONLY;
 pub use drivers::{Driver, Wish, all as all_drivers, board_of};
 pub use error::{AssemblyError, Refusal, Where};
@@ -100,6 +102,8 @@ pub struct Assembly {
     pub groups: Vec<String>,
     /// The containers, group by group, in a group as the state has them.
     pub containers: Vec<Assembled>,
+    /// Where hooks of its base system lie, if it has any.
+    pub base: Option<BaseRoot>,
     /// The networks that containers can be in.
     pub pools: Vec<Pool>,
     /// Who has which address from now on.
@@ -241,7 +245,8 @@ impl Assembly {
         let leases = network::settle(&device.pools, &mut assembled, &settings.leases)?;
         let files = files(revision, &assembled);
         let groups = device.groups.into_iter().map(|group| group.name).collect();
-        Ok(Self { groups, containers: assembled, pools: device.pools, leases, warnings, files })
+        let base = base::of(revision)?;
+        Ok(Self { groups, containers: assembled, base, pools: device.pools, leases, warnings, files })
     }
 
     /// What each container in a pool finds in its `/etc/hosts`.

@@ -11,7 +11,7 @@
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
 //! What tools ask is in `calls`, what they start in containers in `programs`, whose consoles they see in `consoles`, who may
 //! in `permissions`, what they send in `uploads`, what makes room for it in `sweeping`, what the machine of one container
-//! orders is in `containers`, its drivers in `drivers`, its device nodes in `devices`, the bootloader of the default in `bootloader`, published ports during
+//! orders is in `containers`, its drivers in `drivers`, its device nodes in `devices`, hooks of the base system in `hooks`, the bootloader of the default in `bootloader`, published ports during
 //! an update in place in `ports`.
 
 mod bootloader;
@@ -20,6 +20,7 @@ mod consoles;
 mod containers;
 mod devices;
 mod drivers;
+mod hooks;
 mod inspecting;
 mod leaving;
 mod orders;
@@ -100,6 +101,8 @@ pub enum Message {
     Driven(String, u64, Vec<String>, Result<(), String>),
     /// What a person should hear about the drivers of a container.
     Remarked(String, Vec<String>),
+    /// What becomes of system hooks.
+    Hook(hooks::Step),
     /// A device has come or gone.
     DevicesChanged,
     /// Containers have the nodes that their rules want, but for what is said of each.
@@ -211,6 +214,7 @@ pub struct Core {
     drivers: Option<Worker<drivers::OfDevice>>,
     /// At the nodes of containers.
     looks: devices::Looks,
+    hooks: hooks::Hooks,
     helpers: Helpers,
     pairings: Pairings,
     supervisor: Supervisor,
@@ -286,6 +290,7 @@ impl Core {
             engine: parts.engine,
             drivers: None,
             looks: devices::Looks::default(),
+            hooks: hooks::Hooks::default(),
             helpers: parts.helpers,
             pairings: parts.pairings,
             supervisor: Supervisor::new(members),
@@ -373,6 +378,7 @@ impl Core {
             self.leaving.as_ref().map(|leaving| leaving.until),
             self.helpers.deadline(),
             self.guests_deadline(),
+            self.hooks.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -391,6 +397,7 @@ impl Core {
         }
         self.helpers.elapse(&self.log, now);
         self.elapse_guests(now);
+        self.elapse_hooks(now);
         let outputs = self.supervisor.elapse(now);
         self.follow(outputs);
     }
@@ -405,13 +412,14 @@ impl Core {
                     self.log.error("update", &why);
                     self.why = Some(why);
                 }
-                self.updater.take(*event, None);
+                self.worked(event);
             }
             Message::Loaded(purpose, loaded) => self.loaded(purpose, loaded),
             Message::Mounted(name, run, result) => self.mounted(&name, run, result),
             Message::Spawned(name, run, result) => self.spawned(&name, run, result),
             Message::Driven(name, run, remarks, result) => self.driven(&name, run, remarks, result),
             Message::Remarked(name, remarks) => self.remarked(&name, remarks),
+            Message::Hook(step) => self.hook_step(step),
             Message::DevicesChanged => self.devices_changed(),
             Message::DevicesSettled(remarks) => self.devices_settled(remarks),
             Message::Executed(name, run, failure) => self.executed(&name, run, failure),

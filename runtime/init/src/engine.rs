@@ -20,6 +20,7 @@
 
 mod error;
 mod exports;
+mod hooks;
 mod kept;
 mod launch;
 mod memory;
@@ -46,6 +47,7 @@ use statemachine::ids::RevisionId;
 use store::volumes::VolumeKeys;
 
 pub use error::EngineError;
+pub use hooks::BASE;
 pub(crate) use network::LEASES;
 
 use kept::Kept;

@@ -14,6 +14,7 @@
 //!     storage=PARTLABEL=storage       what PID 1 mounts at /storage: also LABEL=, UUID=, a path; unset: it is there
 //!     storage_wait=30                 seconds until it must have appeared
 //!     bootloader=emmc                 a revision may bring one: the ROM obeys PARTITION_CONFIG; unset: as the board says
+//!     hook_time=30                    seconds that a system hook may take
 //!     watchdog=60                     seconds, or off; unset: 60 where PID 1 mounts the storage, else off
 //!     trace=/dev/ttyS1                where what the device does is written for a test to read; unset: nowhere
 //!   /etc/cairn/trust/*.pem            certificates and public keys
@@ -63,6 +64,8 @@ const COMMIT_DELAY: Duration = Duration::from_secs(25);
 
 /// How long a container may take to end, at most: less than an update in place waits for all that leave.
 const STOP_TIMEOUT_MAX: u16 = 100;
+/// How long a system hook may take if nobody says otherwise.
+const HOOK_TIME: Duration = Duration::from_secs(30);
 
 /// The time of the watchdog if nobody says otherwise. Longer than any single step of a boot may take.
 const WATCHDOG: Option<NonZeroU16> = NonZeroU16::new(60);
@@ -81,6 +84,8 @@ pub struct Settings {
     pub commit_delay: Duration,
     /// How long a container may take to end when it is asked to.
     pub stop_timeout: Span,
+    /// How long a system hook may take.
+    pub hook_time: Duration,
     /// Where the endpoint for `pvr` listens. Who reaches it on a loopback address needs no pairing.
     pub endpoint: SocketAddr,
     /// Where the address of a device in recovery comes from.
@@ -192,7 +197,7 @@ impl Settings {
         let mut limits = Limits::FIELD;
         let (mut endpoint, mut recovery) = (ENDPOINT, Addressing::default());
         let (mut storage, mut storage_wait, mut watchdog, mut trace) = (None, None, None, None);
-        let (mut bootloader, mut stop_timeout) = (None, STOP_GRACE);
+        let (mut bootloader, mut stop_timeout, mut hook_time) = (None, STOP_GRACE, HOOK_TIME);
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -212,6 +217,9 @@ impl Settings {
                 "bootloader" => return Err(wrong()),
                 "endpoint" => {
                     endpoint = value.parse().ok().filter(|at: &SocketAddr| at.port() != 0).ok_or_else(wrong)?;
+                }
+                "hook_time" => {
+                    hook_time = seconds(value).filter(|time| !time.is_zero()).ok_or_else(wrong)?;
                 }
                 "recovery_address" => recovery = Addressing::parse(value).ok_or_else(wrong)?,
                 "stop_timeout" => {
@@ -259,6 +267,7 @@ impl Settings {
             signatures,
             commit_delay,
             stop_timeout,
+            hook_time,
             endpoint,
             recovery,
             storage,
@@ -407,6 +416,8 @@ mod tests {
         assert_eq!(parse("board=host"), SettingsError::Missing("line"));
         assert!(matches!(parse("board=host\nline=demo\nsignatures=off"), SettingsError::Line(3, _)));
         assert!(matches!(parse("board=host\nline=demo\nattempts=200"), SettingsError::Line(3, _)));
+        // Every hook would be late.
+        assert!(matches!(parse("board=host\nline=demo\nhook_time=0"), SettingsError::Line(3, _)));
     }
 
     #[test]

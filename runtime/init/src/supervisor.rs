@@ -94,6 +94,8 @@ struct Row {
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     rows: Vec<Row>,
+    /// Whether any may start.
+    begun: bool,
     occasion: Occasion,
     watch: Option<Watch>,
     /// Until when the goals must hold; every container's own `stable_timeout` counts besides.
@@ -117,11 +119,12 @@ impl Supervisor {
     #[must_use]
     pub fn new(members: Vec<Member>) -> Self {
         let rows = members.into_iter().map(Row::new).collect();
-        Self { rows, occasion: Occasion::Boot, watch: None, soak: None, hold: None, incoming: None }
+        Self { rows, begun: false, occasion: Occasion::Boot, watch: None, soak: None, hold: None, incoming: None }
     }
 
     /// Starts them, group by group, as carefully as the update machine says.
     pub fn begin(&mut self, care: update::Care, now: Time) -> Vec<Output> {
+        self.begun = true;
         self.hold = match care {
             update::Care::All => None,
             // A minute, two, four, … at most an hour.
@@ -236,6 +239,12 @@ impl Supervisor {
         self.rows.iter().all(|row| row.container.is_down())
     }
 
+    /// Whether all have been started, and every goal is met.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.begun && goals::fold(self.standings()) == Standing::Met
+    }
+
     /// Every container with its machine, for listings.
     pub fn containers(&self) -> impl Iterator<Item = (&Member, &Container)> {
         self.rows.iter().map(|row| (&row.member, &row.container))
@@ -286,6 +295,9 @@ impl Supervisor {
     }
 
     fn open_groups(&mut self, now: Time, out: &mut Vec<Output>) {
+        if !self.begun {
+            return;
+        }
         // A start changes no standing by itself, so one look at all of them serves every container.
         let standings = self.standings();
         for index in 0..self.rows.len() {

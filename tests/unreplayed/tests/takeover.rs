@@ -336,6 +336,7 @@ fn settings(board: &str, words: &str) -> Settings {
         storage: None,
         storage_wait: Duration::ZERO,
         stop_timeout: Span::seconds(5),
+        hook_time: Duration::from_secs(30),
         bootloader: None,
         watchdog: None,
         trace: None,

@@ -56,7 +56,7 @@ pub(super) fn of(manifest: &Manifest, device: &Device) -> Result<Vec<Volume>, As
     Ok(volumes)
 }
 
-fn what(image: &volume::Volume) -> Result<What, Refusal> {
+pub(super) fn what(image: &volume::Volume) -> Result<What, Refusal> {
     if image.verity {
         return Err(Refusal::Verity);
     }

@@ -15,7 +15,7 @@ use statemachine::ids::RevisionId;
 use super::{Asker, Core, Message};
 use crate::assembly::Assembled;
 use crate::console::Console;
-use crate::engine::{EngineError, Mounts, Running};
+use crate::engine::{BASE, EngineError, Mounts, Running};
 use crate::holdings::Candidate;
 use crate::pipes;
 
@@ -237,6 +237,9 @@ impl Core {
     }
 
     pub(super) fn executed(&mut self, name: &str, run: u64, failure: Result<Option<Failure>, String>) {
+        if name == BASE {
+            return self.hook_executed(failure);
+        }
         let Some(seat) = self.table.get_mut(name).filter(|seat| seat.run == run) else { return };
         // After a failure the process is about to end, and that end is the answer.
         let failure = match failure {
@@ -302,7 +305,7 @@ impl Core {
         if self.helpers.ended(log, pid, outcome, now) {
             return self.senders_gone();
         }
-        if self.guest_ended(pid, outcome) {
+        if self.guest_ended(pid, outcome) || self.hook_ended(pid, outcome) {
             return;
         }
         let of = |seat: &Seat| seat.process.as_ref().is_some_and(|process| process.pid == pid);
@@ -346,7 +349,7 @@ impl Core {
 }
 
 /// How a process ended, for people. One that was killed for not ending in time was asked by this signal before.
-fn in_words(outcome: Outcome, ignored: Option<i32>) -> String {
+pub(super) fn in_words(outcome: Outcome, ignored: Option<i32>) -> String {
     const KILL: i32 = 9;
     match (outcome, ignored) {
         (Outcome::Signal(KILL), Some(asked)) => {

@@ -42,6 +42,7 @@ impl Core {
             self.ending = Ending::Restart;
         }
         self.leaving = Some(Leaving { trial, until: self.now().after(self.settings.stop_timeout).after(PATIENCE) });
+        self.end_hooks();
         let outputs = self.supervisor.withdraw(self.now());
         self.follow(outputs);
     }
@@ -50,7 +51,8 @@ impl Core {
     pub(super) fn is_over(&mut self) -> Option<(Ending, bool)> {
         let leaving = self.leaving.as_ref()?;
         let (trial, late) = (leaving.trial, leaving.until <= self.now());
-        if !late && !self.supervisor.is_down() {
+        let down = self.supervisor.is_down() && self.hooks.are_idle();
+        if !late && !down {
             return None;
         }
         if late {

@@ -10,6 +10,7 @@ use statemachine::transition::{Decision, decide};
 use statemachine::update::{Effect, Event, Evicts, Plan, Refusal, State};
 use store::trails::Depth;
 
+use super::hooks::{Moment, Then};
 use super::{Asker, Core, Message, Purpose, SWITCH};
 use crate::assembly;
 use crate::holdings::{Candidate, HoldError, Holdings};
@@ -95,15 +96,7 @@ impl Core {
                     Ok(Event::Staged(evicts))
                 });
             }
-            Effect::Place(id) => {
-                let stand = self.stand();
-                self.work(move |holdings| {
-                    if let Some(stand) = &stand {
-                        holdings.place(&id, stand)?;
-                    }
-                    Ok(if stand.is_some() { Event::Placed } else { Event::Failed })
-                });
-            }
+            Effect::Place(id) => self.run_hooks(Moment::BeforeInstall, Then::Place(id)),
             Effect::Switch(id) => {
                 let known = [&self.target, &self.fallback, &self.current];
                 let known = known.into_iter().flatten().find(|candidate| candidate.id == id).cloned();
@@ -114,9 +107,10 @@ impl Core {
             }
             Effect::Start(care) => {
                 self.log.info("update", &format_args!("containers start: {care:?}"));
-                let outputs = self.supervisor.begin(care, now);
-                self.follow(outputs);
+                self.run_hooks(Moment::Start, Then::Begin { care, judged: false });
             }
+            // It follows the start that waits.
+            Effect::Watch if self.hooks.judges_later() => {}
             Effect::Watch => {
                 let outputs = self.supervisor.watch(now);
                 self.follow(outputs);
@@ -137,6 +131,30 @@ impl Core {
             }
             Effect::Refuse(why) => self.log.warn("update", &format_args!("refused: {}", refusal_word(why))),
             Effect::Reboot { trial } => self.leave(trial),
+        }
+    }
+
+    /// Puts the kernel of a revision where a firmware finds it.
+    pub(super) fn place(&mut self, id: RevisionId) {
+        let stand = self.stand();
+        self.work(move |holdings| {
+            if let Some(stand) = &stand {
+                holdings.place(&id, stand)?;
+            }
+            Ok(if stand.is_some() { Event::Placed } else { Event::Failed })
+        });
+    }
+
+    /// Long work is done, or was not. What it has done to install a revision is completed by hooks.
+    pub(super) fn worked(&mut self, event: Box<Event>) {
+        let moment = match (&*event, self.machine.state()) {
+            (Event::Staged(_), State::Staging(plan)) => Some((Moment::Install, plan)),
+            (Event::Placed, State::Placing(plan)) => Some((Moment::AfterInstall, plan)),
+            _ => None,
+        };
+        match moment.map(|(moment, plan)| (moment, plan.what.revision.clone())) {
+            Some((moment, id)) => self.run_hooks(moment, Then::Tell(id, event)),
+            None => self.updater.take(*event, None),
         }
     }
 
@@ -198,7 +216,7 @@ impl Core {
             // Nothing runs that something could be switched in for.
             None => Transition::Reboot,
             // Apps that are held back in this boot would miss their goals, and a good revision would be blamed for it.
-            Some(_) if self.supervisor.is_holding() => Transition::Reboot,
+            Some(_) if self.supervisor.is_holding() || self.hooks.hold_start() => Transition::Reboot,
             Some(current) => decide(&current.assembly.rows(), &candidate.assembly.rows()).by(),
         }
     }
@@ -241,6 +259,7 @@ impl Core {
                 }
             }
         }
+        self.look_whether_done();
     }
 
     /// The old containers are down: from here on names mean those of the new revision.

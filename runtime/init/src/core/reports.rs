@@ -8,6 +8,8 @@ use statemachine::journal::{Reason, Record};
 use statemachine::update::{Refusal, State};
 
 use super::Core;
+use super::hooks::{Moment, Then};
+use crate::engine::BASE;
 use crate::trace::reason_word;
 
 impl Core {
@@ -58,7 +60,12 @@ impl Core {
             }
             Record::Trying { .. } => {}
         }
+        // What an earlier boot has committed is no news.
+        let is_news = self.reported.is_some() && matches!(record, Record::Committed(_) | Record::Updated(_));
         self.reported = Some(record);
+        if is_news {
+            self.run_hooks(Moment::BootDone, Then::Nothing);
+        }
     }
 
     /// Adds a sentence to the report of a revision that runs for good; what was written of it before stays true.
@@ -98,6 +105,7 @@ impl Core {
             Reason::Skipped => "the bootloader could not count its boots and did not try it; it may be posted again",
             Reason::Unconfirmed => "every boot of it ended before its goals were met",
             Reason::GoalMissed => "a container did not reach its goal in time",
+            Reason::Crashed if self.hooks.fault.is_some() => "its base system could not begin",
             Reason::Crashed => "a container failed and did not recover",
             Reason::SwitchFailed => "its containers could not be switched in",
             Reason::Unbootable => "it did not come up, and the bootloader fell back",
@@ -122,7 +130,8 @@ impl Core {
             };
             standing.is_some_and(|standing| standing != Standing::Met).then(|| (member.name.clone(), text))
         });
-        rows.collect()
+        let base = self.hooks.fault.iter().map(|why| (BASE.to_owned(), why.clone()));
+        base.chain(rows).collect()
     }
 
     fn write(&self, id: RevisionId, report: Report, done: bool) {

@@ -3,6 +3,7 @@
 //! [`harness`], which also looks after each test for what it has left behind.
 
 mod exports;
+mod hooks;
 mod leaks;
 mod life;
 mod networks;
@@ -40,6 +41,12 @@ const TESTS: &[Test<World>] = tests! {
         an_import_may_be_there_before_its_exporter,
         an_exporter_is_mounted_anew_while_its_importers_run,
         what_an_earlier_life_has_exported_is_swept,
+    }
+    hooks::{
+        hooks_are_the_programs_of_their_directory_by_name_and_links_end_in_the_image,
+        a_base_without_hooks_has_none_and_one_that_is_no_image_says_so,
+        a_hook_has_the_device_and_not_what_is_pid_1_s_to_decide,
+        a_hook_is_ended_with_all_that_it_has_started,
     }
     leaks::{
         a_container_leaves_as_much_the_last_time_as_the_first,
