@@ -34,6 +34,9 @@ pub const NAME_MAX: usize = 128;
 /// The longest description of a device by the kernel, in bytes: what it sends of one at most.
 pub const UEVENT_MAX: usize = 8192;
 
+/// What is said of a container with rules, behind its rights. It is none itself, but tells why there is more in its `/dev`.
+pub const TOLD: &str = "nodes in /dev as mdev.json says, of the devices above";
+
 /// What every container finds in its `/dev`: no rule is about it.
 pub const USUAL: [&str; 13] =
     ["null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "pts", "shm", "fd", "stdin", "stdout"];

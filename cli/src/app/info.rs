@@ -6,6 +6,7 @@ use std::path::Path;
 use formats::json::Json;
 use formats::lxc::privileges::{EVERY_CALL, filter, privileges};
 use formats::lxc::{self, Config};
+use formats::mdev;
 use formats::path::ContainerName;
 use formats::seccomp::Arch;
 
@@ -66,6 +67,7 @@ pub fn info(repo: &Repo, name: &str) -> Result<Info> {
             let config = lines.into_iter().map(|line| line.item).collect();
             let mut lines = privileges(&config);
             lines.push(calls(&directory, &config)?);
+            lines.extend(directory.join("mdev.json").exists().then(|| mdev::TOLD.to_owned()));
             lines
         }
     };

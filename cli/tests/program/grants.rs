@@ -42,6 +42,11 @@ fn a_grant_is_lines_of_the_configuration_and_of_what_the_container_may_do() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(!bench.ok(&["app", "info", "plain"]).stdout.contains("device node"));
+    assert!(!said.contains("mdev.json"));
+    bench.write("gps/mdev.json", r#"{"rules":[".* 0:0 666"]}"#);
+    assert!(
+        bench.ok(&["app", "info", "gps"]).stdout.contains("nodes in /dev as mdev.json says, of the devices above\n")
+    );
     let src = bench.read("gps/src.json");
     for part in ["PV_CONFINED_DEVICES", "/dev/ttyUSB0=c 188:0 rw", "PV_CONFINED_CAPS", "/etc/gps:/etc/gps:ro"] {
         assert!(src.contains(part), "{part}: {src}");

@@ -3,6 +3,7 @@
 use formats::control::{InspectView, LogFrom, PIECE_MAX, Refused, Reply, Status};
 use formats::lxc::Item;
 use formats::lxc::privileges::{EVERY_CALL, filter, privileges};
+use formats::mdev;
 
 use super::calls::{Answer, refuse};
 use super::{Core, Message};
@@ -24,7 +25,9 @@ impl Core {
             let rights = if assembled.program.is_some() {
                 let calls = filter(&config)
                     .map_or_else(|| EVERY_CALL.to_owned(), |file| format!("system calls that {file} allows"));
-                privileges(&config).into_iter().chain([calls]).collect()
+                let nodes = assembled.program.as_ref().filter(|program| !program.nodes.is_empty());
+                let nodes = nodes.map(|_| mdev::TOLD.to_owned());
+                privileges(&config).into_iter().chain([calls]).chain(nodes).collect()
             } else {
                 vec!["it starts no program".to_owned()]
             };
