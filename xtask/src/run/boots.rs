@@ -52,9 +52,6 @@ const TMPFS: u32 = 0x0102_1994;
 /// Longer than a boot takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// For what a device still writes when everything runs: goals that held, a commit.
-const REST: Duration = Duration::from_secs(5);
-
 /// The calls that wait for a medium.
 const SYNCS: &str = "trace=fsync,fdatasync,sync_file_range,syncfs,sync,msync";
 
@@ -90,7 +87,7 @@ impl First {
 pub(super) enum Turn {
     /// Milliseconds until the last app runs.
     Timed,
-    /// How often the device waits for its medium, until it rests.
+    /// How often the device waits for its medium, until they run.
     Counted,
 }
 
@@ -195,7 +192,6 @@ impl<'t> Boots<'t> {
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a boot")]
             return Ok(last.saturating_sub(jumped) as f64 / 1e6);
         }
-        std::thread::sleep(REST);
         // The stand-in is a bootloader and a disk, and waits for a medium, too.
         let others = tasks(self.stand_in()?)?;
         // An end in order would write more.

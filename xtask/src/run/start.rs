@@ -5,7 +5,7 @@
 //! ```text
 //!   tests/bench, static, in a mount namespace with a pure cgroup v2 tree     samples of everybody, in turns
 //!   a device on tmpfs:  new ─▶ first boot ─▶ stop ─▶ a later boot ─▶ stop    again and again
-//!                       new ─▶ first boot under strace                       what it syncs
+//!                       new ─▶ first boot under strace                       what it syncs until then
 //! ```
 
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ const ONE: [(&str, &str, Option<f64>); 9] = [
 
 const FIRST: Goal = Goal { figure: "three containers, first boot", unit: "ms", recorded: Some(5112.0), most: 40.0 };
 const LATER: Goal = Goal { figure: "three containers, later boots", unit: "ms", recorded: Some(110.0), most: 40.0 };
-const SYNCS: Goal = Goal { figure: "syncs of a first boot", unit: "", recorded: None, most: 5.0 };
+const SYNCS: Goal = Goal { figure: "syncs of a first boot until then", unit: "", recorded: None, most: 5.0 };
 
 /// Shown, and not judged: it says what unpacking takes, which is the kernel's work.
 const SHELLS: &str = "the same with a shell as first program";
