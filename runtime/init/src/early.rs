@@ -10,7 +10,8 @@
 //!
 //! What is mounted already stays as it is. A step that fails names itself: a device without one of these is no device.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -93,11 +94,43 @@ const LEGACY: [&str; 6] = ["memory", "pids", "cpu", "cpuset", "blkio", "devices"
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Takes all of them.
+/// PID 1 on its way into its own group.
+///
+/// The kernel holds up every fork of the machine for that, and waits for all processors first: ten milliseconds and more, in
+/// which everything else can go on that has to do with no group.
+#[must_use = "before it has arrived, no group below can have limits"]
+pub struct Moving(Option<JoinHandle<Result<(), EarlyError>>>);
+
+impl Moving {
+    fn into(group: PathBuf) -> Result<Self, EarlyError> {
+        let file = group.join("cgroup.procs");
+        let write = |file: &Path| std::fs::write(file, "1").map_err(cannot("move PID 1 into its cgroup"));
+        let other = file.clone();
+        match thread::Builder::new().stack_size(STACK).spawn(move || write(&other)) {
+            Ok(thread) => Ok(Self(Some(thread))),
+            // It takes its time then.
+            Err(_) => write(&file).map(|()| Self(None)),
+        }
+    }
+
+    /// Waits until it has arrived.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn arrive(self) -> Result<(), EarlyError> {
+        let dead = |_| cannot("move PID 1 into its cgroup")("its thread has died");
+        self.0.map_or(Ok(()), |thread| thread.join().map_err(dead)?)
+    }
+}
+
+/// What one write needs of a stack.
+const STACK: usize = 64 * 1024;
+
+/// Takes all of them; the last goes on beside what follows.
 ///
 /// # Errors
 /// [`EarlyError`] names the first that did not work.
-pub fn prepare() -> Result<(), EarlyError> {
+pub fn prepare() -> Result<Moving, EarlyError> {
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let _ = umask;
     // Mounts of containers must not come back to a host that shares its own.
@@ -110,8 +143,9 @@ pub fn prepare() -> Result<(), EarlyError> {
             mount(kernel.kind, dir, kernel.kind, kernel.flags, kernel.options).map_err(cannot(kernel.doing))?;
         }
     }
-    cgroups()?;
-    loopback().map_err(cannot("bring up the interface lo"))
+    let group = cgroups()?;
+    loopback().map_err(cannot("bring up the interface lo"))?;
+    Moving::into(group)
 }
 
 /// What the kernel does when it or PID 1 dies: it restarts, which the firmware counts, instead of standing still. Only
@@ -145,7 +179,8 @@ fn is_mount(dir: &Path) -> bool {
     }
 }
 
-fn cgroups() -> Result<(), EarlyError> {
+/// Mounts the trees; with the group of PID 1.
+fn cgroups() -> Result<PathBuf, EarlyError> {
     let root = Path::new(CGROUPS);
     let options = c"nsdelegate,memory_recursiveprot";
     let doing = "mount the cgroup2 tree";
@@ -157,7 +192,7 @@ fn cgroups() -> Result<(), EarlyError> {
         Err(Errno::PERM | Errno::INVAL) => mount("cgroup2", root, "cgroup2", SAFE, c"").map_err(cannot(doing))?,
         other => other.map_err(cannot(doing))?,
     }
-    own_group(root)?;
+    let own = own_group(root)?;
     let has = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
     let has = |name: &str| match name {
         "devices" => container::cgroup::has_device_programs(),
@@ -171,7 +206,7 @@ fn cgroups() -> Result<(), EarlyError> {
         // Where neither tree has it, the limit that needs it says so.
         let _ = mount("cgroup", &dir, "cgroup", SAFE, options.as_c_str());
     }
-    Ok(())
+    Ok(own)
 }
 
 fn is_cgroup2(dir: &Path) -> bool {
@@ -179,15 +214,14 @@ fn is_cgroup2(dir: &Path) -> bool {
 }
 
 /// A group with processes of its own hands no controllers down, except at the very root.
-fn own_group(root: &Path) -> Result<(), EarlyError> {
+fn own_group(root: &Path) -> Result<PathBuf, EarlyError> {
     let own = root.join("init");
     match std::fs::create_dir(&own) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(cannot("make the cgroup of PID 1")(error));
+            Err(cannot("make the cgroup of PID 1")(error))
         }
-        _ => {}
+        _ => Ok(own),
     }
-    std::fs::write(own.join("cgroup.procs"), "0").map_err(cannot("move PID 1 into its cgroup"))
 }
 
 fn loopback() -> Result<(), Errno> {

@@ -130,7 +130,7 @@ fn prepare(
 ) -> Result<Ready, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     *firmware = Firmware::from_words(&words.join(" "));
-    early::prepare().map_err(|error| text(&error))?;
+    let moving = early::prepare().map_err(|error| text(&error))?;
     *firmware = Firmware::from_words(&settings::words(words));
     let mut settings = Settings::read(words).map_err(|error| text(&error))?;
     boards::listen(boards, &mut settings, Path::new(boards::DEVICE_TREE));
@@ -167,6 +167,7 @@ fn prepare(
     if read_only.is_none() {
         holdings.clear_leftovers().map_err(|error| text(&error))?;
     }
+    moving.arrive().map_err(|error| text(&error))?;
     let trees = Trees::detect().map_err(|error| text(&error))?;
     let instance = Instance::open(&trees, "containers").map_err(|error| text(&error))?;
     let helpers = Instance::open(&trees, "helpers").map_err(|error| text(&error))?;
