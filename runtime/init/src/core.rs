@@ -263,8 +263,8 @@ pub struct Core {
     lasts: Option<Time>,
     leaving: Option<Leaving>,
     ending: Ending,
-    /// A call was taken since the program was last given back.
-    called: bool,
+    /// Something was done since the program was last given back.
+    worked: bool,
     warnings: Vec<String>,
     /// Why the storage cannot be written. Nothing is accepted then.
     read_only: Option<String>,
@@ -319,7 +319,7 @@ impl Core {
             lasts: Some(parts.clock.now().after(LASTED)),
             leaving: None,
             ending: Ending::Restart,
-            called: false,
+            worked: false,
             warnings: parts.warnings,
             read_only: parts.read_only,
             tell: parts.tell,
@@ -342,8 +342,8 @@ impl Core {
             if let Some(end) = self.is_over() {
                 return end;
             }
-            if self.called && self.is_quiet() {
-                self.called = false;
+            if self.worked && messages.is_empty() && self.is_quiet() {
+                self.worked = false;
                 rest::give_back_program();
             }
             // Never at once: the tasks beside this one, signals and the watchdog among them, run while it waits.
@@ -358,6 +358,7 @@ impl Core {
                     smol::future::or(async { messages.recv().await.ok() }, timer).await
                 }
             };
+            self.worked = true;
             match message {
                 Some(message) => self.take(message),
                 None => self.elapse(),
@@ -444,7 +445,6 @@ impl Core {
     }
 
     fn asked(&mut self, life: u64, ask: Ask, handed: Handed) {
-        self.called = true;
         let Some(ask) = self.helpers.admit(life, ask) else { return };
         let id = ask.id;
         if let Some(result) = self.call(ask, handed) {
