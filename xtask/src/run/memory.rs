@@ -3,20 +3,16 @@
 //!
 //! Counted are the processes of the runtime, whose program is `/cairn`: what runs inside of containers is theirs.
 //!
-//! ```text
-//!   rest ▸ memory ▸ a container writes a line each second: wake-ups, and lines      ▸ wake-ups for each line
-//!        ▸ its containers frozen, so that really nothing happens: wake-ups again    ▸ wake-ups when idle, thread by thread
-//! ```
-//!
-//! The board has no watchdog, so none is fed: there is nothing that a device with one would have to be excused for.
+//! Its containers have nothing to say, so whatever is woken was woken by the runtime itself, and is told by thread. The board has no watchdog, so none is fed: there is
+//! nothing that a device with one would have to be excused for.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use serde_json::json;
 
@@ -32,7 +28,7 @@ use crate::setup;
 struct Options {
     #[command(flatten)]
     wishes: Wishes,
-    /// For how long wake-ups are counted each time, in seconds
+    /// For how long wake-ups are counted, in seconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     idle: u64,
 }
@@ -48,9 +44,6 @@ const GOALS: [Goal; 4] = [
     Goal { figure: "processes", unit: "", recorded: Some(12.0), most: 2.0 },
     Goal { figure: "wake-ups when idle", unit: "/s", recorded: Some(8.0), most: 0.0 },
 ];
-
-/// The container that writes a line each second.
-const WRITER: &str = "heart";
 
 /// The runtime's processes at one moment.
 #[derive(Default, Debug)]
@@ -75,11 +68,8 @@ impl Taken {
 struct Counted {
     memory: Taken,
     seconds: u64,
-    /// By thread, while really nothing happened.
+    /// By thread.
     idle: BTreeMap<String, u64>,
-    /// While a container wrote so many lines.
-    writing: u64,
-    lines: usize,
 }
 
 /// `args` begin with the name of this command.
@@ -94,75 +84,16 @@ pub(crate) fn run(args: &[std::ffi::OsString]) -> Result<ExitCode> {
     let containers = device.ask("GET", "/containers", "")?.as_array().map_or(0, Vec::len);
     ensure!(containers == 3, "the device has {containers} containers and not three");
     std::thread::sleep(REST);
-    let span = Duration::from_secs(options.idle);
-    let (begin, first_line) = (taken(&device)?, lines(&device)?);
-    std::thread::sleep(span);
-    let (end, last_line) = (taken(&device)?, lines(&device)?);
-    ensure!(last_line > first_line, "{WRITER} has written nothing for {} s: there is nothing to count", options.idle);
-    let frozen = Frozen::new(&device)?;
     let before = taken(&device)?;
-    std::thread::sleep(span);
+    std::thread::sleep(Duration::from_secs(options.idle));
     let after = taken(&device)?;
-    drop(frozen);
     telling.scene.stop()?;
     let idle = after.woken_since(&before).into_iter().map(|(thread, wakeups)| (thread.to_owned(), wakeups)).collect();
-    let writing = end.woken_since(&begin).values().sum();
-    let counted =
-        Counted { memory: end, seconds: options.idle, idle, writing, lines: last_line.saturating_sub(first_line) };
+    let counted = Counted { memory: after, seconds: options.idle, idle };
     for (thread, wakeups) in &counted.idle {
         out.line(format!("woken when idle: {thread}, {wakeups} times in {} s", counted.seconds));
     }
-    out.line(format!("wake-ups for each line that a container writes: {:.1}", counted.for_a_line()));
     report(&counted).tell(&options.wishes)
-}
-
-/// How many lines the device has kept of the container that writes.
-fn lines(device: &Live) -> Result<usize> {
-    let logs = PathBuf::from(format!("/proc/{}/root/storage/logs", device.pid1));
-    let mut lines = 0;
-    for revision in fs::read_dir(&logs).with_context(|| format!("cannot read {}", logs.display()))? {
-        // Only that of the revision by which it was started has one.
-        let log = fs::read(revision?.path().join(WRITER).join("console.log")).unwrap_or_default();
-        lines += log.iter().filter(|byte| **byte == b'\n').count();
-    }
-    ensure!(lines > 0, "no log of {WRITER} has a line in {}", logs.display());
-    Ok(lines)
-}
-
-/// Containers in which nothing runs, until this is dropped.
-struct Frozen(PathBuf);
-
-impl Frozen {
-    fn new(device: &Live) -> Result<Self> {
-        let mut freezer = None;
-        device.groups(&mut |group| {
-            let file = group.join("cgroup.freeze");
-            if group.file_name().is_some_and(|name| name == "containers") && file.exists() {
-                freezer = Some(file);
-            }
-        });
-        let freezer =
-            freezer.context("the containers have no group that can be frozen: is there a tree of cgroup v2?")?;
-        fs::write(&freezer, "1").with_context(|| format!("cannot write {}", freezer.display()))?;
-        let frozen = Self(freezer);
-        let events = frozen.0.with_file_name("cgroup.events");
-        for _ in 0..100 {
-            if fs::read_to_string(&events)?.lines().any(|line| line == "frozen 1") {
-                // What they wrote last is kept.
-                std::thread::sleep(Duration::from_secs(1));
-                return Ok(frozen);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        bail!("the containers of the device do not freeze: {}", events.display())
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        // One that is gone needs none.
-        let _ = fs::write(&self.0, "0");
-    }
 }
 
 /// Of every process of the device whose program is that of PID 1.
@@ -212,20 +143,12 @@ fn switches(thread: &Path) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
 }
 
-impl Counted {
-    /// No goal, since something happens: how often that wakes somebody.
-    #[expect(clippy::cast_precision_loss, reason = "a figure of a table")]
-    fn for_a_line(&self) -> f64 {
-        self.writing as f64 / self.lines as f64
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "figures of a table")]
 fn report(counted: &Counted) -> Report {
-    let Counted { memory, seconds, idle, lines, .. } = counted;
+    let Counted { memory, seconds, idle } = counted;
     let idle_rate = idle.values().sum::<u64>() as f64 / *seconds as f64;
     let ours = [memory.private as f64, memory.resident as f64, memory.processes as f64, idle_rate];
-    let more = json!({ "containers": 3, "idle_seconds": seconds, "woken_when_idle": idle, "lines": lines, "wake_ups_for_a_line": counted.for_a_line() });
+    let more = json!({ "containers": 3, "idle_seconds": seconds, "woken_when_idle": idle });
     Report::of("memory", "Three containers", &GOALS, ours, more)
 }
 
@@ -235,19 +158,13 @@ mod tests {
 
     fn good() -> Counted {
         let memory = Taken { private: 1500, resident: 5000, processes: 2, wakeups: BTreeMap::new() };
-        Counted { memory, seconds: 10, idle: BTreeMap::new(), writing: 10, lines: 10 }
+        Counted { memory, seconds: 10, idle: BTreeMap::new() }
     }
 
     #[test]
     fn one_wake_up_is_one_too_many() {
         assert!(report(&good()).is_passed());
         assert!(!report(&Counted { idle: BTreeMap::from([("cairn (1)".to_owned(), 1)]), ..good() }).is_passed());
-    }
-
-    #[test]
-    fn what_a_line_costs_is_no_goal() {
-        let busy = Counted { writing: 40, ..good() };
-        assert!((busy.for_a_line() - 4.0).abs() < 0.01 && report(&busy).is_passed());
     }
 
     #[test]
