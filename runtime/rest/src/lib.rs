@@ -14,7 +14,7 @@
 //! what it frees by itself.
 //!
 //! API: [`share_one_heap`] first of all, [`give_back`] and [`give_back_program`] when work is over
-//! ([why](../../../docs/decisions/0029-what-is-over-is-given-back.md)).
+//! ([why](../../../docs/decisions/0028-what-is-over-is-given-back.md)).
 
 mod sys;
 
