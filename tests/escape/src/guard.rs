@@ -72,7 +72,11 @@ impl Guard {
             Self::Proc => config.replace("proc:mixed", "proc:rw"),
             Self::Sys => config.replace("sys:ro", "sys:rw"),
             Self::NoNewPrivs => config.drop("lxc.no_new_privs"),
-            Self::Line(line) => config.drop(line),
+            Self::Line(line) => {
+                // What says that a line may be passed over says nothing without it.
+                config.0.retain(|other| !(other.starts_with("cairn.optional") && other.contains(line)));
+                config.drop(line)
+            }
             Self::Rules => config.drop_all("lxc.cgroup.devices"),
             Self::CgroupsToRead => config.replace("cgroup:ro", "cgroup:rw"),
             Self::Unsigned(line) => {
