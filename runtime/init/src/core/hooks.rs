@@ -282,7 +282,10 @@ impl Core {
         self.hooks.queue.clear();
         if let Some(chain) = &mut self.hooks.chain {
             (chain.then, chain.left) = (Then::Nothing, Vec::new());
-            self.kill_hook();
+            // One that is on its way is killed when it is there.
+            if chain.hook.is_some() {
+                self.kill_hook();
+            }
         }
     }
 

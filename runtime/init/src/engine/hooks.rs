@@ -12,6 +12,7 @@
 //! cannot: end the boot, load modules, or write to the storage through what it is shown. No link in the image leads out of it.
 
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
 use container::image;
@@ -53,8 +54,7 @@ impl Engine {
         self.close_hooks()?;
         mounts::make_dir(&place)?;
         image::mount(&self.paths.trail(id).join("bsp").join(&base.file), base.kind, &place)?;
-        let listed =
-            list(&place).map_err(|errno| EngineError::file("read the hooks in", &place.join(DIRECTORY))(errno.into()));
+        let listed = list(&place).map_err(EngineError::file("read the hooks in", &place.join(DIRECTORY)));
         if listed.is_err() {
             let _ = self.close_hooks();
         }
@@ -178,7 +178,7 @@ impl Engine {
 }
 
 /// The programs in the directory, by name. What a link in the image leads to is in the image.
-fn list(root: &std::path::Path) -> Result<Vec<String>, Errno> {
+fn list(root: &std::path::Path) -> io::Result<Vec<String>> {
     let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let find = |path: &str, flags: OFlags| -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -190,9 +190,11 @@ fn list(root: &std::path::Path) -> Result<Vec<String>, Errno> {
     };
     let mut names = Vec::new();
     let entries = fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()));
-    for entry in entries.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))? {
-        let name = entry.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?.file_name();
-        let Ok(name) = std::str::from_utf8(name.as_bytes()) else { return Err(Errno::ILSEQ) };
+    for entry in entries? {
+        let name = entry?.file_name();
+        let Ok(name) = std::str::from_utf8(name.as_bytes()) else {
+            return Err(io::Error::other(format!("{name:?} is no UTF-8; give it another name")));
+        };
         let path = format!("{DIRECTORY}/{name}");
         // What leads nowhere is no program.
         let Ok(file) = find(&path, OFlags::PATH) else { continue };
@@ -201,7 +203,9 @@ fn list(root: &std::path::Path) -> Result<Vec<String>, Errno> {
             names.push(format!("/{path}"));
         }
         if names.len() > HOOKS_MAX {
-            return Err(Errno::TOOBIG);
+            return Err(io::Error::other(format!(
+                "there are more than {HOOKS_MAX}; let one of them run several programs"
+            )));
         }
     }
     names.sort();
