@@ -11,8 +11,8 @@
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
 //! What tools ask is in `calls`, what they start in containers in `programs`, whose consoles they see in `consoles`, who may
 //! in `permissions`, what they send in `uploads`, what makes room for it in `sweeping`, what the machine of one container
-//! orders is in `containers`, its drivers in `drivers`, its device nodes in `devices`, hooks of the base system in `hooks`, the bootloader of the default in `bootloader`, published ports during
-//! an update in place in `ports`.
+//! orders is in `containers`, its drivers in `drivers`, its device nodes in `devices`, hooks of the base system in `hooks`,
+//! the bootloader of the default in `bootloader`, published ports during an update in place in `ports`.
 
 mod bootloader;
 mod calls;
@@ -263,8 +263,8 @@ pub struct Core {
     lasts: Option<Time>,
     leaving: Option<Leaving>,
     ending: Ending,
-    /// Something was done since the program was last given back.
-    worked: bool,
+    /// Pages of the program were needed since it was last given back.
+    is_mapped: bool,
     warnings: Vec<String>,
     /// Why the storage cannot be written. Nothing is accepted then.
     read_only: Option<String>,
@@ -319,7 +319,7 @@ impl Core {
             lasts: Some(parts.clock.now().after(LASTED)),
             leaving: None,
             ending: Ending::Restart,
-            worked: false,
+            is_mapped: false,
             warnings: parts.warnings,
             read_only: parts.read_only,
             tell: parts.tell,
@@ -342,8 +342,8 @@ impl Core {
             if let Some(end) = self.is_over() {
                 return end;
             }
-            if self.worked && messages.is_empty() && self.is_quiet() {
-                self.worked = false;
+            if self.is_mapped && messages.is_empty() && self.is_quiet() {
+                self.is_mapped = false;
                 rest::give_back_program();
             }
             // Never at once: the tasks beside this one, signals and the watchdog among them, run while it waits.
@@ -358,7 +358,7 @@ impl Core {
                     smol::future::or(async { messages.recv().await.ok() }, timer).await
                 }
             };
-            self.worked = true;
+            self.is_mapped = true;
             match message {
                 Some(message) => self.take(message),
                 None => self.elapse(),

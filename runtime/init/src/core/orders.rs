@@ -24,7 +24,7 @@ impl Core {
     pub(super) fn taken(&mut self, taken: Taken) {
         let Taken { asked, orders, machine, failures } = taken;
         let (was, judged) = (state_word(self.machine.state()), self.is_judging());
-        let worked = !self.machine_rests();
+        let was_at_rest = self.machine_rests();
         self.machine = *machine;
         for failure in failures {
             self.log.error("flash", &failure);
@@ -45,7 +45,7 @@ impl Core {
         }
         self.report();
         self.renew_bootloader();
-        if worked && self.machine_rests() {
+        if !was_at_rest && self.machine_rests() {
             // A boot has lasted or an update is over. Behind the report, which is the last work that comes of that.
             self.store.order(|_| rest::give_back_program());
         }
