@@ -31,7 +31,7 @@ use crate::term::Out;
 
 const APPS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// What they do then.
+/// What a shell does then.
 const SLEEPS: &str = "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 1000 & wait; done\n";
 
 /// What a shell is for that comes first.
@@ -58,7 +58,8 @@ const SYNCS: &str = "trace=fsync,fdatasync,sync_file_range,syncfs,sync,msync";
 /// The first program of each app, and how its image is packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum First {
-    /// The one that tells the time, in an image as `pvr app add` makes it for everybody.
+    /// The one that tells the time and does nothing more, in an image as `pvr app add` makes it for everybody. Not even a shell
+    /// afterwards: unpacking that would keep a processor from whoever has not started yet.
     Mark,
     /// A shell of BusyBox, which becomes that one; packed the same.
     Shell,
@@ -69,7 +70,7 @@ pub(super) enum First {
 impl First {
     fn command(self) -> Value {
         match self {
-            Self::Mark => json!(["/bin/mark", "/bin/sleeps"]),
+            Self::Mark => json!(["/bin/mark"]),
             Self::Shell | Self::ShellInZstd => json!(["/bin/shell"]),
         }
     }
