@@ -29,6 +29,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use statemachine::ids::RevisionId;
 
+use crate::metadata::{self, Metadata};
 use crate::object::ObjectId;
 use crate::pairing::{Secret, TokenHash};
 
@@ -262,6 +263,29 @@ pub enum Call {
         /// Whether it is to come with its times.
         timed: bool,
     },
+    /// [`Reply::Metadata`], sorted, after this key.
+    Metadata {
+        /// Whose.
+        of: Metadata,
+        /// The last of the page before.
+        after: Option<String>,
+    },
+    /// Keep a value.
+    SetMetadata {
+        /// Whose.
+        of: Metadata,
+        /// Under which key.
+        key: String,
+        /// At most [`metadata::VALUE_MAX`] bytes.
+        value: String,
+    },
+    /// Forget a value.
+    RemoveMetadata {
+        /// Whose.
+        of: Metadata,
+        /// Under which key.
+        key: String,
+    },
     /// Send a signal to a program that was started so.
     SignalProgram {
         /// The number that [`Reply::Program`] gave.
@@ -360,6 +384,8 @@ pub enum Reply {
     Inspected(Box<InspectView>),
     /// A piece of a log; empty at its end.
     Log(LogPiece),
+    /// A page of metadata: keys and values. An empty one is the last.
+    Metadata(Vec<(String, String)>),
     /// The number of a program that is on its way; how it ends is told where it was asked to be.
     Program(u32),
 }
@@ -481,7 +507,10 @@ pub fn decode_ask(packet: &[u8]) -> Result<Ask, FrameError> {
         | Call::ReadLog { name: text, .. }
         | Call::Signal { kind: text }
         | Call::SetMessage { message: text, .. }
+        | Call::Metadata { after: Some(text), .. }
+        | Call::RemoveMetadata { key: text, .. }
         | Call::Unpair { who: text } => text.len() <= TEXT_MAX,
+        Call::SetMetadata { key, value, .. } => key.len() <= TEXT_MAX && value.len() <= metadata::VALUE_MAX,
         Call::Execute(program) => program.container.len() <= TEXT_MAX && program.check().is_ok(),
         Call::Pair { code, name } => code.expose().len() <= TEXT_MAX && name.len() <= TEXT_MAX,
         _ => true,

@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::document::{self, DocumentError, Item, Read, TEXT_MAX, Warning, Wrong, shown};
+use crate::metadata::Metadata;
 use crate::state::{Class, Revision};
 
 /// The document.
@@ -79,15 +80,6 @@ pub struct Entry {
     pub module: String,
     /// Its options, one word each, with metadata as it is spelled.
     words: Vec<String>,
-}
-
-/// Whose metadata.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Metadata {
-    /// What the owner says of the device.
-    User,
-    /// What the device says of itself.
-    Device,
 }
 
 /// Options of a module, ready for the kernel.

@@ -30,6 +30,7 @@ pub mod leases;
 pub mod log_times;
 pub mod lxc;
 pub mod mdev;
+pub mod metadata;
 pub mod modules;
 pub mod network;
 pub mod object;

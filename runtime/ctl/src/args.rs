@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use formats::log_times::Since;
+use formats::metadata::{Key, Metadata};
 use formats::object::ObjectId;
 use formats::pairing::is_name;
 use formats::path::ContainerName;
@@ -74,6 +75,10 @@ pub(crate) enum Command {
     PutStep(Source, RevisionId),
     Progress(String),
     Graph,
+    Metadata(Metadata),
+    /// The value, or the standard input.
+    SetMetadata(Metadata, Key, Option<String>),
+    RemoveMetadata(Metadata, Key),
     Collect,
     /// Make a code.
     Pair,
@@ -236,12 +241,25 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["steps", "put", _, name] => Command::PutStep(Source::File(path()), revision(name)?),
         ["steps", "show-progress", name] => Command::Progress(step(name)?),
         ["graph", "ls" | "list"] => Command::Graph,
+        [word @ ("usrmeta" | "devmeta"), verb @ ..] => metadata(word, verb)?,
         ["storage", "gc"] => Command::Collect,
         ["pair"] => Command::Pair,
         ["pair", "ls" | "list"] => Command::Pairings,
         ["pair", "rm", who] if is_name(who) => Command::Unpair((*who).into()),
         ["pair", "rm", who] => return Err(Failure::Usage(format!("{who:?} is neither a name nor a fingerprint"))),
         other => return Err(Failure::Usage(format!("there is no such command: {}", other.join(" ")))),
+    })
+}
+
+fn metadata(word: &str, verb: &[&str]) -> Result<Command, Failure> {
+    let of = if word == "usrmeta" { Metadata::User } else { Metadata::Device };
+    let key = |text: &str| Key::parse(text).map_err(|error| Failure::Usage(format!("{text:?}: {error}")));
+    Ok(match verb {
+        ["ls" | "list"] => Command::Metadata(of),
+        ["save", name, "-"] => Command::SetMetadata(of, key(name)?, None),
+        ["save", name, value] => Command::SetMetadata(of, key(name)?, Some((*value).into())),
+        ["delete", name] => Command::RemoveMetadata(of, key(name)?),
+        other => return Err(Failure::Usage(format!("there is no such command: {word} {}", other.join(" ")))),
     })
 }
 
@@ -366,6 +384,12 @@ mod tests {
             "pair me",
             "cmd format",
             "cmd reboot a b",
+            "usrmeta",
+            "usrmeta save",
+            "usrmeta save a",
+            "devmeta save ../x y",
+            "devmeta delete",
+            "devmeta delete a b",
             "ls --retry",
             "ls -m x",
             "ls -x",
@@ -422,6 +446,15 @@ mod tests {
         let (options, command) = self::read("-f out logs web").unwrap();
         assert_eq!((options.output, command), (Some("out".into()), read(false, None)));
         assert!(self::read("logs -n x web").is_err() && self::read("ls -n 3").is_err());
+    }
+
+    #[test]
+    fn metadata_is_of_the_user_or_of_the_device() {
+        let key = || Key::parse("web.a").unwrap();
+        assert_eq!(wanted("usrmeta ls"), Command::Metadata(Metadata::User));
+        assert_eq!(wanted("usrmeta save web.a b"), Command::SetMetadata(Metadata::User, key(), Some("b".into())));
+        assert_eq!(wanted("devmeta save web.a -"), Command::SetMetadata(Metadata::Device, key(), None));
+        assert_eq!(wanted("devmeta delete web.a"), Command::RemoveMetadata(Metadata::Device, key()));
     }
 
     #[test]

@@ -29,6 +29,15 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("cmd poweroff [MESSAGE]", "end this boot"),
     ("cmd run-gc", "remove what no revision needs"),
     ("rollback", "go back to the revision before"),
+    ("usrmeta ls", "what the owner of the device has it know"),
+    (
+        "usrmeta save KEY VALUE|-",
+        "have it know that; - reads the value from the standard input; KEY is NAME.REST for one container",
+    ),
+    ("usrmeta delete KEY", "have it forget that"),
+    ("devmeta ls", "what the device says of itself, and what containers have found"),
+    ("devmeta save KEY VALUE|-", "say that of the device"),
+    ("devmeta delete KEY", "say that no longer"),
     ("buildinfo", "what the runtime was built from"),
     ("objects ls", "objects that are here"),
     ("objects get SHA256", "the bytes of one, to the standard output or to -f FILE"),
@@ -182,6 +191,8 @@ mod tests {
                 .replace("SHA256", &id)
                 .replace("LINES", "7")
                 .replace("TIME", "10m")
+                .replace("KEY", "web.a")
+                .replace("VALUE|-", "b")
                 .replace("[-d] ", "")
                 .replace(['[', ']'], "");
             let read = crate::args::parse(line.split(' ').map(Into::into));

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::time::Instant;
 
 use formats::json::{Json, Limits};
+use formats::metadata::VALUE_MAX;
 
 use crate::args::{Command, Form, Options, Source};
 use crate::client::{Body, Client, TEXT_MAX};
@@ -76,6 +77,12 @@ fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: 
         Command::Daemons => print(out, &(list("/daemons")? + "\n")),
         Command::Objects => print(out, &shown("/objects", show::objects)?),
         Command::Steps => print(out, &shown("/steps", show::steps)?),
+        Command::Metadata(of) => print(out, &shown(&format!("/{}", of.word()), show::metadata)?),
+        Command::SetMetadata(of, key, value) => {
+            let value = value.map_or_else(typed, |value| Ok(value.into_bytes()))?;
+            client.send("PUT", &format!("/{}/{key}", of.word()), &value).map(drop)
+        }
+        Command::RemoveMetadata(of, key) => client.send("DELETE", &format!("/{}/{key}", of.word()), b"").map(drop),
         Command::Graph => print(out, &(list("/xconnect-graph")? + "\n")),
         Command::Collect => {
             let text = client.send("POST", "/storage/gc", b"")?.text(TEXT_MAX)?;
@@ -140,6 +147,18 @@ fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: 
             print(out, &(text + "\n"))
         }
     }
+}
+
+/// A value of metadata from the standard input, without the end of its last line.
+fn typed() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    // One more than there can be, and its end: the device says that it is too long.
+    let most = VALUE_MAX as u64 + 2;
+    io::stdin().take(most).read_to_end(&mut bytes).map_err(Failure::io("cannot read the standard input"))?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    Ok(bytes)
 }
 
 /// The bytes of an upload, and how many they are.

@@ -186,6 +186,14 @@ pub(crate) fn pairings(text: &str) -> Result<String, Failure> {
     Ok(table(&["NAME", "DATE", "FINGERPRINT"], &rows(text, row)?))
 }
 
+/// Keys and values: texts as they are, all else as JSON.
+pub(crate) fn metadata(text: &str) -> Result<String, Failure> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+    let object = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+    let row = |key: &str| vec![key.to_owned(), cell(object, key)];
+    Ok(table(&["KEY", "VALUE"], &object.iter().map(|member| row(&member.key)).collect::<Vec<_>>()))
+}
+
 /// A code, and for what it is good.
 pub(crate) fn code(text: &str) -> Result<String, Failure> {
     let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
@@ -232,6 +240,15 @@ mod tests {
         let first: Vec<&str> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
         assert_eq!(first, ["KIND", "container", "container", "helper", "helper"]);
         assert!(text.contains("front  9    STARTED"), "{text}");
+    }
+
+    #[test]
+    fn metadata_is_a_table_of_texts_and_of_json() {
+        let text = metadata(r#"{"country":"DE","storage":{"free":7},"two":"a\nb"}"#).unwrap();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[..3], [vec!["KEY", "VALUE"], vec!["country", "DE"], vec!["storage", "{\"free\":7}"]]);
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(metadata("[]").is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod drivers;
 mod hooks;
 mod inspecting;
 mod leaving;
+mod metadata;
 mod orders;
 mod pairings;
 mod permissions;

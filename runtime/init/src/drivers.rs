@@ -12,14 +12,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use formats::drivers_json::Metadata;
+use formats::metadata::Metadata;
 use metal::modprobe::{Kernel, Modprobe};
 use rustix::io::Errno;
 
 use crate::assembly::{Driver, Wish};
 
-/// Where metadata is looked up. A device has none yet.
-pub type Lookup = fn(Metadata, &str) -> Option<String>;
+/// Where metadata is looked up.
+pub type Lookup = Box<dyn Fn(Metadata, &str) -> Option<String> + Send>;
 
 /// A driver that is loaded.
 #[derive(Default, Debug)]
@@ -30,7 +30,6 @@ struct Loaded {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub struct Drivers<K> {
     probe: Modprobe<K>,
     lookup: Lookup,
@@ -80,7 +79,7 @@ impl<K: Kernel> Drivers<K> {
         let entries = entries.as_ref().map_err(|why| format!("driver {name}: {why}"))?;
         let (mut modules, mut fresh) = (Vec::new(), Vec::new());
         for entry in entries {
-            let told = entry.options(&self.lookup);
+            let told = entry.options(&*self.lookup);
             remarks.extend(
                 told.left_out.iter().map(|why| format!("driver {name}: module {}: option {why}", entry.module)),
             );

@@ -24,6 +24,7 @@ mod hooks;
 mod kept;
 mod launch;
 mod memory;
+mod metadata;
 mod mounts;
 mod network;
 mod nodes;
@@ -166,6 +167,8 @@ pub struct Engine {
     networks: Arc<Mutex<network::Networks>>,
     /// What was made in the `/dev` of containers.
     nodes: Arc<nodes::Trees>,
+    /// Metadata is shown by one at a time.
+    showing: Arc<Mutex<()>>,
     /// What saves time, and is missed by nobody.
     kept: Arc<kept::Keeper>,
 }
@@ -180,6 +183,7 @@ impl Engine {
             read_only: false,
             networks: Arc::default(),
             nodes: Arc::default(),
+            showing: Arc::default(),
             kept: Arc::default(),
         }
     }
@@ -355,6 +359,7 @@ impl Engine {
             self.paths.plain(dir, true)?;
         }
         mounts::make_dir(&self.paths.control(assembled.name.as_str()))?;
+        self.show_metadata(assembled)?;
         let mut launch = launch::complete(program, &self.paths, assembled.name.as_str(), mounts, group)?;
         if assembled.network.is_some() {
             launch::name(&mut launch, &self.paths, &self.network_files(assembled)?)?;

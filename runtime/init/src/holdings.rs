@@ -29,13 +29,14 @@ use statemachine::ids::RevisionId;
 use statemachine::journal::{Known, Transition};
 use statemachine::update::Evicts;
 use store::dir::{Dir, DirError};
+use store::metadata::{MetadataError, MetadataStore};
 use store::objects::{ObjectError, Objects};
 use store::sweep::{Roots, SweepError, Swept, sweep, withdraw};
 use store::trails::{Depth, Staged, TrailError, Trails};
 use store::volumes::VolumeKeys;
 
 use crate::assembly::{self, Assembly, AssemblyError, What};
-use crate::engine::LEASES;
+use crate::engine::{EngineError, LEASES};
 use crate::places::{PlaceError, Places, Stand};
 use crate::settings::{Settings, TRUST};
 
@@ -97,6 +98,10 @@ pub enum HoldError {
     Object(ObjectError),
     /// The keys that are trusted.
     Trust(String),
+    /// Metadata.
+    Metadata(MetadataError),
+    /// What containers see.
+    Engine(EngineError),
     /// The storage.
     Dir(DirError),
 }
@@ -122,6 +127,8 @@ impl fmt::Display for HoldError {
             Self::Trail(error) => error.fmt(f),
             Self::Object(error) => error.fmt(f),
             Self::Trust(why) => write!(f, "the trusted keys cannot be used: {why}"),
+            Self::Metadata(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
             Self::Dir(error) => error.fmt(f),
         }
     }
@@ -141,7 +148,8 @@ macro_rules! from {
 
 from! {
     StateError => State, DocumentError => Document, VerifyError => Verify, Misfit => Misfit, AssemblyError => Assembly,
-    PlaceError => Place, Above => Ceiling, TrailError => Trail, ObjectError => Object, DirError => Dir,
+    PlaceError => Place, Above => Ceiling, TrailError => Trail, ObjectError => Object, MetadataError => Metadata,
+    EngineError => Engine, DirError => Dir,
 }
 
 impl HoldError {
@@ -155,7 +163,10 @@ impl HoldError {
             _ => false,
         };
         match self {
-            Self::Dir(error) | Self::Trail(TrailError::Dir(error)) => dir(error),
+            Self::Dir(error) | Self::Trail(TrailError::Dir(error)) | Self::Metadata(MetadataError::Dir(error)) => {
+                dir(error)
+            }
+            Self::Metadata(MetadataError::TooMany) => true,
             Self::Object(error) | Self::Trail(TrailError::Object { why: error, .. }) => object(error),
             _ => false,
         }
@@ -174,11 +185,16 @@ impl HoldError {
             | Self::Ceiling(_)
             | Self::Image { .. }
             | Self::Place(_)
+            | Self::Metadata(MetadataError::Value(_))
             | Self::Object(ObjectError::Refused { .. } | ObjectError::TooLarge { .. }) => Status::Unprocessable,
-            Self::Trail(TrailError::Missing(_)) | Self::Object(ObjectError::Missing(_)) => Status::NotFound,
+            Self::Metadata(MetadataError::Missing(_))
+            | Self::Trail(TrailError::Missing(_))
+            | Self::Object(ObjectError::Missing(_)) => Status::NotFound,
             Self::Trail(TrailError::Taken(_)) => Status::Conflict,
             _ if self.is_no_space() => Status::NoSpace,
-            Self::Trail(_) | Self::Object(_) | Self::Trust(_) | Self::Dir(_) => Status::Internal,
+            Self::Trail(_) | Self::Object(_) | Self::Trust(_) | Self::Metadata(_) | Self::Engine(_) | Self::Dir(_) => {
+                Status::Internal
+            }
         };
         Refused::new(status, self.to_string())
     }
@@ -190,6 +206,8 @@ pub struct Holdings {
     pub objects: Objects,
     /// The trails.
     pub trails: Trails,
+    /// The metadata.
+    pub metadata: MetadataStore,
     /// Where boot files go; `None` before the board is opened, when nothing arrives yet.
     pub places: Option<Places>,
     dir: Dir,
@@ -213,6 +231,7 @@ impl Holdings {
     pub fn open(storage: &Path, settings: Settings) -> Result<Self, HoldError> {
         let dir = Dir::open(storage)?;
         let (objects, trails) = (Objects::open(&dir)?, Trails::open(&dir)?);
+        let metadata = MetadataStore::new(&dir)?;
         let (trust, ceiling) =
             if settings.signatures == Mode::Disabled { (Trust::default(), None) } else { trust(Path::new(TRUST))? };
         let policy = Policy { mode: settings.signatures, boot_chain_checks_fit: false };
@@ -220,7 +239,7 @@ impl Holdings {
         let (board, remount_policy) = (settings.board.clone(), settings.remount_policy.clone());
         let grace = settings.stop_timeout;
         let assembling = assembly::Settings { grace, kernel, board, remount_policy, ..assembly::Settings::default() };
-        Ok(Self { objects, trails, places: None, dir, trust, ceiling, policy, settings, assembling })
+        Ok(Self { objects, trails, metadata, places: None, dir, trust, ceiling, policy, settings, assembling })
     }
 
     /// Clears what power cuts have left of work in progress.

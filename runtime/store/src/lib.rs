@@ -9,6 +9,7 @@
 //! | [`dir`] | a directory that no path and no link leads out of |
 //! | [`objects`] | `objects/<sha256>`: immutable bytes, whole or not there |
 //! | [`trails`] | `trails/<revision>`: the revisions of a device, whole or not there |
+//! | [`metadata`] | short texts under names, of no revision |
 //! | [`volumes`] | which revision's data a container finds |
 //! | [`sweep`] | garbage: the one place that removes |
 //!
@@ -19,6 +20,7 @@ pub mod digest;
 pub mod dir;
 pub mod file;
 pub mod journal;
+pub mod metadata;
 pub mod nor;
 pub mod objects;
 mod region;

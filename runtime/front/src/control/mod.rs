@@ -11,6 +11,7 @@ pub mod route;
 use formats::control::{Call, LogPiece, Reply, StepView, TEXT_MAX, Upload};
 use formats::json::{Json, Limits};
 use formats::log_times;
+use formats::metadata::{Key, Metadata, VALUE_MAX};
 use formats::path::ContainerName;
 use statemachine::ids::RevisionId;
 
@@ -72,6 +73,10 @@ pub(crate) async fn handle(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body
             _ => Err(Fail::mismatch()),
         },
         (Method::Put, Route::ActOnDrivers(name, load)) => done(asker.ask(Call::ActOnDrivers { name, load }).await?),
+        (Method::Put, Route::Metadata(of, key)) => set_metadata(asker, conn, body, of, &key).await,
+        (Method::Delete, Route::Metadata(of, key)) => {
+            done(asker.ask(Call::RemoveMetadata { of, key: key.as_str().into() }).await?)
+        }
         (Method::Delete, Route::Pairing(who)) => done(asker.ask(Call::Unpair { who }).await?),
         _ => Err(unknown(head)),
     }
@@ -115,6 +120,7 @@ async fn get(asker: &Asker<'_>, conn: &mut Conn, head: &Head, body: &mut Body, r
             Reply::Pairings(views) => array(&views, render::pairing),
             _ => Err(Fail::mismatch()),
         },
+        Route::AllMetadata(of) => metadata(asker, of).await,
         Route::Objects => {
             let views = |reply| if let Reply::Objects(views) = reply { Some(views) } else { None };
             transfer::list(asker, |after| Call::Objects { after }, views, |last| last.id, render::object).await
@@ -192,6 +198,29 @@ async fn message(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, revision: 
         return Err(Fail::new(400, "the message is empty"));
     }
     done(asker.ask(Call::SetMessage { revision, message: text }).await?)
+}
+
+/// All of one kind, as one object: at most [`KEYS_MAX`](formats::metadata::KEYS_MAX) values.
+async fn metadata(asker: &Asker<'_>, of: Metadata) -> Handled {
+    let (mut members, mut after) = (Vec::new(), None);
+    loop {
+        let Reply::Metadata(page) = asker.ask(Call::Metadata { of, after }).await? else {
+            return Err(Fail::mismatch());
+        };
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        members.extend(page.into_iter().map(|(key, value)| (key, render::value(value))));
+    }
+    Ok(Some(Answer::json(&Json::Object(members))))
+}
+
+async fn set_metadata(asker: &Asker<'_>, conn: &mut Conn, body: &mut Body, of: Metadata, key: &Key) -> Handled {
+    let value = small(conn, body, VALUE_MAX).await?;
+    let value = String::from_utf8(value).map_err(|_| Fail::new(400, "the value is not UTF-8"))?;
+    if value.is_empty() {
+        return Err(Fail::new(400, "the value is empty; delete the key to have none"));
+    }
+    done(asker.ask(Call::SetMetadata { of, key: key.as_str().into(), value }).await?)
 }
 
 async fn running(asker: &Asker<'_>) -> Result<RevisionId, Fail> {

@@ -5,7 +5,8 @@ use formats::control::{
     ObjectView, PairingView, PressureView, RecoveryView, StepView, UpdateView, UsageView,
 };
 use formats::date::date;
-use formats::json::{Json, Number};
+use formats::json::{self, Json, Limits, Number};
+use formats::metadata::VALUE_MAX;
 use formats::pairing::Secret;
 use formats::progress::Status;
 
@@ -190,6 +191,16 @@ pub(super) fn code(code: &Secret, seconds: u16) -> Json {
     Json::object().with("code", code.expose()).with("expires_in", number(seconds))
 }
 
+/// A value of metadata: what is a JSON object or array as such, everything else as the text that it is.
+pub(super) fn value(text: String) -> Json {
+    let limits = Limits { bytes: VALUE_MAX, depth: 8, values: 1024 };
+    let parsed = text.starts_with(['{', '[']).then(|| json::parse(text.as_bytes(), limits).ok()).flatten();
+    match parsed.map(|value| value.to_json()) {
+        Some(json) => json,
+        None => text.into(),
+    }
+}
+
 /// What came of a law.
 pub(super) fn law(view: &LawView) -> Json {
     Json::object().with("law", view.law.as_str()).with("fault", optional(view.fault.as_deref(), Json::from))
@@ -287,6 +298,15 @@ mod tests {
         );
         let text = step(&StepView { progress: None, date: None, ..view }).compact();
         assert!(text.ends_with(r#""date":"","commitmsg":"m","progress":{}}"#), "{text}");
+    }
+
+    #[test]
+    fn a_value_of_metadata_is_nested_if_it_is_an_object_or_an_array() {
+        for (text, shown) in
+            [("{\"a\":[1]}", "{\"a\":[1]}"), ("[]", "[]"), ("7", "\"7\""), ("{half", "\"{half\""), ("true", "\"true\"")]
+        {
+            assert_eq!(value(text.into()).compact(), shown);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt;
 
 use formats::control::{LogFrom, LogPlace};
 use formats::log_times::Since;
+use formats::metadata::{Key, Metadata};
 use formats::object::ObjectId;
 use formats::path::ContainerName;
 use statemachine::ids::RevisionId;
@@ -62,6 +63,10 @@ pub enum Route {
     Drivers,
     /// `/drivers/load`, `/drivers/NAME/unload`: which, and whether they are loaded
     ActOnDrivers(Option<String>, bool),
+    /// `/user-meta`, `/device-meta`
+    AllMetadata(Metadata),
+    /// `/user-meta/KEY`, `/device-meta/KEY`
+    Metadata(Metadata, Key),
     /// `/pairings`
     Pairings,
     /// `/pairings/ID`: a fingerprint or a name
@@ -126,6 +131,10 @@ pub fn route(path: &str) -> Result<Route, RouteError> {
             let name = name.first().map(|name| driver(name)).transpose()?;
             Route::ActOnDrivers(name, *action == "load")
         }
+        (word, []) if let Some(of) = whose(word) => Route::AllMetadata(of),
+        (word, [key]) if let Some(of) = whose(word) => {
+            Route::Metadata(of, Key::parse(key).map_err(|error| RouteError::Name(error.to_string()))?)
+        }
         ("pairings", []) => Route::Pairings,
         ("pairings", [who]) => Route::Pairing(pairing(who)?),
         _ => return Err(RouteError::Unknown),
@@ -144,6 +153,10 @@ fn number(text: &str) -> Result<u32, RouteError> {
 fn driver(name: &str) -> Result<String, RouteError> {
     let checked = formats::path::component(name).map_err(|error| RouteError::Name(error.to_string()));
     checked.map(|()| name.into())
+}
+
+fn whose(word: &str) -> Option<Metadata> {
+    Metadata::ALL.into_iter().find(|of| of.word() == word)
 }
 
 fn from(text: &str) -> Result<LogFrom, RouteError> {
@@ -247,6 +260,8 @@ impl fmt::Display for Route {
                 name.iter().try_for_each(|name| write!(f, "/{name}"))?;
                 f.write_str(if *load { "/load" } else { "/unload" })
             }
+            Self::AllMetadata(of) => write!(f, "/{}", of.word()),
+            Self::Metadata(of, key) => write!(f, "/{}/{key}", of.word()),
             Self::Pairings => f.write_str("/pairings"),
             Self::Pairing(who) => write!(f, "/pairings/{who}"),
         }
@@ -301,6 +316,9 @@ mod tests {
             "/drivers/load/unload",
             "/pairings",
             "/pairings/me@my-host",
+            "/user-meta",
+            "/device-meta",
+            "/device-meta/pvr-sdk.authorized_keys",
         ] {
             assert_eq!(route(path).map(|route| route.to_string()), Ok(path.into()));
         }
@@ -340,7 +358,7 @@ mod tests {
         for path in [
             "/{}",
             "/wakelocks",
-            "/device-meta",
+            "/device-meta/a/b",
             "/storage",
             "/storage/gc/x",
             "/containers?x",
@@ -359,6 +377,7 @@ mod tests {
             assert!(matches!(route(&format!("/containers/{name}")), Err(RouteError::Name(_))), "{name}");
             assert!(matches!(route(&format!("/steps/locals/{name}")), Err(RouteError::Name(_))), "{name}");
             assert!(matches!(route(&format!("/objects/{name}")), Err(RouteError::Name(_))), "{name}");
+            assert!(matches!(route(&format!("/user-meta/{name}")), Err(RouteError::Name(_))), "{name}");
             assert!(matches!(route(&format!("/pairings/{name}")), Err(RouteError::Name(_))), "{name}");
         }
     }

@@ -164,7 +164,7 @@ impl Core {
             Some(drivers) => drivers,
             None => {
                 let probe = Modprobe::here(self.settings.words.clone());
-                let worker = Worker::start("drivers", Drivers::new(probe, |_, _| None));
+                let worker = Worker::start("drivers", Drivers::new(probe, self.lookup()));
                 worker.map_err(|error| format!("no drivers: {error}"))?
             }
         };

@@ -52,7 +52,10 @@ fn circle(call: &Call) -> Circle {
         | Call::Rewrite
         | Call::OfferPairing
         | Call::Pairings
-        | Call::Unpair { .. } => Circle::Managers,
+        | Call::Unpair { .. }
+        | Call::Metadata { .. }
+        | Call::SetMetadata { .. }
+        | Call::RemoveMetadata { .. } => Circle::Managers,
         Call::Device
         | Call::ReadObject { .. }
         | Call::SizeOfObject(_)
@@ -102,6 +105,8 @@ pub(super) fn writes(call: &Call) -> bool {
         | Call::Put { .. }
         | Call::Finish { .. }
         | Call::SetMessage { .. }
+        | Call::SetMetadata { .. }
+        | Call::RemoveMetadata { .. }
         | Call::Run { .. }
         | Call::Rollback
         | Call::Collect
@@ -131,6 +136,7 @@ pub(super) fn writes(call: &Call) -> bool {
         | Call::Steps { .. }
         | Call::ReadStep { .. }
         | Call::Progress(_)
+        | Call::Metadata { .. }
         | Call::Reboot
         | Call::PowerOff
         | Call::Enter
@@ -141,6 +147,7 @@ pub(super) fn writes(call: &Call) -> bool {
 #[cfg(test)]
 mod tests {
     use formats::control::{Action, LogFrom, Upload};
+    use formats::metadata::Metadata;
     use formats::object::ObjectId;
     use formats::pairing::{Secret, TokenHash};
     use formats::path::ContainerName;
@@ -200,6 +207,9 @@ mod tests {
         Call::OfferPairing = Call::OfferPairing, "dm--";
         Call::Pairings = Call::Pairings, "dm--";
         Call::Unpair { .. } = Call::Unpair { who: "x".into() }, "dm--";
+        Call::Metadata { .. } = Call::Metadata { of: Metadata::User, after: None }, "dm--";
+        Call::SetMetadata { .. } = Call::SetMetadata { of: Metadata::User, key: "x".into(), value: "x".into() }, "dm--";
+        Call::RemoveMetadata { .. } = Call::RemoveMetadata { of: Metadata::Device, key: "x".into() }, "dm--";
         Call::Pair { .. } = Call::Pair { code: Secret::new("x"), name: "x".into() }, "---n";
         Call::Leave = Call::Leave, "---n";
     }

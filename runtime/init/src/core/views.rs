@@ -104,6 +104,12 @@ impl Core {
         });
         views.collect()
     }
+
+    /// One word about all containers, as tools wait for it: `READY` once every goal is met, else the worst.
+    pub(super) fn whole_status(&self) -> &'static str {
+        let worst = self.supervisor.containers().map(|(_, container)| container.status()).max_by_key(|one| worse(*one));
+        worst.filter(|_| !self.supervisor.is_met()).unwrap_or(Status::Ready).word()
+    }
 }
 
 /// How bad a status is for a group.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use formats::drivers_json::{Aliases, Board};
+use formats::metadata::Metadata;
 
 use super::*;
 
@@ -55,9 +56,12 @@ fn world(there: &[&str]) -> World {
     let kernel = Fake::default();
     kernel.0.lock().unwrap().0.extend(there.iter().map(|name| (*name).to_owned()));
     let text = r#"{"all":{"wifi":["wifi country=${user-meta:country} debug=1","led"],"bt":["bt"],"bad":["led","broken"],
-        "busy":["busy"],"built":[]},"ovl:cam":{"cam":["cam"]}}"#;
+        "set":["wifi band=${device-meta:band}"],"busy":["busy"],"built":[]},"ovl:cam":{"cam":["cam"]}}"#;
     World {
-        drivers: Drivers::new(Modprobe::new(dir.path().to_owned(), String::new(), kernel.clone()), |_, _| None),
+        drivers: Drivers::new(
+            Modprobe::new(dir.path().to_owned(), String::new(), kernel.clone()),
+            Box::new(|of, key| (of == Metadata::Device && key == "band").then(|| "5GHz".to_owned())),
+        ),
         aliases: Aliases::parse(text, &mut Vec::new()).unwrap(),
         kernel,
         _dir: dir,
@@ -102,6 +106,14 @@ fn an_option_without_its_metadata_is_left_out_and_told() {
     world.settle("a", &[("wifi", Wish::Required)]).unwrap();
     let [remark] = &world.remarks[..] else { panic!("{:?}", world.remarks) };
     assert!(remark.starts_with("driver wifi: module wifi: option country=${user-meta:country}: "), "{remark}");
+}
+
+#[test]
+fn an_option_has_the_value_of_its_metadata() {
+    let mut world = world(&[]);
+    world.settle("a", &[("set", Wish::Required)]).unwrap();
+    assert_eq!(world.done(), ["+core", "+wifi band=5GHz"]);
+    assert!(world.remarks.is_empty(), "{:?}", world.remarks);
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl Bench {
         Ok(Holdings {
             objects: Objects::open(&dir)?,
             trails: Trails::open(&dir)?,
+            metadata: MetadataStore::new(&dir)?,
             places: None,
             dir,
             trust,
