@@ -130,6 +130,10 @@ struct Outcome {
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
     let out = options.json.out();
+    if !options.only.is_empty() {
+        // The whole test has it as its first stage.
+        setup::ensure(out)?;
+    }
     // A stage that is run alone and has figures of its own shows those instead of a table with one line.
     let alone = if let [name] = options.only.as_slice() { Some(name.as_str()) } else { None };
     match (alone, options.rounds, options.parts.as_slice()) {
