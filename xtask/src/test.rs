@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::explore::Explorer;
 use crate::lane::{Lane, Teller, Told};
+use crate::run::scene::Interrupted;
 use crate::run::story::show::Show;
 use crate::term::{Out, bold, green, red};
 use crate::{Json, cargo, escape, flash, mtd, nostd, oci, pick_nostd, porting, run, setup, tidy};
@@ -161,7 +162,15 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
 const LANE_BEGINS: &str = "model";
 
 fn each(stages: Vec<Stage>, out: Out) -> Vec<Outcome> {
-    stages.into_iter().map(|stage| once(stage, out)).collect()
+    let mut outcomes = Vec::new();
+    for stage in stages {
+        let (outcome, is_interrupted) = once(stage, out);
+        outcomes.push(outcome);
+        if is_interrupted {
+            break;
+        }
+    }
+    outcomes
 }
 
 /// All stages, the stories beside the others.
@@ -234,7 +243,8 @@ fn is_due(stage: &Stage, fast: bool) -> bool {
     if fast { stage.fast } else { !NAMED.contains(&name) && (stage.part().is_none() || UNNAMED.contains(&name)) }
 }
 
-fn once(stage: Stage, out: Out) -> Outcome {
+/// What became of a stage, and whether somebody has asked for the end of all.
+fn once(stage: Stage, out: Out) -> (Outcome, bool) {
     out.line(bold(out, &format!("\n── {} ──", stage.name)));
     let start = Instant::now();
     let done = match &stage.work {
@@ -242,11 +252,12 @@ fn once(stage: Stage, out: Out) -> Outcome {
         Work::Story(story) => run::check(story, out),
         Work::Board { board, story } => run::board::tell(board, story, Show::Timeline(out)),
     };
+    let is_interrupted = done.as_ref().is_err_and(|error| error.is::<Interrupted>());
     let error = done.err().map(|error| format!("{error:#}"));
     if let Some(error) = &error {
         out.line(format!("{} {}: {error}", red(out, "failed"), stage.name));
     }
-    Outcome { name: stage.name, seconds: start.elapsed().as_secs_f64(), error }
+    (Outcome { name: stage.name, seconds: start.elapsed().as_secs_f64(), error }, is_interrupted)
 }
 
 fn table(outcomes: &[Outcome], out: Out) {
@@ -316,9 +327,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_is_asked_to_end_begins_nothing_more() {
+        let interrupted = Stage::check("first", true, |_| Err(Interrupted.into()));
+        let told = each(vec![interrupted, Stage::check("second", true, |_| Ok(()))], Out::Stderr);
+        assert_eq!(told.iter().map(|outcome| outcome.name.as_ref()).collect::<Vec<_>>(), ["first"]);
+    }
+
+    #[test]
     fn a_failed_stage_is_counted_and_keeps_its_reason() {
         let stage = Stage::check("bad", true, |_| bail!("the reason"));
-        let outcome = once(stage, Out::Stderr);
+        let (outcome, is_interrupted) = once(stage, Out::Stderr);
+        assert!(!is_interrupted);
         assert_eq!(outcome.error.as_deref(), Some("the reason"));
         let json = as_json(&[outcome], false);
         assert_eq!((json["passed"].as_u64(), json["failed"].as_u64()), (Some(0), Some(1)));

@@ -49,6 +49,18 @@ struct Process {
     since: u64,
 }
 
+/// Somebody has asked this command to end.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
 pub(crate) struct Scene {
     dir: PathBuf,
     left: Left,
@@ -174,7 +186,7 @@ impl Scene {
     /// An error as soon as somebody wants an end.
     pub(crate) fn go_on(&self) -> Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
-            bail!("interrupted");
+            return Err(Interrupted.into());
         }
         Ok(())
     }
