@@ -18,12 +18,14 @@
 //! | [`add`], [`commit`], [`reset`], [`diff`], [`deploy`] | one command each |
 //! | [`check`] | what a device would refuse |
 //! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put`, `login` |
+//! | [`bundle`] | states and their objects in files: `export`, `import` |
 //! | [`app`], [`image`] | containers made of images |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
 
 pub mod add;
 pub mod app;
+pub mod bundle;
 pub mod check;
 pub mod commit;
 pub mod compare;

@@ -30,7 +30,7 @@ pub mod source;
 pub mod squashfs;
 pub mod tar;
 pub mod tree;
-mod unpack;
+pub(crate) mod unpack;
 
 pub use limits::Limits;
 pub use pull::{Image, pull};

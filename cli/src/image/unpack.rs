@@ -11,7 +11,7 @@ const WINDOW_LOG_MAX: u32 = 27;
 const BUFFER: usize = 256 * 1024;
 
 /// Why a blob cannot be unpacked.
-pub(super) enum UnpackError {
+pub(crate) enum UnpackError {
     /// The bytes are not what they seem, or cannot be read.
     Read(io::Error),
     /// There is no place for the result.
@@ -22,7 +22,7 @@ pub(super) enum UnpackError {
 
 /// Unpacks a file from its beginning into another; returns the digest and the length of what came out. `seen` hears of
 /// packed bytes as they are read.
-pub(super) fn unpack(
+pub(crate) fn unpack(
     from: &mut File,
     to: &mut File,
     limit: u64,

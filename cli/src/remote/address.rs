@@ -5,6 +5,7 @@
 //! | `10.0.0.5`, `fe80::1`, `web.local`, `web.local:8080` | `http://…:12368/cgi-bin/pvr`, a device |
 //! | `http://…`, `https://…` | a device or a repository of a hub |
 //! | a directory | a repository, or the `.pvr` of one |
+//! | a file | a bundle: see [`bundle`](crate::bundle) |
 //! | `…#web,_config/web,-web/src.json` | parts of it: see [`Selector`] |
 
 use std::net::IpAddr;
@@ -36,6 +37,8 @@ pub enum Place {
     Url(String),
     /// In the directory of a repository.
     Directory(PathBuf),
+    /// In a file.
+    Bundle(PathBuf),
 }
 
 impl Address {
@@ -51,6 +54,7 @@ impl Address {
         let name = match &place {
             // A directory has a name, however it was reached.
             Place::Directory(path) => path.file_name().and_then(|name| name.to_str()).map(str::to_owned),
+            Place::Bundle(path) => path.file_name().and_then(|name| name.to_str()).map(without_ending),
             Place::Url(_) => name.map(|name| name.trim_matches(['[', ']']).to_owned()),
         };
         Ok(Self { place, selector, name })
@@ -65,12 +69,23 @@ impl Address {
 }
 
 impl Place {
+    /// What it is, as the beginning of a sentence about who wants something else.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let what = match self {
+            Self::Url(_) => "an address",
+            Self::Directory(_) => "a directory",
+            Self::Bundle(_) => "a file",
+        };
+        format!("{} is {what}", self.to_text())
+    }
+
     /// As a text, which means the same wherever it is typed.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
             Self::Url(url) => url.clone(),
-            Self::Directory(path) => path.display().to_string(),
+            Self::Directory(path) | Self::Bundle(path) => path.display().to_string(),
         }
     }
 }
@@ -92,10 +107,17 @@ fn place(address: &str, cwd: &Path) -> Result<Place> {
     if let Some(directory) = repository(&cwd.join(address)) {
         return Ok(Place::Directory(directory));
     }
+    if let Some(file) = cwd.join(address).canonicalize().ok().filter(|path| path.is_file()) {
+        return Ok(Place::Bundle(file));
+    }
     if let Some(authority) = authority(address) {
         return Ok(Place::Url(format!("http://{authority}{BASE}")));
     }
-    let what = if cwd.join(address).exists() { "is no repository" } else { "is neither an address nor a directory" };
+    let what = if cwd.join(address).exists() {
+        "is no repository"
+    } else {
+        "is neither an address nor a directory nor a file"
+    };
     Err(Error::user(format!("{address:?} {what}"))
         .hint("a device is ADDRESS or http://ADDRESS:12368, a repository a directory with .pvr in it; short names of hubs are not known to this version"))
 }
@@ -108,6 +130,13 @@ fn repository(path: &Path) -> Option<PathBuf> {
     }
     let is_books = path.file_name().is_some_and(|name| name == crate::repo::BOOKS) && path.join("json").is_file();
     is_books.then(|| path.parent().map(Path::to_owned)).flatten()
+}
+
+/// The name of a bundle without what says how it is packed.
+fn without_ending(name: &str) -> String {
+    let endings = [".tgz", ".tzst", ".tar.gz", ".tar.zst", ".tar", ".pvrexport.tgz"];
+    let short = endings.iter().filter_map(|ending| name.strip_suffix(ending)).min_by_key(|short| short.len());
+    short.filter(|short| !short.is_empty()).unwrap_or(name).to_owned()
 }
 
 /// Host and port of a bare name or number.
@@ -175,6 +204,10 @@ mod tests {
             assert_eq!(address.place, Place::Directory(scratch.path().canonicalize().unwrap().join("r")), "{text}");
             assert_eq!(address.name.as_deref(), Some("r"));
         }
+        std::fs::write(scratch.path().join("web.tar.gz"), "").unwrap();
+        let address = Address::parse("web.tar.gz#web", scratch.path()).unwrap();
+        assert_eq!(address.place, Place::Bundle(scratch.path().canonicalize().unwrap().join("web.tar.gz")));
+        assert_eq!(address.name.as_deref(), Some("web"));
         assert!(Address::parse(".", scratch.path()).unwrap_err().message.contains("is no repository"));
     }
 }

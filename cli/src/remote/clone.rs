@@ -45,7 +45,7 @@ pub struct Cloned {
 pub fn default_directory(address: &Address) -> PathBuf {
     let url = match &address.place {
         Place::Url(url) => host(url),
-        Place::Directory(_) => "clone",
+        Place::Directory(_) | Place::Bundle(_) => "clone",
     };
     let name = address.name.as_deref().filter(|name| !matches!(*name, "." | ".."));
     PathBuf::from(name.unwrap_or(url))
@@ -85,9 +85,12 @@ pub fn clone(
     if let Err(error) = check_configurations(&revision, repo.root()) {
         warnings.push(format!("{error}; devices refuse such a container"));
     }
-    repo.set_base(&state)?;
-    let place = Some(address.place.to_text());
-    repo.remember(&Remembered { get: Some(address.to_text()), post: place.clone(), put: place })?;
+    // Nobody has a bundle in use: there is nothing to be equal with, and nowhere to go.
+    if !matches!(address.place, Place::Bundle(_)) {
+        repo.set_base(&state)?;
+        let place = Some(address.place.to_text());
+        repo.remember(&Remembered { get: Some(address.to_text()), post: place.clone(), put: place })?;
+    }
     building.publish(&directory)?;
     Ok(Cloned { directory, files, objects, warnings })
 }

@@ -13,7 +13,7 @@ use formats::json::Json;
 use crate::compare::{Status, compare, read};
 use crate::error::{Error, Result};
 use crate::http::Client;
-use crate::remote::address::Address;
+use crate::remote::address::{Address, Place};
 use crate::remote::objects;
 use crate::remote::origin::{Origin, doubts};
 use crate::remote::selector::{Selector, is_in};
@@ -87,6 +87,11 @@ pub fn get(repo: &Repo, client: &Client, address: &Address, how: How, force: boo
     got.warnings = doubts(&result)?;
     got.objects = origin.bring(&objects::of(&result, |key| selector.takes(key)), repo.pool(), watch)?;
     let books = repo.books();
+    if matches!(address.place, Place::Bundle(_)) {
+        // What comes from a file is as much ours as what was edited here: no device has it in use.
+        Prepared::new(books, &books.join("json"), result.canonical().as_bytes(), 0o644)?.publish()?;
+        return Ok(got);
+    }
     let base = overlay(&base, &source, selector);
     let base = Prepared::new(books, &books.join("base"), base.canonical().as_bytes(), 0o644)?;
     Prepared::new(books, &books.join("json"), result.canonical().as_bytes(), 0o644)?.publish()?;
@@ -106,7 +111,8 @@ fn has(state: &State, part: &str) -> bool {
 }
 
 /// Theirs instead of ours in the parts that are meant.
-pub(crate) fn overlay(ours: &State, theirs: &State, selector: &Selector) -> State {
+#[must_use]
+pub fn overlay(ours: &State, theirs: &State, selector: &Selector) -> State {
     let mut result = State::default();
     for (key, value) in ours.iter().filter(|(key, _)| !selector.covers(key) && !selector.excludes(key)) {
         result.set(key, value.clone());

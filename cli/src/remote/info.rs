@@ -6,7 +6,7 @@
 //!    "post-url":"…/steps","post-fields":["commit-msg"],"post-fields-opt":["rev"],"step-get-url":"…/steps/current"}
 //! ```
 
-use formats::json::{self, Limits, Object};
+use formats::json::{self, Json, Limits, Object};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Client, Repeat, Reply, host, nonsense, page};
@@ -41,6 +41,14 @@ impl Info {
     /// # Errors
     /// There is none, or nobody answers.
     pub fn discover(client: &Client, url: &str, watch: &dyn Watch) -> Result<Self> {
+        Self::discover_whole(client, url, watch).map(|(info, _)| info)
+    }
+
+    /// The same, with the document as it came.
+    ///
+    /// # Errors
+    /// There is none, or nobody answers.
+    pub fn discover_whole(client: &Client, url: &str, watch: &dyn Watch) -> Result<(Self, Json)> {
         let (mut first, mut dead) = (None, None);
         for base in candidates(url) {
             if dead.as_deref() == Some(host(&base)) {
@@ -57,9 +65,9 @@ impl Info {
             };
             match reply.status {
                 200 if !reply.is_page => {
-                    let info = Self::parse(&base, &reply)?;
+                    let found = Self::parse(&base, &reply)?;
                     client.enter(&base)?;
-                    return Ok(info);
+                    return Ok(found);
                 }
                 200..=299 | 404 | 405 => {
                     first.get_or_insert_with(|| not_a_remote(url, &reply));
@@ -70,7 +78,7 @@ impl Info {
         Err(first.unwrap_or_else(|| Error::internal("an address without candidates")))
     }
 
-    fn parse(base: &str, reply: &Reply) -> Result<Self> {
+    fn parse(base: &str, reply: &Reply) -> Result<(Self, Json)> {
         let url = &reply.url;
         let value = json::parse(&reply.body, Limits::DOCUMENT).map_err(|error| nonsense(url, error))?;
         let members = value.as_object().ok_or_else(|| nonsense(url, "it is not an object"))?;
@@ -80,7 +88,7 @@ impl Info {
         }
         let address = |name: &str| text(members, name).map(|value| checked(base, url, name, value)).transpose();
         let need = |name: &str| address(name)?.ok_or_else(|| nonsense(url, format_args!("it has no {name}")));
-        Ok(Self {
+        let info = Self {
             state: need("json-get-url")?,
             objects: need("objects-endpoint")?.trim_end_matches('/').into(),
             post: address("post-url")?,
@@ -88,14 +96,20 @@ impl Info {
             fields: texts(members, "post-fields"),
             step: address("step-get-url")?,
             base: base.into(),
-        })
+        };
+        Ok((info, value.to_json()))
+    }
+
+    /// Where the record of the step stands, which may not be offered.
+    #[must_use]
+    pub fn record(&self) -> Option<&str> {
+        self.step.as_deref().or_else(|| self.state.strip_suffix("/state"))
     }
 
     /// Where the progress of a revision stands, if the remote has steps.
     #[must_use]
     pub fn progress(&self, revision: &str) -> Option<String> {
-        let step = self.step.as_deref().or_else(|| self.state.strip_suffix("/state"))?;
-        let (steps, _) = step.rsplit_once('/')?;
+        let (steps, _) = self.record()?.rsplit_once('/')?;
         Some(format!("{steps}/{revision}/progress"))
     }
 }

@@ -107,8 +107,9 @@ pub fn logout(client: &Client, tokens: &Tokens, address: &Address, watch: &dyn W
 fn url(address: &Address) -> Result<&str> {
     match &address.place {
         Place::Url(url) => Ok(url),
-        Place::Directory(_) => Err(Error::user(format!("{} is a directory", address.place.to_text()))
-            .hint("pairing is for devices: pvr login ADDRESS")),
+        Place::Directory(_) | Place::Bundle(_) => {
+            Err(Error::user(address.place.described()).hint("pairing is for devices: pvr login ADDRESS"))
+        }
     }
 }
 

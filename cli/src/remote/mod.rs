@@ -13,17 +13,19 @@
 //! |---|---|
 //! | [`address`], [`Selector`] | what people type |
 //! | [`info`], [`record`] | what a remote says about itself and about an object |
+//! | [`about`] | the same, for a person |
 //! | [`objects`] | objects between the pool and a remote |
 //! | [`clone`](mod@clone), [`get`], [`post`], [`put`], [`wait`] | one command each; `merge` is a way to `get` |
 //! | [`login`] | pairing with a device |
 
+pub mod about;
 pub mod address;
 pub mod clone;
 pub mod get;
 pub mod info;
 pub mod login;
 pub mod objects;
-mod origin;
+pub(crate) mod origin;
 pub mod post;
 pub mod put;
 pub mod record;

@@ -53,7 +53,7 @@ pub fn fetch(
 }
 
 /// The objects that are not there, or not right; those that are not right are removed.
-fn missing<'w>(
+pub(crate) fn missing<'w>(
     wanted: &'w BTreeMap<ObjectId, String>,
     pool: &Pool,
     watch: &dyn Watch,

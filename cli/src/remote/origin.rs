@@ -1,4 +1,4 @@
-//! Where a state comes from, opened: a remote or a repository of this machine.
+//! Where a state comes from, opened: a remote, a repository of this machine, or a bundle.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use formats::json::Limits;
 use formats::object::ObjectId;
 
+use crate::bundle::Bundle;
 use crate::check::check;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Client, Repeat, Reply};
@@ -21,6 +22,7 @@ use crate::watch::Watch;
 pub(crate) enum Origin<'c> {
     Remote { client: &'c Client, info: Info },
     Repository(Repo),
+    Bundle(Bundle),
 }
 
 impl<'c> Origin<'c> {
@@ -28,6 +30,7 @@ impl<'c> Origin<'c> {
         Ok(match place {
             Place::Url(url) => Self::Remote { client, info: Info::discover(client, url, watch)? },
             Place::Directory(directory) => Self::Repository(Repo::at(directory)?),
+            Place::Bundle(path) => Self::Bundle(Bundle::open(path, watch)?),
         })
     }
 
@@ -40,6 +43,7 @@ impl<'c> Origin<'c> {
                 state.revision()?;
                 Ok(state)
             }
+            Self::Bundle(bundle) => Ok(bundle.state().clone()),
         }
     }
 
@@ -48,6 +52,7 @@ impl<'c> Origin<'c> {
         match self {
             Self::Remote { client, info } => objects::fetch(client, info, wanted, pool, watch),
             Self::Repository(repo) => objects::adopt(repo.pool(), wanted, pool),
+            Self::Bundle(bundle) => bundle.bring(wanted, pool, watch),
         }
     }
 }

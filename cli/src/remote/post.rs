@@ -63,7 +63,7 @@ pub struct Posted {
 pub fn post(repo: &Repo, client: &Client, address: &Address, options: &Options, watch: &dyn Watch) -> Result<Posted> {
     let _lock = repo.lock()?;
     let Place::Url(url) = &address.place else {
-        return Err(Error::user(format!("{} is a directory, which has no revisions", address.place.to_text()))
+        return Err(Error::user(format!("{}, which has no revisions", address.place.described()))
             .hint("`pvr put` replaces the state of another repository; `pvr post ADDRESS` goes to a device"));
     };
     let (state, mut warnings) = presentable(repo, address)?;

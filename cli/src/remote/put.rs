@@ -1,5 +1,7 @@
 //! `pvr put`: the committed state replaces that of a repository. Devices take none this way; they take revisions.
 
+use std::path::Path;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Client;
 use crate::remote::address::{Address, Place};
@@ -8,6 +10,28 @@ use crate::remote::objects;
 use crate::remote::post::{presentable, send_objects};
 use crate::repo::{Remembered, Repo, durable};
 use crate::watch::Watch;
+
+/// Puts the objects of the committed state and nothing else, for a state that comes later. Returns how many were sent.
+///
+/// # Errors
+/// An object is missing here, or it is not wanted there.
+pub fn put_objects(repo: &Repo, client: &Client, address: &Address, watch: &dyn Watch) -> Result<usize> {
+    let _lock = repo.lock()?;
+    let (state, _) = presentable(repo, address)?;
+    match &address.place {
+        Place::Directory(directory) => {
+            let other = Repo::at(directory)?;
+            let _other = other.lock()?;
+            objects::adopt(repo.pool(), &objects::of(&state, |_| true), other.pool())
+        }
+        Place::Bundle(path) => Err(not_a_place(path)),
+        Place::Url(url) => send_objects(repo, client, &Info::discover(client, url, watch)?, &state, watch),
+    }
+}
+
+fn not_a_place(file: &Path) -> Error {
+    Error::user(format!("{} is a file", file.display())).hint("`pvr export FILE` writes a bundle")
+}
 
 /// Puts the committed state. Returns how many objects were sent, and what a person should hear about.
 ///
@@ -26,6 +50,9 @@ pub fn put(repo: &Repo, client: &Client, address: &Address, watch: &dyn Watch) -
             let sent = objects::adopt(repo.pool(), &objects::of(&state, |_| true), other.pool())?;
             durable::replace(&other.books().join("json"), state.canonical().as_bytes(), 0o644)?;
             sent
+        }
+        Place::Bundle(path) => {
+            return Err(not_a_place(path));
         }
         Place::Url(url) => {
             let info = Info::discover(client, url, watch)?;

@@ -4,6 +4,7 @@
 mod apps;
 mod bad;
 mod bench;
+mod bundles;
 mod deploying;
 mod device;
 mod grants;

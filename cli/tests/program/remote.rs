@@ -495,3 +495,21 @@ fn put_is_for_repositories_and_devices_say_so() {
     bench.ok(&["commit"]);
     assert!(bench.ok(&["put", &device.url()]).stderr.contains("1 objects sent"));
 }
+
+#[test]
+fn objects_go_ahead_of_their_state_and_a_remote_is_shown_as_it_says() {
+    let (bench, device) = both();
+    bench.write("web/root.squashfs", "another image");
+    bench.ok(&["commit", "-m", "second"]);
+    let said = bench.ok(&["putobjects", &device.url()]).stderr;
+    assert!(said.contains("1 objects sent"), "{said}");
+    assert!(device.store().posted.is_empty());
+    let ran = bench.ok(&["remoteinfo", &device.url()]);
+    assert!(ran.stdout.contains("\"pvr-spec\": \"pvr-pantahub-1\""), "{}", ran.stdout);
+    fails(&bench.run(&["stepinfo", &device.url()]), 3, &["keeps no record of its revisions", "--wait"]);
+    bench.refused(&["remoteinfo", "."], &["is a directory"]);
+    bench.refused(&["remoteinfo"], &["remembers no address"]);
+    let other = Bench::new();
+    let ran = bench.ok(&["putobjects", other.repo().to_str().unwrap()]);
+    assert!(ran.stderr.contains("2 objects sent"), "{}", ran.stderr);
+}

@@ -21,7 +21,7 @@ pub mod run;
 mod targets;
 
 use targets::{
-    assembly, bootenv, dhcp, drivers, fat, gpt, journal, layers, left, logs, net, requests, revision, seccomp,
+    assembly, bootenv, bundles, dhcp, drivers, fat, gpt, journal, layers, left, logs, net, requests, revision, seccomp,
 };
 
 pub use targets::assembly::is_assembled;
@@ -93,6 +93,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("gpt", gpt::grown, "a partition grows by a table of its own, and an error has written nothing"),
     Target::new("netlink", net::packet, "a packet of the kernel that is read, written and read again is the same messages and attributes"),
     Target::new("addressing", net::addressing, "a name or address of a link is shown as what is read as the same"),
+    Target::new("bundles", bundles::bundles, "what is found in a bundle lies in it"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{add, app, clone, commit, deploy, docs, get, init, login, post, put, reset, show, sig};
+use crate::commands::{
+    about, add, app, bundle, clone, commit, deploy, docs, get, init, login, post, put, reset, show, sig,
+};
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
 ///
@@ -69,6 +71,12 @@ pub(crate) enum Command {
     Post(post::Args),
     #[command(visible_alias = "p")]
     Put(put::Args),
+    Putobjects(put::ObjectsArgs),
+    #[command(visible_alias = "ri")]
+    Remoteinfo(about::RemoteArgs),
+    Stepinfo(about::StepArgs),
+    Export(bundle::ExportArgs),
+    Import(bundle::ImportArgs),
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
     App(app::Args),

@@ -37,7 +37,7 @@ pub(crate) struct MergeArgs {
 
 #[derive(clap::Args, Debug)]
 struct What {
-    /// A device, a URL or a directory; parts after a # [default: where the last one came from]
+    /// A device, a URL, a directory or a bundle; parts after a # [default: where the last one came from]
     #[arg(value_name = "ADDRESS")]
     address: Option<String>,
     /// Take theirs, even if something of ours is lost
@@ -74,7 +74,7 @@ fn take(args: &What, keys: &Keys, how: How) -> Done {
     show(&got)
 }
 
-fn show(got: &Got) -> Done {
+pub(crate) fn show(got: &Got) -> Done {
     for (letter, keys) in [('A', &got.added), ('C', &got.changed), ('D', &got.removed)] {
         keys.iter().try_for_each(|key| out(format_args!("{letter} {key}")))?;
     }

@@ -1,7 +1,9 @@
 //! One file per command (those that only show something share one): its arguments, the call, what is printed.
 
+pub(crate) mod about;
 pub(crate) mod add;
 pub(crate) mod app;
+pub(crate) mod bundle;
 pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod deploy;
@@ -44,6 +46,11 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Put(args) => put::run(&args, &keys),
         Command::Login(args) => login::run(&args, &keys),
         Command::Logout(args) => login::logout_run(&args, &keys),
+        Command::Putobjects(args) => put::run_objects(&args, &keys),
+        Command::Remoteinfo(args) => about::run_remote(&args, &keys),
+        Command::Stepinfo(args) => about::run_step(&args, &keys),
+        Command::Export(args) => bundle::run_export(&args),
+        Command::Import(args) => bundle::run_import(&args, &keys),
         Command::App(args) => app::run(&args, &keys),
         Command::Deploy(args) => deploy::run(&args),
         Command::Completion(args) => docs::completion(&args),

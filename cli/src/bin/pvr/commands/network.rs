@@ -8,7 +8,7 @@ use cli::remote::Address;
 
 use crate::commands::{Keys, cwd};
 
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub(crate) struct Network {
     /// Give up when nothing comes or goes for so long [default: 60]
     #[arg(long, value_name = "SECONDS", env = "PVR_TIMEOUT", hide_env_values = true)]

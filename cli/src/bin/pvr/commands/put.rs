@@ -1,7 +1,7 @@
-//! `pvr put`
+//! `pvr put`, `pvr putobjects`
 
 use cli::Error;
-use cli::remote::put::put;
+use cli::remote::put::{put, put_objects};
 
 use crate::commands::network::{Network, address};
 use crate::commands::{Keys, here};
@@ -18,6 +18,25 @@ pub(crate) struct Args {
     address: Option<String>,
     #[command(flatten)]
     network: Network,
+}
+
+/// Send the objects of the committed state, and nothing that names them
+///
+/// So that a large state is there at once when it is posted or put later.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ObjectsArgs {
+    /// A device, a URL or a directory
+    #[arg(value_name = "ADDRESS")]
+    address: String,
+    #[command(flatten)]
+    network: Network,
+}
+
+pub(crate) fn run_objects(args: &ObjectsArgs, keys: &Keys) -> Done {
+    let address = address(&args.address)?;
+    let sent = put_objects(&here()?, &args.network.client(keys), &address, &Bar::default())?;
+    note(format_args!("{sent} objects sent to {}", address.to_text()));
+    Ok(())
 }
 
 pub(crate) fn run(args: &Args, keys: &Keys) -> Done {

@@ -1,10 +1,17 @@
 //! `pvr status`, `pvr diff`, `pvr json`: they look and change nothing.
 
+use cli::Error;
+use cli::bundle::Bundle;
 use cli::compare::{Status, compare};
 use cli::diff::{patch, tabbed};
+use cli::remote::Place;
+use cli::remote::get::overlay;
+use cli::repo::Repo;
+use cli::state::State;
 use formats::json::Json;
 
 use crate::commands::here;
+use crate::commands::network::address;
 use crate::progress::Bar;
 use crate::term::{Done, GREEN, RED, YELLOW, note, out, warn};
 
@@ -30,6 +37,9 @@ pub(crate) struct JsonArgs {
     /// Byte for byte as it is hashed and signed, without a line break at the end
     #[arg(long, short)]
     canonical: bool,
+    /// That of a bundle, or of the repository in a directory; only parts of it after a #
+    #[arg(value_name = "FILE|DIR")]
+    of: Option<String>,
 }
 
 pub(crate) fn status(args: &StatusArgs) -> Done {
@@ -64,7 +74,22 @@ pub(crate) fn diff(_: &DiffArgs) -> Done {
 }
 
 pub(crate) fn json(args: &JsonArgs) -> Done {
-    let state = here()?.committed()?;
+    let state = match &args.of {
+        None => here()?.committed()?,
+        Some(text) => {
+            let address = address(text)?;
+            let state = match &address.place {
+                Place::Bundle(path) => Bundle::open(path, &Bar::default())?.state().clone(),
+                Place::Directory(directory) => Repo::at(directory)?.committed()?,
+                Place::Url(url) => {
+                    let error = Error::user(format!("{url} is not on this machine"));
+                    return Err(error.hint("`pvr clone` it first").into());
+                }
+            };
+            let spec = state.get("#spec").and_then(|spec| spec.as_str()).unwrap_or_default();
+            overlay(&State::new(spec), &state, &address.selector)
+        }
+    };
     if args.canonical {
         use std::io::Write as _;
         return Ok(std::io::stdout().write_all(state.canonical().as_bytes())?);
