@@ -14,10 +14,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use formats::bsp_json::{Boot, Bsp};
-use formats::state::{Class, Revision};
+use formats::state::{Class, Revision, SPEC};
 
 use crate::check::{check, check_configurations};
 use crate::error::{Context as _, Error, Result};
+use crate::http::Client;
+use crate::remote::Address;
+use crate::remote::get::{How, get};
 use crate::repo::building::{Building, may_be_replaced};
 use crate::repo::durable::{self, parent};
 use crate::repo::pool::Out;
@@ -84,6 +87,33 @@ pub fn deploy(repo: &Repo, directory: &Path, options: &Options, watch: &dyn Watc
     building.publish(&directory)?;
     let objects = shared.unwrap_or_else(|| directory.join(BOOKS).join("objects"));
     Ok(Deployed { objects, boot, warnings })
+}
+
+/// Makes the trail of states that lie elsewhere, one laid upon the other in their order. `how` they are, the first is taken as
+/// it is.
+///
+/// # Errors
+/// One of them cannot be had, or those of [`deploy`].
+pub fn deploy_from(
+    client: &Client,
+    sources: &[Address],
+    how: How,
+    directory: &Path,
+    options: &Options,
+    watch: &dyn Watch,
+) -> Result<Deployed> {
+    let directory = absolute(directory)?;
+    let above = parent(&directory);
+    fs::create_dir_all(above).context("create", above)?;
+    // On the file system of the trail, so that objects can be linked from here.
+    let scratch = tempfile::Builder::new().prefix(".pvr-deploy-").tempdir_in(above);
+    let scratch = scratch.context("make a temporary directory in", above)?;
+    let repo = Repo::init(scratch.path(), None, SPEC)?;
+    for (index, source) in sources.iter().enumerate() {
+        let how = if index == 0 { How::Replace } else { how };
+        get(&repo, client, source, how, true, watch)?;
+    }
+    deploy(&repo, &directory, options, watch)
 }
 
 fn fill(root: &Path, revision: &Revision, from: &Pool, pool: &Pool, watch: &dyn Watch) -> Result<()> {

@@ -107,3 +107,28 @@ fn what_a_killed_deploy_left_is_swept_and_what_is_being_built_is_not() {
     let left = [".trail.new.1", ".trail.new.2", ".other.new.3"].map(|left| bench.top().join(left).exists());
     assert_eq!(left, [false, true, true]);
 }
+
+#[test]
+fn a_trail_is_made_of_bundles_too_and_a_bad_one_leaves_nothing() {
+    let bench = Bench::with_golden("es256.json");
+    bench.ok(&["export", "../whole.tgz"]);
+    bench.ok(&["export", "-p", "web", "../web.tgz"]);
+    let beside = |args: &[&str]| -> crate::bench::Ran {
+        let scratch = bench.top().join("elsewhere");
+        fs::create_dir_all(&scratch).unwrap();
+        bench.command(args).current_dir(scratch).output().unwrap().into()
+    };
+    let text = fs::read(golden("es256.json")).unwrap();
+    for (name, sources) in [("0", &["../whole.tgz"][..]), ("1", &["../whole.tgz", "../web.tgz#web"])] {
+        let trail = format!("../storage/trails/{name}");
+        let ran = beside(&[&["deploy", trail.as_str()], sources].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(fs::read(bench.top().join(format!("storage/trails/{name}/.pvr/json"))).unwrap(), text);
+    }
+    let ran = beside(&["deploy", "../storage/trails/2", "../whole.tgz", "../whole.tgz#none"]);
+    assert!(ran.code == 1 && ran.stderr.contains("has a part \"none\""), "{}", ran.stderr);
+    let left: Vec<_> = fs::read_dir(bench.top().join("storage/trails")).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    let ran = beside(&["deploy", "-n", "../storage/trails/3"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}

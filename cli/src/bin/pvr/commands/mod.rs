@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Export(args) => bundle::run_export(&args),
         Command::Import(args) => bundle::run_import(&args, &keys),
         Command::App(args) => app::run(&args, &keys),
-        Command::Deploy(args) => deploy::run(&args),
+        Command::Deploy(args) => deploy::run(&args, &keys),
         Command::Completion(args) => docs::completion(&args),
         Command::Man(args) => docs::man(&args),
         Command::Version => out(concat!("pvr ", env!("CARGO_PKG_VERSION"))),
