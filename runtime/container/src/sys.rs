@@ -145,7 +145,8 @@ fn child(start: &Start<'_>, argv: &[*const c_char; 8]) -> ! {
         if libc::syscall(libc::SYS_close_range, rest, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) < 0 {
             fail();
         }
-        let env: [*const c_char; 1] = [ptr::null()];
+        // For the helper that stays; a stage clears it.
+        let env: [*const c_char; 2] = [rest::WITHOUT_CACHES.as_ptr(), ptr::null()];
         libc::execve(start.program.as_ptr(), argv.as_ptr(), env.as_ptr());
     }
     fail()

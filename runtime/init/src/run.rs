@@ -67,6 +67,9 @@ const BACKLOG: i32 = 16;
 
 /// Becomes PID 1 of a device that is one of these `boards`. It returns only where it is not: `words` are its arguments.
 pub fn main(words: &[String], boards: &[AnyBoard]) -> ExitCode {
+    if rustix::process::getpid().is_init() {
+        rest::begin_without_caches();
+    }
     let clock = Clock::start();
     rest::share_one_heap();
     if !rustix::process::getpid().is_init() {
