@@ -10,12 +10,15 @@
 
 use std::fs;
 
+use formats::date::date;
 use formats::document::Warning;
+use formats::json::Json;
 
+use crate::add::add;
 use crate::check::{check, check_configurations};
 use crate::compare::{Change, Comparison, Content, Status, compare};
-use crate::error::{Error, Result};
-use crate::repo::durable::Prepared;
+use crate::error::{Context as _, Error, Result};
+use crate::repo::durable::{self, Prepared};
 use crate::repo::{Repo, Staged};
 use crate::rights;
 use crate::sign::auto::{self, Step};
@@ -23,6 +26,9 @@ use crate::sign::keys::DeveloperKey;
 use crate::state::State;
 use crate::watch::Watch;
 use crate::worktree::place;
+
+/// The document by which a device knows a checkpoint.
+const CHECKPOINT: &str = "checkpoint.json";
 
 /// The message of a commit without one.
 pub const NO_MESSAGE: &str = "** No commit message **";
@@ -77,6 +83,37 @@ pub fn commit(repo: &Repo, message: &str, key: Option<&DeveloperKey>, watch: &dy
     Staged::clear(&staged)?;
     let lines = comparison.changes.iter().filter_map(line).collect();
     Ok(Committed { lines, rights, steps, warnings, digest: Some(signed.digest().to_string()) })
+}
+
+/// Commits with a mark that a device takes for a checkpoint: a document with the `moment`, in seconds since 1970.
+///
+/// # Errors
+/// Those of [`commit`]; the mark is then what it was.
+pub fn commit_checkpoint(
+    repo: &Repo,
+    moment: u64,
+    message: &str,
+    key: Option<&DeveloperKey>,
+    watch: &dyn Watch,
+) -> Result<Committed> {
+    let path = repo.root().join(CHECKPOINT);
+    let (before, staged) = (fs::read(&path).ok(), fs::read(repo.staged_path()).ok());
+    let text = Json::object().with("major", date(moment)).canonical();
+    durable::replace(&path, text.as_bytes(), 0o644)?;
+    let done =
+        add(repo, repo.root(), &[CHECKPOINT.into()], false, watch).and_then(|_| commit(repo, message, key, watch));
+    if done.is_err() {
+        // The error that explains is the first one.
+        let _ = match before {
+            Some(before) => durable::replace(&path, &before, 0o644),
+            None => fs::remove_file(&path).context("remove", &path),
+        };
+        let _ = match staged {
+            Some(staged) => durable::replace(&repo.staged_path(), &staged, 0o644),
+            None => Staged::clear(&repo.staged_path()),
+        };
+    }
+    done
 }
 
 fn store_objects(repo: &Repo, comparison: &Comparison, watch: &dyn Watch) -> Result<()> {

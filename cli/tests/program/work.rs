@@ -217,3 +217,18 @@ fn colours_are_for_terminals_only_and_an_unread_output_is_no_panic() {
     let closed = bench.command(&["status"]).stdout(full).output().unwrap();
     assert_eq!((closed.status.code(), closed.stderr.as_slice()), (Some(1), &b""[..]));
 }
+
+#[test]
+fn a_checkpoint_is_a_document_with_its_time_and_a_commit_that_fails_leaves_none() {
+    let bench = Bench::with_web();
+    bench.write("web/run.json", "{");
+    bench.refused(&["commit", "--checkpoint"], &["web/run.json"]);
+    assert!(!bench.path("checkpoint.json").exists() && !bench.path(".pvr/new").exists());
+    bench.write("web/run.json", RUN_JSON);
+    let said = bench.ok(&["commit", "-c", "-m", "good"]).stderr;
+    assert!(said.contains("Adding inline checkpoint.json"), "{said}");
+    let state = bench.read(".pvr/json");
+    let (_, rest) = state.split_once(r#""checkpoint.json":{"major":"20"#).unwrap();
+    assert!(rest.get(.."26-11-22T00:00:00Z".len()).is_some_and(|time| time.ends_with('Z')), "{rest}");
+    assert!(bench.strict().is_ok());
+}

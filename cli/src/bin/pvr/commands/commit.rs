@@ -1,8 +1,9 @@
 //! `pvr commit`
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use cli::commit::{NO_MESSAGE, commit};
+use cli::commit::{NO_MESSAGE, commit, commit_checkpoint};
 use cli::sign::auto::Step;
 
 use crate::commands::{Keys, here};
@@ -34,12 +35,20 @@ pub(crate) struct Args {
     /// Do not sign; signatures that no longer fit stay, and devices refuse them
     #[arg(long)]
     no_sign: bool,
+    /// Mark the state as a checkpoint: checkpoint.json says when it was
+    #[arg(long, short)]
+    checkpoint: bool,
 }
 
 pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     let repo = here()?;
     let key = if args.no_sign { None } else { Some(keys.open(args.key.as_deref(), args.x5c.as_deref())?) };
-    let done = commit(&repo, &args.message, key.as_ref(), &Bar::default())?;
+    let done = if args.checkpoint {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        commit_checkpoint(&repo, now, &args.message, key.as_ref(), &Bar::default())?
+    } else {
+        commit(&repo, &args.message, key.as_ref(), &Bar::default())?
+    };
     done.lines.iter().for_each(note);
     for step in &done.steps {
         match step {
