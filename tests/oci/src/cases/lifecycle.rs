@@ -1,6 +1,7 @@
 //! The life of a container: which operations there are, when they are errors, and what they leave.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
@@ -11,6 +12,9 @@ use crate::spec::Status;
 use crate::table::How::{Calls, Unsayable, Wrong};
 use crate::table::{Case, PLAIN};
 use crate::world::{STAYS, World, put};
+
+/// How often is looked for what comes in an instant.
+const MOMENTS: u32 = 200;
 
 pub(crate) const ALL: &[Case] = &[
     Case { name: "create/name", section: "runtime.md#create", how: Calls(name) },
@@ -116,7 +120,7 @@ fn not_started(world: &mut World) -> Shown {
     let bundle = world.bundle(mounted, "touch /mnt/ran")?;
     world.front.create(&id, &bundle)?;
     must_be(world, &id, Status::Created)?;
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50));
     ensure!(!bundle.join("shared/ran").exists(), "the program has run although nobody has started it");
     world.front.start(&id)?;
     let outcome = world.front.wait(&id)?;
@@ -236,7 +240,16 @@ fn state(world: &mut World) -> Shown {
 fn pid(world: &mut World) -> Shown {
     let id = world.stays()?;
     let pid = world.front.state(&id)?.pid.context("no pid")?;
-    let name = fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
+    // The kernel closes what tells of the start before it has laid out the words of the program.
+    let words = || fs::read_to_string(format!("/proc/{pid}/cmdline"));
+    let mut name = words()?;
+    for _ in 0..MOMENTS {
+        if !name.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        name = words()?;
+    }
     ensure!(name.contains("sleep"), "{pid} is {name:?}");
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:")).context("no NSpid")?;
@@ -272,7 +285,7 @@ fn kill_stopped(world: &mut World) -> Shown {
 fn kill_no_effect(world: &mut World) -> Shown {
     let id = world.stays()?;
     world.front.kill(&id, Signal::USR1)?;
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50));
     must_be(world, &id, Status::Running)?;
     world.front.kill(&id, Signal::KILL)?;
     let outcome = world.front.wait(&id)?;
