@@ -59,7 +59,8 @@ pub(crate) fn play(story: &Story, world: &mut impl World, show: &mut Show) -> Re
         };
         show.event(&Event::new("story", world.now(), members));
         if let Err(error) = done {
-            bail!("\"{name}\": {error:#}");
+            // What kind of error it is, whoever called this may want to know.
+            return Err(error.context(format!("\"{name}\"")));
         }
     }
     Ok(())
@@ -215,7 +216,7 @@ mod tests {
         let look = |kinds: &[&str]| kinds.iter().map(|kind| event(kind, "x")).collect();
         let world = |kinds: &[&str]| Paper { looks: [look(kinds)].into(), ..Paper::default() };
         tell(expect, &mut world(&["a", "c", "b"])).unwrap();
-        let error = tell(expect, &mut world(&["b", "a"])).unwrap_err().to_string();
+        let error = tell(expect, &mut world(&["b", "a"])).map_err(|error| format!("{error:#}")).unwrap_err();
         assert!(error.contains("no event has come with event = \"b\""), "{error}");
     }
 
@@ -223,7 +224,7 @@ mod tests {
     fn a_forbidden_event_fails_the_step_although_everything_has_come() {
         let step = "expect = [{ event = \"a\" }]\nnever = [{ name = \"heart\" }]";
         let mut world = Paper { looks: [vec![event("c", "heart"), event("a", "x")]].into(), ..Paper::default() };
-        assert!(tell(step, &mut world).unwrap_err().to_string().contains("must not come"));
+        assert!(tell(step, &mut world).map_err(|error| format!("{error:#}")).unwrap_err().contains("must not come"));
     }
 
     #[test]
@@ -246,7 +247,7 @@ mod tests {
         tell(step, &mut world).unwrap();
         assert_eq!(world.blows, [Blow::Kill, Blow::Kill]);
         let mut world = Paper { looks: [vec![event("a", ""), event("b", "")]].into(), ..Paper::default() };
-        assert!(tell(step, &mut world).unwrap_err().to_string().contains("for a blow"));
+        assert!(tell(step, &mut world).map_err(|error| format!("{error:#}")).unwrap_err().contains("for a blow"));
     }
 
     #[test]
