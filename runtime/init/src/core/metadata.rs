@@ -58,10 +58,9 @@ impl Core {
         if of == Metadata::Device && is_own(key.as_str()) {
             return refuse(Status::Conflict, format!("{key} is what the device says of itself"));
         }
-        let (engine, seats) = (Arc::clone(&self.engine), self.table.values());
-        // Whoever starts later, sees it then.
-        let shown: Vec<_> =
-            seats.filter(|seat| seat.process.is_some()).map(|seat| Arc::clone(&seat.assembled)).collect();
+        let engine = Arc::clone(&self.engine);
+        // Those too that do not run: one that is just being started has its files already.
+        let shown: Vec<_> = self.table.values().map(|seat| Arc::clone(&seat.assembled)).collect();
         self.ask_store(id, move |holdings| {
             match value {
                 Some(value) => holdings.metadata.set(of, &key, &value)?,
@@ -74,7 +73,7 @@ impl Core {
         })
     }
 
-    /// Values for options of modules: those that are kept, and what the device says of itself now.
+    /// Values for options of modules: those that are kept when one is loaded, and what the device says of itself at this moment.
     pub(super) fn lookup(&self) -> Lookup {
         let (storage, own) = (self.engine.paths().storage.clone(), self.own());
         Box::new(move |of, key| {
