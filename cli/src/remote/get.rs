@@ -3,6 +3,7 @@
 //! | | with the parts that are named |
 //! |---|---|
 //! | get | ours go, theirs come; a part that they do not have is gone |
+//! | get, nothing deleted | theirs come over ours key by key; what they do not have stays |
 //! | merge | theirs are laid over ours member by member (RFC 7386): `null` removes, what they do not have stays |
 //!
 //! What would be lost stops it, unless it is forced: a key that would change and that was committed here since the last
@@ -27,8 +28,10 @@ use crate::watch::Watch;
 pub enum How {
     /// Theirs instead of ours.
     Replace,
-    /// Theirs over ours.
+    /// Theirs over ours, member by member.
     Merge,
+    /// Theirs over ours, key by key; what they do not have stays.
+    Keep,
 }
 
 /// What came.
@@ -75,6 +78,7 @@ pub fn get(repo: &Repo, client: &Client, address: &Address, how: How, force: boo
     let result = match how {
         How::Replace => overlay(&committed, &source, selector),
         How::Merge => merged(&committed, &source, selector),
+        How::Keep => laid_over(&committed, &source, selector),
     };
     result.revision()?;
     if !force {
@@ -106,7 +110,7 @@ pub fn get(repo: &Repo, client: &Client, address: &Address, how: How, force: boo
     Ok(got)
 }
 
-fn has(state: &State, part: &str) -> bool {
+pub(crate) fn has(state: &State, part: &str) -> bool {
     state.files().any(|(key, _)| is_in(key, part))
 }
 
@@ -115,6 +119,19 @@ fn has(state: &State, part: &str) -> bool {
 pub fn overlay(ours: &State, theirs: &State, selector: &Selector) -> State {
     let mut result = State::default();
     for (key, value) in ours.iter().filter(|(key, _)| !selector.covers(key) && !selector.excludes(key)) {
+        result.set(key, value.clone());
+    }
+    for (key, value) in theirs.iter().filter(|(key, _)| selector.takes(key)) {
+        result.set(key, value.clone());
+    }
+    result
+}
+
+/// The keys of theirs that are meant, over ours. Nothing of ours goes, but what is kept out.
+#[must_use]
+pub fn laid_over(ours: &State, theirs: &State, selector: &Selector) -> State {
+    let mut result = State::default();
+    for (key, value) in ours.iter().filter(|(key, _)| !selector.excludes(key)) {
         result.set(key, value.clone());
     }
     for (key, value) in theirs.iter().filter(|(key, _)| selector.takes(key)) {
@@ -208,7 +225,7 @@ fn refusal(lost: &[String]) -> Option<Error> {
     )
 }
 
-fn difference(old: &State, new: &State) -> Got {
+pub(crate) fn difference(old: &State, new: &State) -> Got {
     let mut got = Got::default();
     for (key, value) in new.iter() {
         match old.get(key) {

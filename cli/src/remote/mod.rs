@@ -15,12 +15,13 @@
 //! | [`info`], [`record`] | what a remote says about itself and about an object |
 //! | [`about`] | the same, for a person |
 //! | [`objects`] | objects between the pool and a remote |
-//! | [`clone`](mod@clone), [`get`], [`post`], [`put`], [`wait`] | one command each; `merge` is a way to `get` |
+//! | [`clone`](mod@clone), [`get`], [`post`], [`put`], [`fastcopy`](mod@fastcopy), [`wait`] | one command each; `merge` is a way to `get` |
 //! | [`login`] | pairing with a device |
 
 pub mod about;
 pub mod address;
 pub mod clone;
+pub mod fastcopy;
 pub mod get;
 pub mod info;
 pub mod login;

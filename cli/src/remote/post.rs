@@ -37,6 +37,8 @@ pub struct Options {
     pub retry: bool,
     /// Further members of the request.
     pub envelope: Option<Json>,
+    /// Whether objects are offered that its state names already.
+    pub force: bool,
 }
 
 /// What the device made of it.
@@ -68,40 +70,81 @@ pub fn post(repo: &Repo, client: &Client, address: &Address, options: &Options, 
     };
     let (state, mut warnings) = presentable(repo, address)?;
     let info = Info::discover(client, url, watch)?;
-    let post = info.post.clone().ok_or_else(|| {
-        let message = format!("{} takes no revisions", info.base);
-        Error { kind: ErrorKind::Device, message, hint: None }
-            .hint("is it a fixed revision of a repository? post to the trail")
-    })?;
-    let body = body(repo, &state, &info, options, &mut warnings)?;
-    let sent = send_objects(repo, client, &info, &state, watch)?;
-    let media = "text/plain; charset=utf-8";
-    // The answer of a hub is the whole step.
-    let limit = 2 * Limits::STATE.bytes;
-    let reply = client.post(&post, media, &body.canonical(), limit, Repeat::IfUnsent, watch)?;
-    let url_asked = reply.url.clone();
-    let answer = reply.success("the new revision was posted")?;
-    let answer =
-        json::parse(&answer, Limits { bytes: limit, ..Limits::STATE }).map_err(|error| nonsense(&url_asked, error))?;
-    let digest = state.revision()?.digest().to_string();
-    let text = |name: &str| answer.as_object().and_then(|answer| answer.get(name)?.as_str()).map(printable);
-    let number =
-        answer.as_object().and_then(|answer| answer.get("rev")).map(|rev| rev.raw().trim_matches('"').to_owned());
-    if text("state-sha").is_some_and(|theirs| theirs != digest) {
-        warnings.push(format!("the device computes another hash for this state than {digest}"));
-    }
+    let message = match &options.message {
+        Some(message) => message.clone(),
+        None => last_message(repo)?,
+    };
+    let request = Request::new(&info, &state, &message, options, &mut warnings)?;
+    let sent = send_objects(repo, client, &info, &state, options.force, watch)?;
+    let posted = request.send(client, info, &state, warnings, watch)?;
     repo.set_base(&state)?;
     let known = repo.remembered()?;
     let place = || Some(url.clone());
     repo.remember(&Remembered { get: known.get.or_else(place), post: place(), put: known.put.or_else(place) })?;
-    Ok(Posted {
-        revision: number.filter(|number| number != "-1").or_else(|| text("revlocal").filter(|name| !name.is_empty())),
-        digest,
-        trail: text("trail-id").unwrap_or_default(),
-        objects: sent,
-        warnings,
-        info,
-    })
+    Ok(Posted { objects: sent, ..posted })
+}
+
+/// The request that makes a new revision, made before anything is sent.
+pub(crate) struct Request {
+    url: String,
+    body: Json,
+}
+
+impl Request {
+    /// # Errors
+    /// The remote takes no revisions, or wants to be told more.
+    pub(crate) fn new(
+        info: &Info,
+        state: &State,
+        message: &str,
+        options: &Options,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        let url = info.post.clone().ok_or_else(|| {
+            let message = format!("{} takes no revisions", info.base);
+            Error { kind: ErrorKind::Device, message, hint: None }
+                .hint("is it a fixed revision of a repository? post to the trail")
+        })?;
+        Ok(Self { url, body: body(message, state, info, options, warnings)? })
+    }
+
+    /// Sends it, when the objects are there. Of what comes back, the number of objects is for the caller.
+    ///
+    /// # Errors
+    /// The remote refuses it, or its answer cannot be used.
+    pub(crate) fn send(
+        &self,
+        client: &Client,
+        info: Info,
+        state: &State,
+        mut warnings: Vec<String>,
+        watch: &dyn Watch,
+    ) -> Result<Posted> {
+        let media = "text/plain; charset=utf-8";
+        // The answer of a hub is the whole step.
+        let limit = 2 * Limits::STATE.bytes;
+        let reply = client.post(&self.url, media, &self.body.canonical(), limit, Repeat::IfUnsent, watch)?;
+        let asked = reply.url.clone();
+        let answer = reply.success("the new revision was posted")?;
+        let answer =
+            json::parse(&answer, Limits { bytes: limit, ..Limits::STATE }).map_err(|error| nonsense(&asked, error))?;
+        let digest = state.revision()?.digest().to_string();
+        let text = |name: &str| answer.as_object().and_then(|answer| answer.get(name)?.as_str()).map(printable);
+        let number =
+            answer.as_object().and_then(|answer| answer.get("rev")).map(|rev| rev.raw().trim_matches('"').to_owned());
+        if text("state-sha").is_some_and(|theirs| theirs != digest) {
+            warnings.push(format!("the device computes another hash for this state than {digest}"));
+        }
+        let local = text("revlocal").filter(|name| !name.is_empty());
+        Ok(Posted {
+            revision: number.filter(|number| number != "-1").or(local),
+            digest,
+            trail: text("trail-id").unwrap_or_default(),
+            objects: 0,
+            warnings,
+            info,
+        })
+    }
 }
 
 /// The committed state, if devices take such ones, with what a person should hear about.
@@ -111,26 +154,34 @@ pub(crate) fn presentable(repo: &Repo, address: &Address) -> Result<(State, Vec<
             .hint("leave out what follows the #"));
     }
     let state = repo.committed()?;
-    let revision = state.revision()?;
-    let mut warnings: Vec<String> = check(&revision)?.iter().map(ToString::to_string).collect();
-    warnings.extend(auto::gaps(&revision)?);
+    let warnings = acceptable(&state)?;
     Ok((state, warnings))
 }
 
-/// Sends what the remote's state does not name already. Returns how many were sent.
+/// Whether devices take such a state; what a person should hear about.
+pub(crate) fn acceptable(state: &State) -> Result<Vec<String>> {
+    let revision = state.revision()?;
+    let mut warnings: Vec<String> = check(&revision)?.iter().map(ToString::to_string).collect();
+    warnings.extend(auto::gaps(&revision)?);
+    Ok(warnings)
+}
+
+/// Sends what the remote's state does not name already; all that it does not have, if `force` says so. Returns how many
+/// were sent.
 pub(crate) fn send_objects(
     repo: &Repo,
     client: &Client,
     info: &Info,
     state: &State,
+    force: bool,
     watch: &dyn Watch,
 ) -> Result<usize> {
-    let there = origin::state_if_any(client, info, watch)?;
+    let there = if force { None } else { origin::state_if_any(client, info, watch)? };
     let there: BTreeSet<_> = there.iter().flat_map(|state| objects::of(state, |_| true).into_keys()).collect();
     objects::send(client, info, &objects::of(state, |_| true), &there, repo.pool(), watch)
 }
 
-fn body(repo: &Repo, state: &State, info: &Info, options: &Options, warnings: &mut Vec<String>) -> Result<Json> {
+fn body(message: &str, state: &State, info: &Info, options: &Options, warnings: &mut Vec<String>) -> Result<Json> {
     let mut body = match &options.envelope {
         None => Json::object(),
         Some(envelope @ Json::Object(_)) => envelope.clone(),
@@ -138,11 +189,7 @@ fn body(repo: &Repo, state: &State, info: &Info, options: &Options, warnings: &m
             return Err(Error::user("the envelope is not a JSON object").hint("--envelope '{\"name\":\"value\"}'"));
         }
     };
-    let message = match &options.message {
-        Some(message) => message.clone(),
-        None => last_message(repo)?,
-    };
-    let cut = beginning(&message, MESSAGE_MAX);
+    let cut = beginning(message, MESSAGE_MAX);
     if cut.len() < message.len() {
         warnings.push(format!("devices keep {MESSAGE_MAX} bytes of a message; the rest was left out"));
     }

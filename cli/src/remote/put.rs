@@ -25,19 +25,26 @@ pub fn put_objects(repo: &Repo, client: &Client, address: &Address, watch: &dyn 
             objects::adopt(repo.pool(), &objects::of(&state, |_| true), other.pool())
         }
         Place::Bundle(path) => Err(not_a_place(path)),
-        Place::Url(url) => send_objects(repo, client, &Info::discover(client, url, watch)?, &state, watch),
+        Place::Url(url) => send_objects(repo, client, &Info::discover(client, url, watch)?, &state, false, watch),
     }
 }
 
-fn not_a_place(file: &Path) -> Error {
+pub(crate) fn not_a_place(file: &Path) -> Error {
     Error::user(format!("{} is a file", file.display())).hint("`pvr export FILE` writes a bundle")
 }
 
-/// Puts the committed state. Returns how many objects were sent, and what a person should hear about.
+/// Puts the committed state; with `force` it offers objects that the state there names already. Returns how many objects
+/// were sent, and what a person should hear about.
 ///
 /// # Errors
 /// Devices would refuse it, an object is missing here, or it is not wanted there.
-pub fn put(repo: &Repo, client: &Client, address: &Address, watch: &dyn Watch) -> Result<(usize, Vec<String>)> {
+pub fn put(
+    repo: &Repo,
+    client: &Client,
+    address: &Address,
+    force: bool,
+    watch: &dyn Watch,
+) -> Result<(usize, Vec<String>)> {
     let _lock = repo.lock()?;
     let (state, warnings) = presentable(repo, address)?;
     let sent = match &address.place {
@@ -56,7 +63,7 @@ pub fn put(repo: &Repo, client: &Client, address: &Address, watch: &dyn Watch) -
         }
         Place::Url(url) => {
             let info = Info::discover(client, url, watch)?;
-            let sent = send_objects(repo, client, &info, &state, watch)?;
+            let sent = send_objects(repo, client, &info, &state, force, watch)?;
             let reply = client.put(&info.state, "application/json", &state.canonical(), watch)?;
             if matches!(reply.status, 404 | 405) {
                 let message = format!("{} does not let its state be replaced", info.base);

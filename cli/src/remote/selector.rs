@@ -62,6 +62,18 @@ impl Selector {
         self.include.iter().map(String::as_str)
     }
 
+    /// The parts that are kept out.
+    pub fn excluded(&self) -> impl Iterator<Item = &str> {
+        self.exclude.iter().map(String::as_str)
+    }
+
+    /// The same with other names.
+    #[must_use]
+    pub fn map(&self, rename: impl Fn(&str) -> String) -> Self {
+        let all = |parts: &[String]| parts.iter().map(|part| rename(part)).collect();
+        Self { include: all(&self.include), exclude: all(&self.exclude) }
+    }
+
     /// Whether a key is replaced by whatever the source has.
     #[must_use]
     pub fn covers(&self, key: &str) -> bool {

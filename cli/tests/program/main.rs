@@ -5,6 +5,7 @@ mod apps;
 mod bad;
 mod bench;
 mod bundles;
+mod copying;
 mod deploying;
 mod device;
 mod grants;

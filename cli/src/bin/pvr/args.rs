@@ -1,11 +1,12 @@
 //! The command line. A row per command here, its arguments beside what it does in `commands/`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, docs, get, init, login, post, put, reset, show, sig,
+    about, add, app, bundle, clone, commit, deploy, docs, fastcopy, get, init, login, post, put, reset, show, sig,
 };
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
@@ -72,6 +73,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "p")]
     Put(put::Args),
     Putobjects(put::ObjectsArgs),
+    Fastcopy(fastcopy::Args),
     #[command(visible_alias = "ri")]
     Remoteinfo(about::RemoteArgs),
     Stepinfo(about::StepArgs),
@@ -85,4 +87,9 @@ pub(crate) enum Command {
     Man(docs::ManArgs),
     /// Print the version
     Version,
+}
+
+/// Words of other tools that no parser of one-letter flags can be taught.
+pub(crate) fn spelled(words: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    words.map(|word| if word == "-hl" { "--hardlink".into() } else { word })
 }

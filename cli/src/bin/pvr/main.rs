@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::Args::parse_from(args::spelled(std::env::args_os()));
     match commands::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(term::Failure::Output) => ExitCode::FAILURE,

@@ -24,6 +24,9 @@ signature (_sigs/x.json) along; name them.")]
 pub(crate) struct GetArgs {
     #[command(flatten)]
     what: What,
+    /// Keep what they do not have
+    #[arg(long)]
+    no_delete: bool,
 }
 
 /// Lay the state of a device over ours, member by member
@@ -48,7 +51,7 @@ struct What {
 }
 
 pub(crate) fn run(args: &GetArgs, keys: &Keys) -> Done {
-    take(&args.what, keys, How::Replace)
+    take(&args.what, keys, if args.no_delete { How::Keep } else { How::Replace })
 }
 
 pub(crate) fn merge(args: &MergeArgs, keys: &Keys) -> Done {
@@ -74,10 +77,16 @@ fn take(args: &What, keys: &Keys, how: How) -> Done {
     show(&got)
 }
 
-pub(crate) fn show(got: &Got) -> Done {
+/// A line for each key, with a letter before it.
+pub(crate) fn show_changes(got: &Got) -> Done {
     for (letter, keys) in [('A', &got.added), ('C', &got.changed), ('D', &got.removed)] {
         keys.iter().try_for_each(|key| out(format_args!("{letter} {key}")))?;
     }
+    Ok(())
+}
+
+pub(crate) fn show(got: &Got) -> Done {
+    show_changes(got)?;
     match got.is_nothing() {
         true => note("nothing new"),
         false => note(format_args!("{} objects fetched; `pvr reset` brings the files", got.objects)),

@@ -8,6 +8,7 @@ pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod deploy;
 pub(crate) mod docs;
+pub(crate) mod fastcopy;
 pub(crate) mod get;
 pub(crate) mod init;
 pub(crate) mod login;
@@ -47,6 +48,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Login(args) => login::run(&args, &keys),
         Command::Logout(args) => login::logout_run(&args, &keys),
         Command::Putobjects(args) => put::run_objects(&args, &keys),
+        Command::Fastcopy(args) => fastcopy::run(&args, &keys),
         Command::Remoteinfo(args) => about::run_remote(&args, &keys),
         Command::Stepinfo(args) => about::run_step(&args, &keys),
         Command::Export(args) => bundle::run_export(&args),

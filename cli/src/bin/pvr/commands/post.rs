@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cli::remote::post::{Options, post};
+use cli::remote::post::{Options, Posted, post};
 use cli::remote::wait::wait;
 use cli::{Error, Result};
 use formats::json::{self, Json, Limits};
@@ -29,6 +29,18 @@ pub(crate) struct Args {
     /// A device or URL [default: where the last one went]
     #[arg(value_name = "ADDRESS")]
     address: Option<String>,
+    #[command(flatten)]
+    revision: Revision,
+    /// Wait until the device has decided, so many seconds at most
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "900")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    network: Network,
+}
+
+/// What is said of a new revision.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Revision {
     /// What the revision is about [default: the message of the last commit]
     #[arg(long, short, visible_alias = "commit-msg", value_name = "TEXT")]
     message: Option<String>,
@@ -42,11 +54,21 @@ pub(crate) struct Args {
     /// Further members of the request, as a JSON object
     #[arg(long, short, value_name = "JSON")]
     envelope: Option<String>,
-    /// Wait until the device has decided, so many seconds at most
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "900")]
-    wait: Option<u64>,
-    #[command(flatten)]
-    network: Network,
+    /// Offer every object, also those that the state there names already
+    #[arg(long, short)]
+    force: bool,
+}
+
+impl Revision {
+    pub(crate) fn options(&self) -> Result<Options> {
+        Ok(Options {
+            message: self.message.clone(),
+            revision: self.rev.0.clone(),
+            retry: self.retry,
+            envelope: self.envelope.as_deref().map(envelope).transpose()?,
+            force: self.force,
+        })
+    }
 }
 
 /// The name of the new revision, if it is to have a certain one.
@@ -69,19 +91,10 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
         .or(remembered)
         .ok_or_else(|| Error::user("this repository remembers no device to post to").hint("pvr post ADDRESS"))?;
     let (address, client) = (address(&text)?, args.network.client(keys));
-    let options = Options {
-        message: args.message.clone(),
-        revision: args.rev.0.clone(),
-        retry: args.retry,
-        envelope: args.envelope.as_deref().map(envelope).transpose()?,
-    };
+    let options = args.revision.options()?;
     let bar = Bar::default();
     let posted = post(&repo, &client, &address, &options, &bar)?;
-    posted.warnings.iter().for_each(warn);
-    let name = posted.revision.as_deref().unwrap_or("?");
-    let short = posted.digest.get(..8).unwrap_or(&posted.digest);
-    // Scripts look for this sentence.
-    note(format_args!("Successfully posted Revision {name} ({short}) to device id {}", posted.trail));
+    tell(&posted);
     let Some(seconds) = args.wait else { return Ok(()) };
     let Some(revision) = &posted.revision else {
         return Err(Error::user("the device did not say what it calls the revision, so there is nothing to wait for")
@@ -94,6 +107,15 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
         note("it is in use; the device falls back to it after its next boot");
     }
     Ok(())
+}
+
+/// Says what became of it.
+pub(crate) fn tell(posted: &Posted) {
+    posted.warnings.iter().for_each(warn);
+    let name = posted.revision.as_deref().unwrap_or("?");
+    let short = posted.digest.get(..8).unwrap_or(&posted.digest);
+    // Scripts look for this sentence.
+    note(format_args!("Successfully posted Revision {name} ({short}) to device id {}", posted.trail));
 }
 
 fn envelope(text: &str) -> Result<Json> {

@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// A URL or a directory [default: where the last one went]
     #[arg(value_name = "ADDRESS")]
     address: Option<String>,
+    /// Offer every object, also those that the state there names already
+    #[arg(long, short)]
+    force: bool,
     #[command(flatten)]
     network: Network,
 }
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
             Error::user("this repository remembers no place to put its state").hint("pvr put ADDRESS")
         })?;
     let address = address(&text)?;
-    let (sent, warnings) = put(&repo, &args.network.client(keys), &address, &Bar::default())?;
+    let (sent, warnings) = put(&repo, &args.network.client(keys), &address, args.force, &Bar::default())?;
     warnings.iter().for_each(warn);
     note(format_args!("put to {}: {sent} objects sent", address.to_text()));
     Ok(())

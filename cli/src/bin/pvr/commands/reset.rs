@@ -12,7 +12,7 @@ use crate::term::{Done, note};
 /// All objects are checked before the first file is written.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Read-only hard links into the pool instead of copies; implies --canonical
+    /// Read-only hard links into the pool instead of copies; implies --canonical. Also -hl
     #[arg(long, visible_alias = "hl")]
     hardlink: bool,
     /// Write inline JSON as it is signed, not indented
