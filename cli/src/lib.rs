@@ -20,6 +20,7 @@
 //! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put`, `login` |
 //! | [`bundle`] | states and their objects in files: `export`, `import` |
 //! | [`app`], [`image`] | containers made of images |
+//! | [`profile`] | what a person says once about servers |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ pub mod diff;
 pub mod error;
 pub mod http;
 pub mod image;
+pub mod profile;
 pub mod remote;
 pub mod repo;
 pub mod reset;

@@ -16,6 +16,7 @@
 
 mod complaint;
 mod reply;
+mod settings;
 mod tokens;
 
 use std::cell::Cell;
@@ -28,12 +29,15 @@ use std::time::Duration;
 use formats::pairing::Secret;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use complaint::failed;
 pub(crate) use complaint::{host, network, nonsense, page, printable};
 pub use reply::{Reply, Stream};
 use reply::{content_range, reply};
+pub(crate) use settings::certificates;
+pub use settings::{Proxy, Settings};
 pub(crate) use tokens::token;
 pub use tokens::{Server, Tokens};
 
@@ -61,6 +65,9 @@ pub struct Client {
     agent: Agent,
     sleep: fn(Duration),
     tokens: Option<Tokens>,
+    /// What any server is shown that is spoken to, whatever is kept for it.
+    token: Option<Secret>,
+    is_told: bool,
     /// What the server is shown that is spoken to.
     pass: Mutex<Option<(Server, Secret)>>,
 }
@@ -77,9 +84,11 @@ pub enum Repeat {
 }
 
 impl Client {
-    /// A client that pauses with `sleep`, and gives up when nothing comes or goes for `idle`.
+    /// A client that reaches servers so, and pauses with `sleep`.
     #[must_use]
-    pub fn new(idle: Duration, sleep: fn(Duration)) -> Self {
+    pub fn new(settings: Settings, sleep: fn(Duration)) -> Self {
+        let idle = settings.idle;
+        let tls = TlsConfig::builder().root_certs(settings.roots()).disable_verification(settings.is_insecure).build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(REDIRECTS)
@@ -91,8 +100,17 @@ impl Client {
             .max_idle_connections_per_host(CONNECTIONS)
             .user_agent(concat!("pvr/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
+            .proxy(settings.proxy.to_config())
+            .tls_config(tls)
             .build();
-        Self { agent: Agent::new_with_config(config), sleep, tokens: None, pass: Mutex::default() }
+        Self {
+            agent: Agent::new_with_config(config),
+            sleep,
+            tokens: None,
+            token: settings.token,
+            is_told: settings.is_told,
+            pass: Mutex::default(),
+        }
     }
 
     /// The same with these tokens at hand.
@@ -106,8 +124,9 @@ impl Client {
     /// # Errors
     /// The token cannot be read.
     pub fn enter(&self, base: &str) -> Result<()> {
-        let pass = match (&self.tokens, Server::of(base)) {
-            (Some(tokens), Some(server)) => tokens.get(&server)?.map(|token| (server, token)),
+        let pass = match (&self.token, &self.tokens, Server::of(base)) {
+            (Some(token), _, Some(server)) => Some((server, token.clone())),
+            (None, Some(tokens), Some(server)) => tokens.get(&server)?.map(|token| (server, token)),
             _ => None,
         };
         self.show(pass);
@@ -140,7 +159,7 @@ impl Client {
     /// # Errors
     /// Nothing came, or too much.
     pub fn get(&self, url: &str, limit: usize, repeat: Repeat, watch: &dyn Watch) -> Result<Reply> {
-        self.attempts(url, repeat, watch, || whole(url, limit, self.passed(self.agent.get(url), url).call()?))
+        self.attempts("GET", url, repeat, watch, || whole(url, limit, self.passed(self.agent.get(url), url).call()?))
     }
 
     /// Posts a body.
@@ -157,7 +176,7 @@ impl Client {
         watch: &dyn Watch,
     ) -> Result<Reply> {
         let call = || self.passed(self.agent.post(url), url).header("Content-Type", media).send(body.as_bytes());
-        self.attempts(url, repeat, watch, || whole(url, limit, call()?))
+        self.attempts("POST", url, repeat, watch, || whole(url, limit, call()?))
     }
 
     /// Puts a body.
@@ -166,7 +185,7 @@ impl Client {
     /// No answer came.
     pub fn put(&self, url: &str, media: &str, body: &str, watch: &dyn Watch) -> Result<Reply> {
         let call = || self.passed(self.agent.put(url), url).header("Content-Type", media).send(body.as_bytes());
-        self.attempts(url, Repeat::Harmless, watch, || whole(url, ERROR_TEXT, call()?))
+        self.attempts("PUT", url, Repeat::Harmless, watch, || whole(url, ERROR_TEXT, call()?))
     }
 
     /// Deletes.
@@ -175,7 +194,7 @@ impl Client {
     /// No answer came.
     pub fn delete(&self, url: &str, watch: &dyn Watch) -> Result<Reply> {
         let call = || self.passed(self.agent.delete(url), url).call();
-        self.attempts(url, Repeat::IfUnsent, watch, || whole(url, ERROR_TEXT, call()?))
+        self.attempts("DELETE", url, Repeat::IfUnsent, watch, || whole(url, ERROR_TEXT, call()?))
     }
 
     /// Puts a file, and tells how far it is.
@@ -186,7 +205,7 @@ impl Client {
         let length = std::fs::metadata(path).context("look at", path)?.len();
         // What was told once is not told again when it is sent again.
         let told = Cell::new(0);
-        self.attempts(url, Repeat::Harmless, watch, || {
+        self.attempts("PUT", url, Repeat::Harmless, watch, || {
             let mut body = Counted { file: File::open(path)?, sent: 0, told: &told, watch };
             let body = SendBody::from_reader(&mut body);
             let call = self.passed(self.agent.put(url), url).header("Content-Type", "application/octet-stream");
@@ -199,7 +218,7 @@ impl Client {
     /// # Errors
     /// No answer came, or one that is not the body.
     pub fn open(&self, url: &str, from: u64, watch: &dyn Watch) -> Result<Stream> {
-        let reply = self.attempts(url, Repeat::Harmless, watch, || {
+        let reply = self.attempts("GET", url, Repeat::Harmless, watch, || {
             let call = self.passed(self.agent.get(url), url);
             let call = if from > 0 { call.header("Range", format!("bytes={from}-")) } else { call };
             let response = call.call()?;
@@ -233,6 +252,7 @@ impl Client {
     /// One call, as often as it may and need be.
     fn attempts<B>(
         &self,
+        method: &str,
         url: &str,
         repeat: Repeat,
         watch: &dyn Watch,
@@ -242,6 +262,10 @@ impl Client {
         let mut patience = PATIENCE;
         loop {
             let outcome = attempt();
+            if self.is_told {
+                let came = outcome.as_ref().map_or_else(ToString::to_string, |reply| reply.status.to_string());
+                watch.say(&format!("{method} {url}: {came}"));
+            }
             let pause = match &outcome {
                 _ if repeat == Repeat::Never => None,
                 Ok(reply) if reply.status == 503 && reply.retry_after.is_some() => {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 pub use auth::{Credentials, Login};
@@ -30,6 +30,7 @@ use super::manifest::{ACCEPT, Document};
 use super::pull::pause;
 use super::source::{Blob, Choice, Failure, Parts, Source, Tried};
 use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::http::certificates;
 
 /// How long a connection may take. A server that is there answers within a few round trips.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -87,7 +88,7 @@ impl Registry {
         }
         let roots = match &reach.authorities {
             None => RootCerts::WebPki,
-            Some(pem) => RootCerts::Specific(Arc::new(certificates(pem)?)),
+            Some(pem) => RootCerts::Specific(Arc::new(authorities(pem)?)),
         };
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
@@ -268,15 +269,8 @@ impl Source for Registry {
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
-    let wrong = |why: &dyn std::fmt::Display| Error::user(format!("the authorities are no certificates in PEM: {why}"));
-    let mut found = Vec::new();
-    for item in parse_pem(pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(&error))? {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() { Err(wrong(&"there is none")) } else { Ok(found) }
+fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
+    certificates(pem).map_err(|why| Error::user(format!("the authorities are no certificates in PEM: {why}")))
 }
 
 /// What registries say is wrong, if they say it as they should.

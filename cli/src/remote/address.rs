@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `10.0.0.5`, `fe80::1`, `web.local`, `web.local:8080` | `http://…:12368/cgi-bin/pvr`, a device |
 //! | `http://…`, `https://…` | a device or a repository of a hub |
+//! | `user/nick` | a repository below the base address of a hub, if one is configured |
 //! | a directory | a repository, or the `.pvr` of one |
 //! | a file | a bundle: see [`bundle`](crate::bundle) |
 //! | `…#web,_config/web,-web/src.json` | parts of it: see [`Selector`] |
@@ -42,15 +43,15 @@ pub enum Place {
 }
 
 impl Address {
-    /// Reads what was typed. Directories are looked for relative to `cwd`.
+    /// Reads what was typed. Directories are looked for relative to `cwd`, short names are below `base`.
     ///
     /// # Errors
     /// It means nothing, or selects in a way that cannot be.
-    pub fn parse(text: &str, cwd: &Path) -> Result<Self> {
+    pub fn parse(text: &str, cwd: &Path, base: Option<&str>) -> Result<Self> {
         let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
         let selector = Selector::parse(fragment)?;
         let name = address.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
-        let place = place(address, cwd)?;
+        let place = place(address, cwd, base)?;
         let name = match &place {
             // A directory has a name, however it was reached.
             Place::Directory(path) => path.file_name().and_then(|name| name.to_str()).map(str::to_owned),
@@ -90,7 +91,7 @@ impl Place {
     }
 }
 
-fn place(address: &str, cwd: &Path) -> Result<Place> {
+fn place(address: &str, cwd: &Path, base: Option<&str>) -> Result<Place> {
     if address.is_empty() {
         return Err(Error::user("the address is empty").hint("http://ADDRESS:12368, ADDRESS, or a directory"));
     }
@@ -113,13 +114,29 @@ fn place(address: &str, cwd: &Path) -> Result<Place> {
     if let Some(authority) = authority(address) {
         return Ok(Place::Url(format!("http://{authority}{BASE}")));
     }
+    if !cwd.join(address).exists() && is_short(address) {
+        return match base {
+            Some(base) => Ok(Place::Url(format!("{}/{address}", base.trim_end_matches('/')))),
+            None => Err(Error::user(format!("{address:?} is short for a repository of a hub, and no hub is configured"))
+                .hint("pvr global-config RepoBaseUrl=https://HUB…, or --repo-baseurl (PVR_REPO_BASEURL); a directory would have .pvr in it")),
+        };
+    }
     let what = if cwd.join(address).exists() {
         "is no repository"
     } else {
         "is neither an address nor a directory nor a file"
     };
     Err(Error::user(format!("{address:?} {what}"))
-        .hint("a device is ADDRESS or http://ADDRESS:12368, a repository a directory with .pvr in it; short names of hubs are not known to this version"))
+        .hint("a device is ADDRESS or http://ADDRESS:12368, a repository a directory with .pvr in it"))
+}
+
+/// Whether it is `user/nick`.
+fn is_short(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(fine)
+    };
+    text.split_once('/').is_some_and(|(user, nick)| is_name(user) && is_name(nick))
 }
 
 /// The repository that a directory is, or whose books it is.
@@ -162,7 +179,7 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> String {
-        Address::parse(text, Path::new("/nowhere")).unwrap().to_text()
+        Address::parse(text, Path::new("/nowhere"), None).unwrap().to_text()
     }
 
     #[test]
@@ -183,15 +200,25 @@ mod tests {
             url("https://h/trails/1#web,_config%2Fweb,-web/src.json"),
             "https://h/trails/1#web,_config/web,-web/src.json"
         );
-        let address = Address::parse("http://h/a/b/#x", Path::new("/")).unwrap();
+        let address = Address::parse("http://h/a/b/#x", Path::new("/"), None).unwrap();
         assert_eq!(address.name.as_deref(), Some("b"));
     }
 
     #[test]
     fn what_means_nothing_is_said_with_what_would() {
         for text in ["", "ftp://h/x", "http://", "http://a b", "user/nick", "word", "a.b:port", "-x.y"] {
-            let error = Address::parse(text, Path::new("/nowhere")).unwrap_err();
+            let error = Address::parse(text, Path::new("/nowhere"), None).unwrap_err();
             assert!(error.hint.is_some(), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_short_name_is_below_the_base_that_is_configured() {
+        let parse = |text, base| Address::parse(text, Path::new("/nowhere"), base).map(|address| address.to_text());
+        assert_eq!(parse("me/box#web", Some("https://h/t/")).unwrap(), "https://h/t/me/box#web");
+        assert!(parse("me/box", None).unwrap_err().hint.unwrap().contains("RepoBaseUrl"));
+        for text in ["me/", "/box", "../box", "me/box/1", "me/b x"] {
+            assert!(parse(text, Some("https://h")).is_err(), "{text}");
         }
     }
 
@@ -200,14 +227,14 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         crate::repo::Repo::init(&scratch.path().join("r"), None, formats::state::SPEC).unwrap();
         for text in ["r", "r/.pvr", "./r/"] {
-            let address = Address::parse(text, scratch.path()).unwrap();
+            let address = Address::parse(text, scratch.path(), None).unwrap();
             assert_eq!(address.place, Place::Directory(scratch.path().canonicalize().unwrap().join("r")), "{text}");
             assert_eq!(address.name.as_deref(), Some("r"));
         }
         std::fs::write(scratch.path().join("web.tar.gz"), "").unwrap();
-        let address = Address::parse("web.tar.gz#web", scratch.path()).unwrap();
+        let address = Address::parse("web.tar.gz#web", scratch.path(), None).unwrap();
         assert_eq!(address.place, Place::Bundle(scratch.path().canonicalize().unwrap().join("web.tar.gz")));
         assert_eq!(address.name.as_deref(), Some("web"));
-        assert!(Address::parse(".", scratch.path()).unwrap_err().message.contains("is no repository"));
+        assert!(Address::parse(".", scratch.path(), None).unwrap_err().message.contains("is no repository"));
     }
 }

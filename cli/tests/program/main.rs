@@ -13,6 +13,7 @@ mod images;
 mod needs;
 mod networks;
 mod pairing;
+mod profile;
 mod registries;
 mod registry;
 mod remote;

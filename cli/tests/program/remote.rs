@@ -249,7 +249,7 @@ fn who_does_not_answer_is_given_up_and_named() {
         }
     });
     fails(&beside(&bench, &["clone", &format!("http://{address}"), "copy"]), 4, &[&address.to_string(), "hint:"]);
-    fails(&beside(&bench, &["clone", "user/nick"]), 1, &["neither an address nor a directory", "hint:"]);
+    fails(&beside(&bench, &["clone", "user/nick"]), 1, &["no hub is configured", "hint:"]);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, docs, fastcopy, get, init, login, post, put, reset, show, sig,
+    about, add, app, bundle, clone, commit, deploy, docs, fastcopy, get, init, login, network, post, profile, put,
+    reset, show, sig,
 };
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// Where your keys are [default: $XDG_CONFIG_HOME/pvr or ~/.config/pvr]
     #[arg(long, short = 'c', env = "PVR_CONFIG_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) config_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) wide: network::Wide,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -83,6 +87,7 @@ pub(crate) enum Command {
     Logout(login::LogoutArgs),
     App(app::Args),
     Deploy(deploy::Args),
+    GlobalConfig(profile::Args),
     Completion(docs::CompletionArgs),
     Man(docs::ManArgs),
     /// Print the version

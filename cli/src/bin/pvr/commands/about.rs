@@ -48,10 +48,10 @@ impl What {
 
 pub(crate) fn run_remote(args: &RemoteArgs, keys: &Keys) -> Done {
     let What { network, .. } = &args.what;
-    out(remote(&network.client(keys), &address(&args.what.text()?)?, &Bar::default())?.pretty())
+    out(remote(&network.client(keys)?, &address(&args.what.text()?, keys)?, &Bar::default())?.pretty())
 }
 
 pub(crate) fn run_step(args: &StepArgs, keys: &Keys) -> Done {
     let What { network, .. } = &args.what;
-    out(step(&network.client(keys), &address(&args.what.text()?)?, &Bar::default())?.pretty())
+    out(step(&network.client(keys)?, &address(&args.what.text()?, keys)?, &Bar::default())?.pretty())
 }

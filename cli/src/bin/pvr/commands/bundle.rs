@@ -73,12 +73,12 @@ pub(crate) fn run_export(args: &ExportArgs) -> Done {
 
 pub(crate) fn run_import(args: &ImportArgs, keys: &Keys) -> Done {
     let repo = here()?;
-    let address = address(&args.file)?;
+    let address = address(&args.file, keys)?;
     if !matches!(address.place, Place::Bundle(_)) {
         let error = Error::user(format!("{} is no file", address.to_text()));
         return Err(error.hint("`pvr get` takes the state of a device or of a repository").into());
     }
-    let got = get(&repo, &Network::default().client(keys), &address, How::Replace, args.force, &Bar::default())?;
+    let got = get(&repo, &Network::default().client(keys)?, &address, How::Replace, args.force, &Bar::default())?;
     got.warnings.iter().for_each(warn);
     show(&got)
 }

@@ -37,10 +37,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
-    let address = address(&args.address)?;
+    let address = address(&args.address, keys)?;
     let directory = args.dir.clone().unwrap_or_else(|| default_directory(&address));
     let options = Options { objects: args.objects.clone(), canonical: args.canonical };
-    let done = clone(&args.network.client(keys), &address, &directory, &options, &Bar::default())?;
+    let done = clone(&args.network.client(keys)?, &address, &directory, &options, &Bar::default())?;
     done.warnings.iter().for_each(warn);
     note(format_args!(
         "cloned into {}: {} files, {} objects fetched",

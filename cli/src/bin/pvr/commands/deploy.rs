@@ -49,9 +49,9 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     let done = if args.sources.is_empty() {
         deploy(&here()?, &args.dir, &options, &Bar::default())?
     } else {
-        let sources = args.sources.iter().map(|text| address(text)).collect::<cli::Result<Vec<_>>>()?;
+        let sources = args.sources.iter().map(|text| address(text, keys)).collect::<cli::Result<Vec<_>>>()?;
         let how = if args.no_merge { How::Replace } else { How::Merge };
-        deploy_from(&args.network.client(keys), &sources, how, &args.dir, &options, &Bar::default())?
+        deploy_from(&args.network.client(keys)?, &sources, how, &args.dir, &options, &Bar::default())?
     };
     done.warnings.iter().for_each(warn);
     for (name, file) in &done.boot {

@@ -40,8 +40,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
-    let (from, to) = (address(&args.source)?, address(&args.destination)?);
-    let (asked, told) = (args.network.client(keys), args.network.client(keys));
+    let (from, to) = (address(&args.source, keys)?, address(&args.destination, keys)?);
+    let (asked, told) = (args.network.client(keys)?, args.network.client(keys)?);
     let options = Options { merge: args.merge, post: args.revision.options()? };
     let (from, to) = (End { client: &asked, address: &from }, End { client: &told, address: &to });
     let copied = fastcopy(from, to, &options, &Bar::default())?;

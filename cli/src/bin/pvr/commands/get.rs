@@ -71,8 +71,8 @@ fn take(args: &What, keys: &Keys, how: How) -> Done {
         (Some(address), _) => address.clone(),
         (None, remembered) => remembered.ok_or_else(nowhere)?,
     };
-    let address = address(&text)?;
-    let got = get(&repo, &args.network.client(keys), &address, how, args.force, &Bar::default())?;
+    let address = address(&text, keys)?;
+    let got = get(&repo, &args.network.client(keys)?, &address, how, args.force, &Bar::default())?;
     got.warnings.iter().for_each(warn);
     show(&got)
 }

@@ -47,7 +47,7 @@ pub(crate) struct LogoutArgs {
 }
 
 pub(crate) fn run(args: &LoginArgs, keys: &Keys) -> Done {
-    let (address, client) = (address(&args.address)?, args.network.stranger());
+    let (address, client) = (address(&args.address, keys)?, args.network.stranger(keys)?);
     let tokens = Tokens::of(&keys.directory()?);
     let name = args.name.clone().unwrap_or_else(|| {
         let user = env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_default();
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &LoginArgs, keys: &Keys) -> Done {
 }
 
 pub(crate) fn logout_run(args: &LogoutArgs, keys: &Keys) -> Done {
-    let (address, client) = (address(&args.address)?, args.network.stranger());
+    let (address, client) = (address(&args.address, keys)?, args.network.stranger(keys)?);
     let parted = logout(&client, &Tokens::of(&keys.directory()?), &address, &Bar::default())?;
     match parted.left {
         None => note(format_args!("no longer paired with {}", parted.server)),

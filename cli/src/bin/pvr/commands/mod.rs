@@ -14,6 +14,7 @@ pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod network;
 pub(crate) mod post;
+pub(crate) mod profile;
 pub(crate) mod put;
 pub(crate) mod reset;
 pub(crate) mod show;
@@ -22,6 +23,7 @@ pub(crate) mod sig;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use cli::profile::Profile;
 use cli::repo::Repo;
 use cli::sign::keys::{DeveloperKey, KeyFiles};
 use cli::{Error, Result};
@@ -30,7 +32,7 @@ use crate::args::{Args, Command};
 use crate::term::{Done, note, out};
 
 pub(crate) fn run(args: Args) -> Done {
-    let keys = Keys(args.config_dir);
+    let keys = Keys { directory: args.config_dir, wide: args.wide };
     match args.command {
         Command::Init(args) => init::run(&args),
         Command::Add(args) => add::run(&args),
@@ -38,7 +40,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Diff(args) => show::diff(&args),
         Command::Commit(args) => commit::run(&args, &keys),
         Command::Reset(args) => reset::run(&args),
-        Command::Json(args) => show::json(&args),
+        Command::Json(args) => show::json(&args, &keys),
         Command::Sig(args) => sig::run(&args, &keys),
         Command::Clone(args) => clone::run(&args, &keys),
         Command::Get(args) => get::run(&args, &keys),
@@ -55,6 +57,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Import(args) => bundle::run_import(&args, &keys),
         Command::App(args) => app::run(&args, &keys),
         Command::Deploy(args) => deploy::run(&args, &keys),
+        Command::GlobalConfig(args) => profile::run(&args, &keys),
         Command::Completion(args) => docs::completion(&args),
         Command::Man(args) => docs::man(&args),
         Command::Version => out(concat!("pvr ", env!("CARGO_PKG_VERSION"))),
@@ -70,8 +73,11 @@ pub(crate) fn cwd() -> Result<PathBuf> {
     env::current_dir().map_err(|error| Error::user(format!("cannot tell the current directory: {error}")))
 }
 
-/// The configuration directory, if one was named.
-pub(crate) struct Keys(Option<PathBuf>);
+/// What was said before the command: the configuration directory, if one was named, and the way to servers.
+pub(crate) struct Keys {
+    directory: Option<PathBuf>,
+    wide: network::Wide,
+}
 
 impl Keys {
     /// The files of the configuration directory.
@@ -79,10 +85,20 @@ impl Keys {
         Ok(KeyFiles::of(&self.directory()?))
     }
 
+    /// What was said of servers before the command.
+    pub(crate) fn wide(&self) -> &network::Wide {
+        &self.wide
+    }
+
+    /// What the configuration says of servers; nothing if there is no directory for it.
+    pub(crate) fn profile(&self) -> Result<Profile> {
+        self.directory().map_or_else(|_| Ok(Profile::default()), |directory| Profile::load(&directory))
+    }
+
     /// The configuration directory, which need not exist.
     pub(crate) fn directory(&self) -> Result<PathBuf> {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        match &self.0 {
+        match &self.directory {
             Some(directory) => Ok(directory.clone()),
             None => absolute("XDG_CONFIG_HOME")
                 .or_else(|| absolute("HOME").map(|home| home.join(".config")))

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
         .clone()
         .or(remembered)
         .ok_or_else(|| Error::user("this repository remembers no device to post to").hint("pvr post ADDRESS"))?;
-    let (address, client) = (address(&text)?, args.network.client(keys));
+    let (address, client) = (address(&text, keys)?, args.network.client(keys)?);
     let options = args.revision.options()?;
     let bar = Bar::default();
     let posted = post(&repo, &client, &address, &options, &bar)?;

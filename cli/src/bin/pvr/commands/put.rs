@@ -36,8 +36,8 @@ pub(crate) struct ObjectsArgs {
 }
 
 pub(crate) fn run_objects(args: &ObjectsArgs, keys: &Keys) -> Done {
-    let address = address(&args.address)?;
-    let sent = put_objects(&here()?, &args.network.client(keys), &address, &Bar::default())?;
+    let address = address(&args.address, keys)?;
+    let sent = put_objects(&here()?, &args.network.client(keys)?, &address, &Bar::default())?;
     note(format_args!("{sent} objects sent to {}", address.to_text()));
     Ok(())
 }
@@ -48,8 +48,8 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
         args.address.clone().or(repo.remembered()?.put).ok_or_else(|| {
             Error::user("this repository remembers no place to put its state").hint("pvr put ADDRESS")
         })?;
-    let address = address(&text)?;
-    let (sent, warnings) = put(&repo, &args.network.client(keys), &address, args.force, &Bar::default())?;
+    let address = address(&text, keys)?;
+    let (sent, warnings) = put(&repo, &args.network.client(keys)?, &address, args.force, &Bar::default())?;
     warnings.iter().for_each(warn);
     note(format_args!("put to {}: {sent} objects sent", address.to_text()));
     Ok(())

@@ -10,8 +10,8 @@ use cli::repo::Repo;
 use cli::state::State;
 use formats::json::Json;
 
-use crate::commands::here;
 use crate::commands::network::address;
+use crate::commands::{Keys, here};
 use crate::progress::Bar;
 use crate::term::{Done, GREEN, RED, YELLOW, note, out, warn};
 
@@ -73,11 +73,11 @@ pub(crate) fn diff(_: &DiffArgs) -> Done {
     out(tabbed(&patch(&repo.committed()?, &compare(&repo, &Bar::default())?)))
 }
 
-pub(crate) fn json(args: &JsonArgs) -> Done {
+pub(crate) fn json(args: &JsonArgs, keys: &Keys) -> Done {
     let state = match &args.of {
         None => here()?.committed()?,
         Some(text) => {
-            let address = address(text)?;
+            let address = address(text, keys)?;
             let state = match &address.place {
                 Place::Bundle(path) => Bundle::open(path, &Bar::default())?.state().clone(),
                 Place::Directory(directory) => Repo::at(directory)?.committed()?,
