@@ -20,6 +20,7 @@
 //! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put`, `login` |
 //! | [`bundle`] | states and their objects in files: `export`, `import` |
 //! | [`app`], [`image`] | containers made of images |
+//! | [`scan`] | devices that announce themselves |
 //! | [`profile`] | what a person says once about servers |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
@@ -40,6 +41,7 @@ pub mod remote;
 pub mod repo;
 pub mod reset;
 mod rights;
+pub mod scan;
 pub mod seccomp;
 pub mod sign;
 pub mod state;

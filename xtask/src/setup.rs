@@ -54,6 +54,12 @@ const NEEDS: &[Need] = &[
         proof: Proof::Program("mount"),
         why: "mounts those file systems, as root (tests/unreplayed)",
     },
+    Need {
+        package: "avahi-daemon",
+        proof: Proof::Program("avahi-daemon"),
+        why: "announces a device by multicast DNS, on a network of its own (tests of `pvr device scan`)",
+    },
+    Need { package: "iproute2", proof: Proof::Program("ip"), why: "makes that network" },
     Need { package: "git", proof: Proof::Program("git"), why: "`tidy` asks which files belong to the project" },
     Need {
         package: "busybox-static",

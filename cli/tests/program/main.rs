@@ -17,6 +17,7 @@ mod profile;
 mod registries;
 mod registry;
 mod remote;
+mod scanning;
 mod signing;
 mod users;
 mod work;

@@ -7,6 +7,7 @@ pub(crate) mod bundle;
 pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod deploy;
+pub(crate) mod device;
 pub(crate) mod docs;
 pub(crate) mod fastcopy;
 pub(crate) mod get;
@@ -57,6 +58,8 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Import(args) => bundle::run_import(&args, &keys),
         Command::App(args) => app::run(&args, &keys),
         Command::Deploy(args) => deploy::run(&args, &keys),
+        Command::Device(args) => device::run(&args),
+        Command::Scan(args) => device::run_scan(&args),
         Command::GlobalConfig(args) => profile::run(&args, &keys),
         Command::Completion(args) => docs::completion(&args),
         Command::Man(args) => docs::man(&args),
