@@ -246,11 +246,6 @@ impl std::fmt::Display for HostMount {
 }
 
 impl Grants {
-    /// Whether anything is granted that only a confined container lacks.
-    pub(super) fn is_narrow(&self) -> bool {
-        !(self.devices.is_empty() && self.capabilities.is_empty() && self.mounts.is_empty())
-    }
-
     /// What of it is checked by the device's users or the device's rights, as it was named.
     pub(super) fn of_the_device(&self) -> Vec<String> {
         let Self { wide, devices, capabilities, mounts } = self;

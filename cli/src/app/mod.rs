@@ -12,30 +12,41 @@
 //! All of it is made beside its place and put there with one rename, so a container is there whole or not at all. Only
 //! the rename holds the lock of the repository: fetching takes minutes.
 
+mod arguments;
 mod build;
+mod confined;
+mod docker;
+mod facts;
 mod grants;
+mod imports;
 mod info;
 mod line;
 mod network;
+mod recipe;
 mod rm;
-mod src;
+mod run;
 mod tasks;
 mod template;
 mod user;
 mod users;
+mod volume;
 
 use std::fs;
 use std::path::Path;
 
+use formats::json::{self, Json};
 use formats::path::ContainerName;
 
+pub use arguments::{ARGUMENTS, Argument, Form, Use, table as arguments_table};
+pub use confined::KEPT;
 pub use grants::{Device, Grants, HostMount, Wide};
 pub use info::{Info, info, list};
 pub use network::{Network, lines as network};
 pub use rm::remove;
 pub use tasks::Tasks;
-pub use template::{GOALS, KEPT, Template, Volume};
+pub use template::{GOALS, Template};
 pub use users::Users;
+pub use volume::Volume;
 
 use crate::error::{Context as _, Error, Result};
 use crate::image::layout::{DockerArchive, Layout};
@@ -47,6 +58,8 @@ use crate::image::{Limits, pull, squashfs};
 use crate::repo::Repo;
 use crate::watch::Watch;
 use build::Build;
+use facts::Facts;
+use recipe::Recipe;
 
 /// The files of a container.
 pub(crate) const SRC: &str = "src.json";
@@ -54,6 +67,8 @@ pub(crate) const RUN: &str = "run.json";
 pub(crate) const CONFIG: &str = "lxc.container.conf";
 const FILTER: &str = "seccomp.bpf";
 const ROOT: &str = "root.squashfs";
+/// What is laid over that, or over the root of another container: the difference to it.
+const PATCH: &str = "root.ovl.squashfs";
 const MARKER: &str = "root.squashfs.docker-digest";
 
 /// What a container is made of, and how.
@@ -87,6 +102,12 @@ pub struct Options {
     pub tasks: Option<Tasks>,
     /// What it may do beyond its template.
     pub grants: Grants,
+    /// What stands for members of the image's own configuration, by member: `Entrypoint`, `Cmd`, `User`, `Env` and so on.
+    pub config: Json,
+    /// Further arguments of the template, by name: see [`ARGUMENTS`].
+    pub args: Json,
+    /// When it is started again after it ended: `auto_recovery` of `run.json`.
+    pub recovery: Option<Json>,
     /// Options for the writer of the squashfs.
     pub format_options: Option<String>,
     /// The times of the squashfs.
@@ -97,6 +118,37 @@ pub struct Options {
     pub limits: Limits,
     /// How registries are reached.
     pub reach: Reach,
+}
+
+impl Options {
+    /// A container of an image, and nothing more said.
+    #[must_use]
+    pub fn new(from: Reference, times: squashfs::Times) -> Self {
+        Self {
+            name: None,
+            from,
+            platform: None,
+            template: Template::default(),
+            users: Users::default(),
+            group: None,
+            status_goal: None,
+            restart_policy: None,
+            after: Vec::new(),
+            env: Vec::new(),
+            network: Network::default(),
+            volumes: Vec::new(),
+            tasks: None,
+            grants: Grants::default(),
+            config: Json::object(),
+            args: Json::object(),
+            recovery: None,
+            format_options: None,
+            times,
+            force: false,
+            limits: Limits::DEFAULT,
+            reach: Reach::default(),
+        }
+    }
 }
 
 /// What was made.
@@ -123,26 +175,23 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
         return Err(Error::user(format!("there is a {name} already"))
             .hint("give another name; --force replaces the directory; `pvr app rm` removes it"));
     }
-    let first = match (options.users, options.template) {
-        (Users::Device, _) => None,
-        (Users::Own, Template::Confined) => Some(users::first(repo, &name)?),
-        (Users::Own, _) => {
-            return Err(Error::user("the template shares the users of the device, as existing tools do")
-                .hint("leave out --users own, or the template"));
-        }
+    let group = match options.template {
+        Template::Confined if !names_group(&options.args) => group(repo)?,
+        _ => None,
     };
-    let group = match (&options.group, options.template) {
-        (None, Template::Confined) => group(repo)?,
-        (given, _) => given.clone(),
+    let mut recipe = Recipe::of(options, group)?;
+    let first = match recipe.users {
+        Users::Device => None,
+        Users::Own => Some(users::first(repo, &name)?),
     };
-    let options = &Options { group, ..options.clone() };
     let build = Build::new(repo.books())?;
     let source = source(options)?;
     let choice = Choice(platforms(repo, options)?);
     let mut image = pull(source.as_ref(), &choice, build.path(), options.limits, watch)?;
     template::complete(&mut image)?;
-    let rendered = template::render(&name, options, first, &image)?;
-    let src = src::of(options, &image)?;
+    recipe.made_of(&image);
+    let facts = Facts::of(&image, &recipe.overrides())?;
+    let rendered = template::render(&name, &recipe, first, &facts)?;
     let directory = build.path().join(name.as_str());
     fs::create_dir(&directory).context("create", &directory)?;
     let packing: Vec<&str> = match &options.format_options {
@@ -150,7 +199,7 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
         None => squashfs::PACKED.to_vec(),
     };
     squashfs::write(&image, &directory.join(ROOT), options.times, &packing, watch)?;
-    let digest = src::digest(options, &image);
+    let digest = recipe.text("docker_digest").unwrap_or_default().to_owned();
     build.write(name.as_str(), MARKER, digest.as_bytes())?;
     if let Some(config) = &rendered.config {
         build.write(name.as_str(), CONFIG, config.as_bytes())?;
@@ -159,10 +208,15 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
         build.write(name.as_str(), FILTER, filter)?;
     }
     build.write(name.as_str(), RUN, crate::diff::tabbed(&rendered.run).as_bytes())?;
-    build.write(name.as_str(), SRC, src::indented(&src).as_bytes())?;
+    build.write(name.as_str(), SRC, recipe::indented(&recipe.to_json()).as_bytes())?;
     build.publish(repo, name.as_str(), options.force)?;
-    let exposed = if options.network.ports.is_empty() { network::exposed(&image)? } else { Vec::new() };
+    let exposed = if recipe.network.ports.is_empty() { network::exposed(&facts)? } else { Vec::new() };
     Ok(Made { name, image: digest, exposed, warnings: rendered.warnings })
+}
+
+/// Whether arguments say which group a container belongs to.
+fn names_group(args: &Json) -> bool {
+    ["PV_GROUP", "PV_RUNLEVEL"].into_iter().any(|name| args.get(name).is_some())
 }
 
 fn name(options: &Options) -> Result<ContainerName> {
@@ -179,19 +233,17 @@ fn name(options: &Options) -> Result<ContainerName> {
 
 /// The group of apps, if the device has one. A container without a group would be a part of the system on most devices,
 /// and every change of it a reboot.
-fn group(repo: &Repo) -> Result<Option<String>> {
+fn group(repo: &Repo) -> Result<Option<&'static str>> {
     const APPS: &str = "app";
     let path = repo.root().join("device.json");
     let groups = if path.exists() { read_json(&path)?.get("groups").cloned() } else { None };
     let has = match &groups {
         // The default groups, of which it is the last.
         None => true,
-        Some(formats::json::Json::Array(groups)) => {
-            groups.iter().any(|group| group.get("name").and_then(formats::json::Json::as_str) == Some(APPS))
-        }
+        Some(Json::Array(groups)) => groups.iter().any(|group| group.get("name").and_then(Json::as_str) == Some(APPS)),
         Some(_) => false,
     };
-    Ok(has.then(|| APPS.to_owned()))
+    Ok(has.then_some(APPS))
 }
 
 fn source(options: &Options) -> Result<Box<dyn Source>> {
@@ -221,7 +273,7 @@ fn platforms(repo: &Repo, options: &Options) -> Result<Vec<Platform>> {
     let wrong = || Error::user(format!("{}: `platforms` is no list of OS/ARCH[/VARIANT]", path.display()));
     match json.get("platforms") {
         None => Ok(Vec::new()),
-        Some(formats::json::Json::Array(list)) => {
+        Some(Json::Array(list)) => {
             list.iter().map(|one| one.as_str().and_then(Platform::parse).ok_or_else(wrong)).collect()
         }
         Some(_) => Err(wrong()),
@@ -229,10 +281,9 @@ fn platforms(repo: &Repo, options: &Options) -> Result<Vec<Platform>> {
 }
 
 /// A small JSON file of the work tree.
-pub(crate) fn read_json(path: &Path) -> Result<formats::json::Json> {
+pub(crate) fn read_json(path: &Path) -> Result<Json> {
     let bytes = fs::read(path).context("read", path)?;
-    let limits = formats::json::Limits::STATE;
-    let value =
-        formats::json::parse(&bytes, limits).map_err(|error| Error::user(format!("{}: {error}", path.display())))?;
+    let limits = json::Limits::STATE;
+    let value = json::parse(&bytes, limits).map_err(|error| Error::user(format!("{}: {error}", path.display())))?;
     Ok(value.to_json())
 }

@@ -10,8 +10,9 @@ use formats::json::Json;
 use formats::path::ContainerName;
 use formats::run_json::Manifest;
 
+use super::arguments::Arguments;
+use super::facts::Facts;
 use crate::error::{Error, Result};
-use crate::image::Image;
 
 /// What was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -50,6 +51,17 @@ impl Network {
         }
     }
 
+    /// What the arguments say.
+    pub(super) fn read(args: &Arguments) -> Self {
+        Self {
+            pool: args.text("PV_NETWORK_POOL"),
+            hostname: args.text("PV_NETWORK_HOSTNAME"),
+            ip: args.text("PV_NETWORK_IP"),
+            mac: args.text("PV_NETWORK_MAC"),
+            ports: args.list("PV_NETWORK_PORTS"),
+        }
+    }
+
     /// The members of `run.json`.
     pub(super) fn run(&self, run: &mut Json) {
         let mut network = Json::object();
@@ -77,8 +89,8 @@ pub(super) fn check(name: &ContainerName, run: &Json) -> Result<()> {
 }
 
 /// The ports that an image expects to be reached at, like `80/tcp`.
-pub(super) fn exposed(image: &Image) -> Result<Vec<String>> {
-    let ports = image.config.names("ExposedPorts");
+pub(super) fn exposed(facts: &Facts<'_>) -> Result<Vec<String>> {
+    let ports = facts.config.names("ExposedPorts");
     let ports = ports.map_err(|why| Error::user(format!("the image's configuration: {why}")))?;
     let plain = |port: &&str| port.len() <= 16 && port.bytes().all(|byte| byte.is_ascii_graphic());
     Ok(ports.into_iter().filter(plain).map(str::to_owned).collect())

@@ -1,13 +1,8 @@
 //! Who runs a container, and which program: what an image says by name, looked up in the image itself.
 
-use std::io::Read as _;
-
+use super::facts::{Facts, GROUP, PASSWD};
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::image::tree::Node;
-
-/// The most that is read of `/etc/passwd` and `/etc/group`, in bytes.
-const BOOK_MAX: u64 = 1024 * 1024;
 
 /// Where programs are looked for if the image does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -22,13 +17,12 @@ pub(super) struct User {
 }
 
 /// `USER` of an image: name or number, and after a colon name or number of the group.
-pub(super) fn user(image: &Image) -> Result<User> {
-    let text = image.config.text("User").map_err(|why| Error::user(format!("the image's configuration: {why}")))?;
-    let passwd = lines(image, "etc/passwd")?;
-    find(text, &passwd, || lines(image, "etc/group"))
+pub(super) fn user(facts: &Facts<'_>) -> Result<User> {
+    let text = facts.config.text("User").map_err(|why| Error::user(format!("the image's configuration: {why}")))?;
+    find(text, &facts.lines(PASSWD), || facts.lines(GROUP))
 }
 
-fn find(text: &str, passwd: &[Vec<String>], group: impl FnOnce() -> Result<Vec<Vec<String>>>) -> Result<User> {
+fn find(text: &str, passwd: &[Vec<String>], group: impl FnOnce() -> Vec<Vec<String>>) -> Result<User> {
     let (who, of) = text.split_once(':').map_or((text, None), |(who, of)| (who, Some(of)));
     let who = if who.is_empty() { "0" } else { who };
     let field = |line: &[String], at: usize| line.get(at).cloned().unwrap_or_default();
@@ -49,7 +43,7 @@ fn find(text: &str, passwd: &[Vec<String>], group: impl FnOnce() -> Result<Vec<V
         Some(name) => match name.parse() {
             Ok(number) => number,
             Err(_) => {
-                let groups = group()?;
+                let groups = group();
                 let found =
                     groups.iter().find(|line| field(line, 0) == name).and_then(|line| field(line, 2).parse().ok());
                 found.ok_or_else(|| missing("group", name, "group"))?
@@ -60,25 +54,15 @@ fn find(text: &str, passwd: &[Vec<String>], group: impl FnOnce() -> Result<Vec<V
     Ok(User { uid, gid, home })
 }
 
-/// The lines of a file of the image, split at colons; none if there is no such file.
-fn lines(image: &Image, path: &str) -> Result<Vec<Vec<String>>> {
-    let Some(id) = image.tree.find(path.as_bytes()) else { return Ok(Vec::new()) };
-    let Node::File(contents) = &image.tree.inode(id).node else { return Ok(Vec::new()) };
-    let unreadable = |error: std::io::Error| Error::user(format!("cannot read /{path} of the image: {error}"));
-    let mut bytes = Vec::new();
-    image.contents(*contents).map_err(unreadable)?.take(BOOK_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(String::from_utf8_lossy(&bytes).lines().map(|line| line.split(':').map(str::to_owned).collect()).collect())
-}
-
 /// The full name of a program: what has no slash is looked for along `PATH`. `None` if it is nowhere.
-pub(super) fn program(image: &Image, word: &str, env: &[(String, String)]) -> Option<String> {
+pub(super) fn program(facts: &Facts<'_>, word: &str, env: &[(String, String)]) -> Option<String> {
     if word.contains('/') {
         return Some(word.to_owned());
     }
     let path = env.iter().rev().find(|(name, _)| name == "PATH").map_or(PATH, |(_, path)| path.as_str());
     path.split(':').filter(|directory| directory.starts_with('/')).find_map(|directory| {
         let full = format!("{}/{word}", directory.trim_end_matches('/'));
-        let inode = image.tree.inode(image.tree.find(full.as_bytes())?);
+        let inode = facts.tree.inode(facts.tree.find(full.as_bytes())?);
         let runs = matches!(inode.node, Node::File(_)) && inode.attributes.mode & 0o111 != 0;
         runs.then_some(full)
     })
@@ -94,7 +78,7 @@ mod tests {
 
     fn found(text: &str) -> Result<(u32, u32, Option<String>)> {
         let passwd = book("root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/srv:/bin/false");
-        find(text, &passwd, || Ok(book("adm:x:4:web"))).map(|user| (user.uid, user.gid, user.home))
+        find(text, &passwd, || book("adm:x:4:web")).map(|user| (user.uid, user.gid, user.home))
     }
 
     #[test]

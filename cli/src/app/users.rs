@@ -16,9 +16,10 @@ use formats::lxc::{Config, IdKind, IdMap, Item};
 use formats::object::sha256;
 use formats::path::ContainerName;
 
-use super::{CONFIG, Options};
+use super::CONFIG;
+use super::facts::Facts;
+use super::recipe::Recipe;
 use crate::error::{Context as _, Error, Result};
-use crate::image::Image;
 use crate::image::tree::{Id, Tree};
 use crate::repo::Repo;
 
@@ -86,26 +87,26 @@ pub(super) fn lines(first: u32) -> [Item; 2] {
 }
 
 /// What does not go together with users of its own, for a person to hear.
-pub(super) fn warnings(options: &Options, image: &Image) -> Result<Vec<String>> {
+pub(super) fn warnings(recipe: &Recipe, facts: &Facts<'_>) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let ports = image.config.names("ExposedPorts");
+    let ports = facts.config.names("ExposedPorts");
     let ports = ports.map_err(|why| Error::user(format!("the image's configuration: {why}")))?;
     let low = |port: &&&str| {
         port.split('/').next().and_then(|number| number.parse().ok()).is_some_and(|number: u16| number < 1024)
     };
-    if let (Some(port), None) = (ports.iter().find(low), &options.network.pool) {
+    if let (Some(port), None) = (ports.iter().find(low), &recipe.network.pool) {
         warnings.push(format!(
             "the image listens on port {port}, and the network is the device's: with users of its own it may not; \
              have it listen above 1023, put it into a pool, or leave out --users own"
         ));
     }
-    for grant in options.grants.of_the_device() {
+    for grant in recipe.grants.of_the_device() {
         warnings.push(format!(
             "{grant} is of the device: with users of its own the container has there what any stranger has, or nothing; \
              leave out one of the two"
         ));
     }
-    if let Some(id) = beyond(&image.tree) {
+    if let Some(id) = beyond(facts.tree) {
         warnings.push(format!(
             "a file of the image belongs to number {id}, which is nobody inside: ids go up to {}",
             COUNT - 1

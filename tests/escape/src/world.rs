@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use cli::app::{Grants, Network, Options, Template, Users, Volume};
+use cli::app::{Options, Volume};
 use cli::image::reference::Reference;
 use cli::image::squashfs::Times;
 use cli::repo::Repo;
@@ -286,25 +286,10 @@ fn options(name: &str, layout: &str) -> Result<Options> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     Ok(Options {
         name: Some(name.to_owned()),
-        from: Reference::parse(&format!("oci:{layout}"))?,
-        platform: None,
-        template: Template::Confined,
-        users: Users::default(),
-        group: None,
-        status_goal: None,
-        restart_policy: None,
-        after: vec![],
-        env: vec![],
         volumes: vec![Volume::parse("/data:permanent")?],
-        tasks: None,
-        grants: Grants::default(),
-        network: Network::default(),
         // Nobody keeps it.
         format_options: Some("-comp gzip".to_owned()),
-        times: Times { made: None, now: now.try_into()? },
-        force: false,
-        limits: cli::image::Limits::DEFAULT,
-        reach: cli::image::registry::Reach::default(),
+        ..Options::new(Reference::parse(&format!("oci:{layout}"))?, Times { made: None, now: now.try_into()? })
     })
 }
 
