@@ -6,6 +6,7 @@
 //! | [`ErrorKind::User`] | 1 | the person: files, keys, patterns, permissions, space |
 //! | [`ErrorKind::Device`] | 3 | whoever has the device |
 //! | [`ErrorKind::Network`] | 4 | whoever has the network or the server |
+//! | [`ErrorKind::Signature`] | 13 | whoever signed: a signature that was asked about does not count |
 //! | [`ErrorKind::Internal`] | 70 | us: this should not happen |
 
 use std::fmt;
@@ -24,6 +25,8 @@ pub enum ErrorKind {
     Device,
     /// Something between here and there.
     Network,
+    /// A signature that was asked about does not count.
+    Signature,
     /// A bug.
     Internal,
 }
@@ -47,6 +50,8 @@ impl ErrorKind {
             Self::User => 1,
             Self::Device => 3,
             Self::Network => 4,
+            // As existing tools end, and scripts expect.
+            Self::Signature => 13,
             Self::Internal => 70,
         }
     }
@@ -115,9 +120,9 @@ mod tests {
 
     #[test]
     fn each_kind_has_a_code_of_its_own_and_none_is_that_of_the_argument_parser() {
-        let codes =
-            [ErrorKind::User, ErrorKind::Device, ErrorKind::Network, ErrorKind::Internal].map(|k| k.exit_code());
-        assert_eq!(codes, [1, 3, 4, 70]);
+        let kinds = [ErrorKind::User, ErrorKind::Device, ErrorKind::Network, ErrorKind::Signature, ErrorKind::Internal];
+        let codes = kinds.map(ErrorKind::exit_code);
+        assert_eq!(codes, [1, 3, 4, 13, 70]);
         assert!(!codes.contains(&2));
     }
 

@@ -60,6 +60,11 @@ const NEEDS: &[Need] = &[
         why: "announces a device by multicast DNS, on a network of its own (tests of `pvr device scan`)",
     },
     Need { package: "iproute2", proof: Proof::Program("ip"), why: "makes that network" },
+    Need {
+        package: "openssl",
+        proof: Proof::Program("openssl"),
+        why: "makes certificates for keys that sign (tests of `pvr sig`)",
+    },
     Need { package: "git", proof: Proof::Program("git"), why: "`tidy` asks which files belong to the project" },
     Need {
         package: "busybox-static",

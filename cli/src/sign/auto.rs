@@ -249,6 +249,14 @@ pub fn gaps(revision: &Revision) -> Result<Vec<String>> {
     Ok(gaps)
 }
 
+/// The keys that no signature covers, as a strict device counts that trusts whoever made them.
+///
+/// # Errors
+/// A signature that cannot be read.
+pub fn unsigned(revision: &Revision) -> Result<Vec<&str>> {
+    Ok(uncovered(revision, &examine(revision, None)?))
+}
+
 /// The patterns of `sig add --part`.
 #[must_use]
 pub fn part_patterns(part: &str, with_config: bool) -> (Vec<String>, Vec<String>) {

@@ -1,17 +1,22 @@
 //! Signatures: the developer's key, what a commit signs, and `pvr sig`.
 
 pub mod auto;
+pub mod certificate;
 pub mod claimed;
 pub mod keys;
 mod list;
+mod verdicts;
 
 use std::fs;
 
+use formats::glob::Dialect;
 use formats::json::Json;
 use formats::path;
 use formats::signature::Signature;
+use formats::state::Revision;
 
 pub use list::{Listing, list};
+pub use verdicts::{Row, Verdicts, verdicts};
 
 use crate::error::{Error, Result};
 use crate::repo::{Repo, durable};
@@ -39,11 +44,12 @@ pub enum Choice {
     },
 }
 
-/// Signs a choice of the committed state. Returns the key of the signature, and its document.
+/// Signs a choice of the committed state; `with_payload` puts what is signed into the document. Returns the key of the
+/// signature, and its document.
 ///
 /// # Errors
 /// The name cannot be a file, or the patterns select nothing.
-pub fn add(repo: &Repo, choice: &Choice, key: &DeveloperKey) -> Result<(String, Json)> {
+pub fn add(repo: &Repo, choice: &Choice, key: &DeveloperKey, with_payload: bool) -> Result<(String, Json)> {
     let (name, include, exclude) = match choice {
         Choice::Part { name, with_config } => {
             let (include, exclude) = auto::part_patterns(name, *with_config);
@@ -53,7 +59,42 @@ pub fn add(repo: &Repo, choice: &Choice, key: &DeveloperKey) -> Result<(String, 
     };
     path::component(name).map_err(|why| Error::user(format!("the name {name:?}: {why}")))?;
     let revision = repo.committed()?.revision()?;
-    Ok((format!("_sigs/{name}.json"), auto::sign_one(&revision, key, &include, &exclude)?))
+    let path = format!("_sigs/{name}.json");
+    let document = auto::sign_one(&revision, key, &include, &exclude)?;
+    let document = if with_payload { payload(&revision, &path, document)? } else { document };
+    Ok((path, document))
+}
+
+/// A signature with what it is over beside it, which no device reads: it builds the same from the state.
+fn payload(revision: &Revision, path: &str, document: Json) -> Result<Json> {
+    let ours = |error: &dyn std::fmt::Display| Error::internal(format!("our own signature: {error}"));
+    let signature = Signature::parse(path, &document.canonical()).map_err(|error| ours(&error))?;
+    // What was signed is read alike in either dialect, or it would not have been signed.
+    let input = signature.input(revision, &signature.select(revision, Dialect::Device));
+    let input = String::from_utf8(input).map_err(|error| ours(&error))?;
+    let (_, payload) = input.split_once('.').ok_or_else(|| ours(&"it signs nothing"))?;
+    Ok(document.with("payload", payload))
+}
+
+/// Takes signatures out of the work tree. Returns their keys.
+///
+/// # Errors
+/// One of them is not there; then none is taken out. Or one cannot be removed.
+pub fn remove(repo: &Repo, names: &[String]) -> Result<Vec<String>> {
+    let _lock = repo.lock()?;
+    let paths: Vec<String> = names.iter().map(|name| full(name)).collect();
+    for path in &paths {
+        path::key(path).map_err(|why| Error::user(format!("the name {path:?}: {why}")))?;
+        if !crate::compare::is_signature(path) || !repo.root().join(path).is_file() {
+            return Err(Error::user(format!("there is no signature {path} in the work tree"))
+                .hint("`pvr sig verify` lists those of the committed state"));
+        }
+    }
+    for path in &paths {
+        let file = repo.root().join(path);
+        fs::remove_file(&file).map_err(|error| Error::io("remove", &file, &error))?;
+    }
+    Ok(paths)
 }
 
 /// Puts a signature into the work tree, to be committed.

@@ -46,7 +46,12 @@ fn a_state_that_was_changed_after_it_was_signed_is_refused() {
     bench.write(".pvr/json", changed);
     let Err(VerifyError::Signature { key, why: KeyError::Mismatch }) = bench.strict() else { panic!() };
     assert_eq!(key, "_sigs/web.json");
-    bench.refused(&["sig", "ls"], &["_sigs/web.json"]);
+    let ran = bench.run(&["sig", "ls"]);
+    assert!(ran.code == 13 && ran.stdout.is_empty() && ran.stderr.contains("_sigs/web.json"), "{}", ran.stderr);
+    let ran = bench.run(&["sig", "verify"]);
+    assert_eq!(ran.code, 13);
+    assert!(ran.stdout.contains("_sigs/web.json: does not count: ") && ran.stdout.contains("_root.json: counts: "));
+    assert!(ran.stderr.contains("1 of 2 signatures do not count: _sigs/web.json"), "{}", ran.stderr);
     bench.write(".pvr/json", text.replace(r#","web/run.json""#, r#","unsigned.json":{},"web/run.json""#));
     assert!(matches!(bench.strict(), Err(VerifyError::Uncovered { .. })));
 }
@@ -76,7 +81,8 @@ fn each_kind_of_key_signs_what_its_certificate_verifies() {
         let listed = bench.ok(&["sig", "--cacerts", ca.to_str().unwrap(), "ls"]).stdout;
         assert!(listed.contains(r#""protected": ["#), "{listed}");
         let stranger = golden("keys/stranger.crt.pem");
-        bench.refused(&["sig", "ls", "--cacerts", stranger.to_str().unwrap()], &["no trusted authority issued it"]);
+        let ran = bench.run(&["sig", "ls", "--cacerts", stranger.to_str().unwrap()]);
+        assert!(ran.code == 13 && ran.stderr.contains("no trusted authority issued it"), "{}", ran.stderr);
     }
 }
 
@@ -231,4 +237,74 @@ fn a_listing_has_the_form_that_scripts_read() {
     let listed = bench.ok(&["sig", "ls", "web", "-s"]).stdout;
     assert_eq!(listed.matches(r#""signature": "#).count(), 1, "{listed}");
     bench.refused(&["sig", "ls", "none"], &["no signature _sigs/none.json"]);
+}
+
+/// A certificate of a real openssl for a key, good for a month from today on.
+fn certificate(bench: &Bench, key: &str) -> String {
+    let path = bench.top().join("signer.pem").to_str().unwrap().to_owned();
+    let ran = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-new", "-key", key, "-out", &path, "-subj", "/O=Example/CN=developer 7"])
+        .args(["-days", "30", "-addext", "extendedKeyUsage=codeSigning", "-addext", "basicConstraints=CA:FALSE"])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    path
+}
+
+#[test]
+fn each_signature_is_told_with_its_signer_and_what_is_unsigned() {
+    let bench = Bench::with_web();
+    let key = golden_key(&bench, "es256");
+    let chain = certificate(&bench, &key);
+    bench.ok(&["sig", "rm", "web"]);
+    bench.ok(&["commit", "--key", &key, "--x5c", &chain]);
+    let ran = bench.run(&["sig", "verify"]);
+    assert_eq!(ran.code, 13, "nobody here trusts that key yet");
+    assert!(ran.stdout.contains("_sigs/_root.json: counts: protects 1 path; ES256, a key without"), "{}", ran.stdout);
+    let public = golden("keys/es256.pub.pem");
+    let ran = bench.ok(&["sig", "-p", public.to_str().unwrap(), "verify", "web"]);
+    assert!(ran.stdout.starts_with("_sigs/web.json: counts: protects 3 paths; ES256, "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("CN=developer 7") && ran.stdout.contains("O=Example"), "{}", ran.stdout);
+    let json = bench.ok(&["sig", "--pubkey", public.to_str().unwrap(), "verify", "web", "--json"]).stdout;
+    assert!(json.contains("\"counts\": true") && json.contains("\"unsigned\": []"), "{json}");
+    bench.ok(&["sig", "rm", "web"]);
+    bench.ok(&["commit", "--no-sign"]);
+    let ran = bench.ok(&["sig", "verify"]);
+    assert!(ran.stdout.ends_with("web/lxc.container.conf: not signed\nweb/root.squashfs: not signed\nweb/run.json: not signed\nweb/src.json: not signed\n"), "{}", ran.stdout);
+    bench.refused(&["sig", "rm", "web"], &["no signature _sigs/web.json"]);
+    bench.refused(&["sig", "rm", "../web/run.json"], &["../web/run.json"]);
+}
+
+#[test]
+fn an_expired_certificate_is_told_by_name_and_date() {
+    let bench = Bench::with_web();
+    let key = golden_key(&bench, "es256");
+    let chain = golden("keys/expired.crt.pem").to_str().unwrap().to_owned();
+    bench.ok(&["sig", "rm", "web"]);
+    bench.ok(&["commit", "--key", &key, "--x5c", &chain]);
+    let ran = bench.run(&["sig", "-c", &chain, "ls", "web"]);
+    assert_eq!(ran.code, 13, "{}", ran.stderr);
+    let told = "_sigs/web.json: the certificate of CN=Golden expired expired on 2021-02-03";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+}
+
+#[test]
+fn a_payload_stands_in_a_signature_if_it_is_asked_for_and_it_still_counts() {
+    let bench = Bench::with_web();
+    let ran = bench.ok(&["sig", "--with-payload", "--output", "-", "add", "--part", "web"]);
+    let document = formats::json::parse(ran.stdout.as_bytes(), formats::json::Limits::DOCUMENT).unwrap().to_json();
+    let member = |name: &str| document.get(name).unwrap().as_str().unwrap().to_owned();
+    use base64ct::Encoding as _;
+    let payload = base64ct::Base64UrlUnpadded::decode_vec(&member("payload")).unwrap();
+    let payload = String::from_utf8(payload).unwrap();
+    assert!(
+        payload.starts_with("{\"web/lxc.container.conf\":\"") && payload.contains("\"web/run.json\":{"),
+        "{payload}"
+    );
+    bench.ok(&["sig", "add", "--part", "web", "--with-payload"]);
+    bench.ok(&["commit"]);
+    bench.strict().unwrap();
+    assert!(bench.read("_sigs/web.json").contains("\"payload\""));
+    let ran = bench.command(&["sig", "ls"]).env("PVS_CERTS_URL", "http://x").output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
 }
