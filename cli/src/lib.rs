@@ -22,6 +22,7 @@
 //! | [`app`], [`image`] | containers made of images |
 //! | [`scan`] | devices that announce themselves |
 //! | [`profile`] | what a person says once about servers |
+//! | [`verity`] | images that devices check block by block: `dm` |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
 
@@ -45,6 +46,7 @@ pub mod scan;
 pub mod seccomp;
 pub mod sign;
 pub mod state;
+pub mod verity;
 pub mod watch;
 pub mod worktree;
 

@@ -65,6 +65,11 @@ const NEEDS: &[Need] = &[
         proof: Proof::Program("openssl"),
         why: "makes certificates for keys that sign (tests of `pvr sig`)",
     },
+    Need {
+        package: "cryptsetup-bin",
+        proof: Proof::Program("veritysetup"),
+        why: "what trees of hashes are compared with (tests of `pvr dm`)",
+    },
     Need { package: "git", proof: Proof::Program("git"), why: "`tidy` asks which files belong to the project" },
     Need {
         package: "busybox-static",

@@ -60,6 +60,7 @@ use crate::watch::Watch;
 use build::Build;
 use facts::Facts;
 use recipe::Recipe;
+pub(crate) use recipe::indented;
 
 /// The files of a container.
 pub(crate) const SRC: &str = "src.json";
@@ -208,7 +209,7 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
         build.write(name.as_str(), FILTER, filter)?;
     }
     build.write(name.as_str(), RUN, crate::diff::tabbed(&rendered.run).as_bytes())?;
-    build.write(name.as_str(), SRC, recipe::indented(&recipe.to_json()).as_bytes())?;
+    build.write(name.as_str(), SRC, indented(&recipe.to_json()).as_bytes())?;
     build.publish(repo, name.as_str(), options.force)?;
     let exposed = if recipe.network.ports.is_empty() { network::exposed(&facts)? } else { Vec::new() };
     Ok(Made { name, image: digest, exposed, warnings: rendered.warnings })

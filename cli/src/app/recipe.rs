@@ -251,7 +251,7 @@ fn grants(args: &Arguments) -> Result<Grants> {
 }
 
 /// Indented by one blank per level, and one more on every line but the first.
-pub(super) fn indented(json: &Json) -> String {
+pub(crate) fn indented(json: &Json) -> String {
     let mut text = String::new();
     for (number, line) in json.pretty().lines().enumerate() {
         let bare = line.trim_start_matches(' ');

@@ -20,4 +20,5 @@ mod remote;
 mod scanning;
 mod signing;
 mod users;
+mod verity;
 mod work;

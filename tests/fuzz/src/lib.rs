@@ -22,6 +22,7 @@ mod targets;
 
 use targets::{
     assembly, bootenv, bundles, dhcp, drivers, fat, gpt, journal, layers, left, logs, net, requests, revision, seccomp,
+    verity,
 };
 
 pub use targets::assembly::is_assembled;
@@ -94,6 +95,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("netlink", net::packet, "a packet of the kernel that is read, written and read again is the same messages and attributes"),
     Target::new("addressing", net::addressing, "a name or address of a link is shown as what is read as the same"),
     Target::new("bundles", bundles::bundles, "what is found in a bundle lies in it"),
+    Target::new("verity", verity::tables, "a verity table that is read, written and read again is the same"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 

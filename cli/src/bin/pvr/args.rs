@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, device, docs, fastcopy, get, init, login, network, post, profile,
-    put, reset, show, sig,
+    about, add, app, bundle, clone, commit, deploy, device, dm, docs, fastcopy, get, init, login, network, post,
+    profile, put, reset, show, sig,
 };
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
@@ -87,6 +87,11 @@ pub(crate) enum Command {
     Logout(login::LogoutArgs),
     App(app::Args),
     Deploy(deploy::Args),
+    Dm(dm::Args),
+    #[command(hide = true, alias = "dmc")]
+    DmConvert(dm::ConvertArgs),
+    #[command(hide = true, alias = "dma")]
+    DmApply(dm::ApplyArgs),
     Device(device::Args),
     #[command(hide = true)]
     Scan(device::ScanArgs),

@@ -16,6 +16,7 @@ pub(crate) mod requests;
 pub(crate) mod revision;
 pub(crate) mod seccomp;
 mod sparse;
+pub(crate) mod verity;
 
 /// CRC-32/ISO-HDLC by its definition, bit by bit: a second opinion beside the table of the code under test.
 fn crc32(bytes: &[u8]) -> u32 {

@@ -8,6 +8,7 @@ pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod deploy;
 pub(crate) mod device;
+pub(crate) mod dm;
 pub(crate) mod docs;
 pub(crate) mod fastcopy;
 pub(crate) mod get;
@@ -58,6 +59,9 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Import(args) => bundle::run_import(&args, &keys),
         Command::App(args) => app::run(&args, &keys),
         Command::Deploy(args) => deploy::run(&args, &keys),
+        Command::Dm(args) => dm::run(&args),
+        Command::DmConvert(args) => dm::convert(&args),
+        Command::DmApply(args) => dm::apply(&args),
         Command::Device(args) => device::run(&args),
         Command::Scan(args) => device::run_scan(&args),
         Command::GlobalConfig(args) => profile::run(&args, &keys),
