@@ -77,6 +77,12 @@ const NEEDS: &[Need] = &[
         why: "the programs inside the containers of `runtime/container`'s tests, which have no libraries",
     },
     Need { package: "squashfs-tools", proof: Proof::Program("mksquashfs"), why: "images that containers run from" },
+    Need {
+        package: "umoci",
+        proof: Proof::Program("umoci"),
+        why: "unpacks images as pvr must make them (cli/tests/flatten)",
+    },
+    Need { package: "skopeo", proof: Proof::Program("skopeo"), why: "packs layers anew for it, which knows gzip only" },
     Need { package: "erofs-utils", proof: Proof::Program("mkfs.erofs"), why: "the same, of another kind" },
     Need {
         package: "e2fsprogs",

@@ -9,10 +9,11 @@
 //! | anything else | replaces what has its name |
 //!
 //! What a layer takes away goes before anything that it brings, wherever the entries stand: a layer does not hide what it
-//! brings itself. A directory on the way that is a link is the directory it leads to, inside the image. Names that begin
+//! brings itself. A hard link may still name a file that its own layer takes away further down, as tools that work from
+//! the top of a layer to its end have it. A directory on the way that is a link is the directory it leads to, inside the image. Names that begin
 //! with `/` or hold `..` are refused, because no honest tool writes them and every reader takes them differently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{Read, Seek};
 
@@ -91,6 +92,7 @@ pub fn flatten<R: Read + Seek>(layers: impl IntoIterator<Item = R>, limits: Limi
 /// # Errors
 /// [`FlattenError`]; the tree is of no use then.
 pub fn apply<R: Read + Seek>(tree: &mut Tree, number: usize, mut layer: R) -> Result<(), FlattenError> {
+    let mut linked = HashMap::new();
     for taking_away in [true, false] {
         let at = |wrong| FlattenError { layer: Some(number), entry: None, wrong: Wrong::Tar(wrong) };
         let mut reader = Reader::new(&mut layer, tree.limits()).map_err(at)?;
@@ -104,8 +106,11 @@ pub fn apply<R: Read + Seek>(tree: &mut Tree, number: usize, mut layer: R) -> Re
                         Ok(())
                     }
                 }
-                _ if taking_away => Ok(()),
-                last => bring(tree, number, last, &entry),
+                _ if taking_away => match &entry.kind {
+                    Kind::HardLink(to) => remember(tree, to, &mut linked),
+                    _ => Ok(()),
+                },
+                last => bring(tree, number, last, &entry, &linked),
             });
             done.map_err(|wrong| FlattenError { layer: Some(number), entry: Some(entry.path), wrong })?;
         }
@@ -145,7 +150,24 @@ fn take_away(tree: &mut Tree, parents: &[Vec<u8>], name: &[u8]) -> Result<(), Wr
     Ok(())
 }
 
-fn bring(tree: &mut Tree, layer: usize, last: Option<(&Vec<u8>, &[Vec<u8>])>, entry: &Entry) -> Result<(), Wrong> {
+/// Notes down which file of a lower layer a hard link names, before that name may be taken away.
+fn remember(tree: &mut Tree, to: &[u8], linked: &mut HashMap<Vec<u8>, Id>) -> Result<(), Wrong> {
+    if let Ok(id) = target(tree, to)
+        && linked.insert(to.to_vec(), id).is_none()
+    {
+        tree.weigh(to.len())?;
+    }
+    Ok(())
+}
+
+/// Puts an entry into the tree. `linked` are files of lower layers that hard links of this one name.
+fn bring(
+    tree: &mut Tree,
+    layer: usize,
+    last: Option<(&Vec<u8>, &[Vec<u8>])>,
+    entry: &Entry,
+    linked: &HashMap<Vec<u8>, Id>,
+) -> Result<(), Wrong> {
     let attributes = attributes(entry);
     let Some((name, parents)) = last else {
         // The root is there already; anything but a directory cannot be it.
@@ -160,7 +182,10 @@ fn bring(tree: &mut Tree, layer: usize, last: Option<(&Vec<u8>, &[Vec<u8>])>, en
             Node::Directory(BTreeMap::new())
         }
         Kind::HardLink(to) => {
-            let id = target(tree, to)?;
+            let id = match (target(tree, to), linked.get(to)) {
+                (Err(Wrong::NoTarget(_)), Some(id)) => *id,
+                (found, _) => found?,
+            };
             return tree.link(directory, name, id);
         }
         Kind::File { offset, len } => Node::File(Contents { layer, offset: *offset, len: *len }),

@@ -286,7 +286,11 @@ impl Tree {
         self.weigh(link + xattrs)
     }
 
-    fn weigh(&mut self, bytes: usize) -> Result<(), Wrong> {
+    /// Takes so many bytes off what names may be altogether.
+    ///
+    /// # Errors
+    /// They are more than that.
+    pub(super) fn weigh(&mut self, bytes: usize) -> Result<(), Wrong> {
         self.names = self.names.saturating_add(bytes);
         if self.names > self.limits.names { Err(Wrong::Names(self.limits.names)) } else { Ok(()) }
     }

@@ -9,7 +9,7 @@ use cli::image::digest::Digest;
 use tar::{Builder, EntryType, Header};
 
 /// A layer that is being written.
-pub(crate) struct Layer(Builder<Vec<u8>>);
+pub(crate) struct Layer(pub(crate) Builder<Vec<u8>>);
 
 /// How a layer travels.
 #[derive(Clone, Copy)]
@@ -75,8 +75,13 @@ impl Layer {
         self
     }
 
-    pub(crate) fn xattr(mut self, name: &str, value: &[u8]) -> Self {
-        self.0.append_pax_extensions([(format!("SCHILY.xattr.{name}").as_str(), value)]).unwrap();
+    pub(crate) fn xattr(self, name: &str, value: &[u8]) -> Self {
+        self.pax(&format!("SCHILY.xattr.{name}"), value)
+    }
+
+    /// A record of POSIX about the next entry.
+    pub(crate) fn pax(mut self, key: &str, value: &[u8]) -> Self {
+        self.0.append_pax_extensions([(key, value)]).unwrap();
         self
     }
 

@@ -125,6 +125,18 @@ fn hard_links_also_name_files_of_lower_layers_and_survive_their_first_name() {
 }
 
 #[test]
+fn a_hard_link_may_name_what_its_own_layer_takes_away_further_down() {
+    let below = || Layer::new().file("d/a", "1");
+    let above = Layer::new().hard("b", "d/a").file("d/.wh.a", "");
+    assert_eq!(shown(vec![below(), above]), ["b=1", "d/"]);
+    // What the layer brings under this name itself is nearer than what lies below.
+    let above = Layer::new().file("d/a", "2").hard("b", "d/a").file("d/.wh.a", "");
+    assert_eq!(shown(vec![below(), above]), ["b=2", "d/", "d/a==b"]);
+    let late = Layer::new().file("d/.wh.a", "").hard("b", "d/a");
+    assert_eq!(wrong(vec![below(), late]).2, Wrong::NoTarget(b"d/a".to_vec()));
+}
+
+#[test]
 fn a_name_through_a_link_lies_where_the_link_leads_inside_the_image() {
     let below = Layer::new().dir("usr/lib").link("lib", "usr/lib").link("out", "../../../etc").link("abs", "/opt/x");
     let above = Layer::new().file("lib/a", "1").file("out/passwd", "2").file("abs/b", "3").file("out/.wh.none", "");
