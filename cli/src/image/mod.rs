@@ -1,13 +1,13 @@
-//! Container images: found by name, fetched with every byte checked, made one file system, written as squashfs.
+//! Container images: found by name, fetched with every byte checked, made one file system, written as one file.
 //!
 //! ```text
 //!   reference ─▶ source ─▶ manifest ─▶ config
-//!                               └────▶ layers ─▶ unpacked tars ─▶ tree ─▶ canonical tar ─▶ squashfs
+//!                               └────▶ layers ─▶ unpacked tars ─▶ tree ─▶ canonical tar ─▶ squashfs or EROFS
 //!                                 digests checked │      never extracted │     the same bytes for the same image
 //! ```
 //!
 //! Nothing of an image ever becomes a path of the host: layers are unpacked to files without a name, a tree in memory
-//! says what is where in them, and the writer of the squashfs gets one tar on its standard input. So it needs no root
+//! says what is where in them, and the tool that writes the file system gets one tar on its standard input. So it needs no root
 //! and no `fakeroot`, and a hostile image can be wrong but not reach out.
 //!
 //! | module | what |
@@ -16,13 +16,15 @@
 //! | [`source`], [`layout`], [`registry`] | where images are |
 //! | [`mod@pull`] | from a source to a tree |
 //! | [`tar`], [`flatten`], [`tree`] | layers |
-//! | [`squashfs`] | the result |
+//! | [`mod@pack`], [`squashfs`], [`erofs`] | the result |
 
 pub mod digest;
+pub mod erofs;
 pub mod flatten;
 pub mod layout;
 mod limits;
 pub mod manifest;
+pub mod pack;
 pub mod pull;
 pub mod reference;
 pub mod registry;

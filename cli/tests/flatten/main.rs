@@ -3,28 +3,31 @@
 //! ```text
 //!              ┌─▶ umoci unpack ────────────────────────▶ rootfs ─┐
 //!   OCI layout ┤                                                  ├ the same names, types, contents, modes, owners, links,
-//!              └─▶ pull ─▶ squashfs ─▶ unsquashfs ──────▶ files  ─┘ attributes, devices, times
+//!              └─▶ pull ─┬─▶ squashfs ─▶ unsquashfs ───▶ files  ─┤ attributes, devices, times
+//!                        └─▶ EROFS ────▶ mount ────────▶ files  ─┘
 //! ```
 //!
 //! It runs as root, because owners, devices and capabilities are part of an image. The root directory is left out: of it
-//! squashfs gets mode 0755 and owner 0, whatever an image says.
+//! a file system gets mode 0755 and owner 0, whatever an image says.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops where it fails")]
 
 mod cases;
 #[path = "../program/images.rs"]
 #[allow(dead_code, reason = "the tests of the program build more kinds of images")]
 mod images;
+mod packing;
 mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cli::error::Error;
 use cli::image::layout::Layout as Source;
 use cli::image::manifest::Platform;
+use cli::image::pack::{self, Format, Times};
 use cli::image::source::Choice;
-use cli::image::squashfs::{self, Times};
-use cli::image::{Limits, pull};
+use cli::image::{Image as Pulled, Limits, pull};
 use cli::watch::Unwatched;
 
 use crate::images::{Image, Layout};
@@ -53,16 +56,38 @@ fn theirs(layout: &Layout, scratch: &Path) -> PathBuf {
     bundle.join("rootfs")
 }
 
-/// As pvr packs it, and the tools of squashfs unpack that.
-fn ours(layout: &Layout, scratch: &Path) -> PathBuf {
+fn pulled(layout: &Layout, scratch: &Path) -> Pulled {
     let choice = Choice(vec![Platform::parse("linux/amd64").unwrap()]);
     let source = Source::directory(&layout.0, Some("amd64"), Limits::DEFAULT);
-    let image = pull(&source, &choice, scratch, Limits::DEFAULT, &Unwatched).unwrap();
+    pull(&source, &choice, scratch, Limits::DEFAULT, &Unwatched).unwrap()
+}
+
+fn packed(image: &Pulled, format: Format, file: &Path, options: &[&str]) -> Result<(), Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap();
-    let (file, files) = (scratch.join("root.squashfs"), scratch.join("files"));
-    squashfs::write(&image, &file, Times { made: None, now }, squashfs::PACKED, &Unwatched).unwrap();
-    run("unsquashfs", &["-quiet", "-no-progress", "-dest", text(&files), text(&file)]);
-    files
+    pack::write(image, format, file, Times { made: None, now }, options, &Unwatched)
+}
+
+/// What the tools of squashfs unpack of a file.
+fn unpacked(file: &Path) -> Snapshot {
+    let files = tempfile::tempdir_in(file.parent().unwrap()).unwrap();
+    run("unsquashfs", &["-quiet", "-no-progress", "-force", "-dest", text(files.path()), text(file)]);
+    Snapshot::of(files.path())
+}
+
+/// What the kernel sees in a file.
+fn mounted(file: &Path) -> Snapshot {
+    let place = tempfile::tempdir_in(file.parent().unwrap()).unwrap();
+    run("mount", &["-t", "erofs", "-o", "ro,loop", text(file), text(place.path())]);
+    let seen = std::panic::catch_unwind(|| Snapshot::of(place.path()));
+    run("umount", &[text(place.path())]);
+    seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Whether the tool of this machine can do it: older ones read no tar.
+fn has_erofs() -> bool {
+    let help = Command::new("mkfs.erofs").arg("--help").output();
+    let help = help.unwrap_or_else(|error| panic!("mkfs.erofs: {error}; `cargo xtask setup` installs it"));
+    [help.stdout, help.stderr].iter().any(|text| String::from_utf8_lossy(text).contains("--tar"))
 }
 
 fn same(name: &str, image: Image) {
@@ -70,10 +95,23 @@ fn same(name: &str, image: Image) {
     let scratch = tempfile::tempdir().unwrap();
     let layout = Layout::of(&scratch.path().join("layout"), &[image]);
     let theirs = Snapshot::of(&theirs(&layout, scratch.path()));
-    let ours = Snapshot::of(&ours(&layout, scratch.path()));
     assert!(!theirs.is_empty(), "{name}: nothing was compared");
-    let differences = theirs.differences(&ours);
-    assert!(differences.is_empty(), "{name}, umoci and then pvr:\n{}", differences.join("\n"));
+    let image = pulled(&layout, scratch.path());
+    let compare = |format: Format, ours: Snapshot| {
+        let differences = theirs.differences(&ours);
+        assert!(differences.is_empty(), "{name} in {format}, umoci and then pvr:\n{}", differences.join("\n"));
+    };
+    let file = scratch.path().join("root.squashfs");
+    packed(&image, Format::Squashfs, &file, Format::Squashfs.packed()).unwrap();
+    compare(Format::Squashfs, unpacked(&file));
+    let file = scratch.path().join("root.erofs");
+    let done = packed(&image, Format::Erofs, &file, Format::Erofs.packed());
+    if has_erofs() {
+        done.unwrap();
+        compare(Format::Erofs, mounted(&file));
+    } else {
+        assert!(done.unwrap_err().message.contains("mkfs.erofs is too old"));
+    }
 }
 
 macro_rules! the_same {

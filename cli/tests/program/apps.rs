@@ -475,9 +475,9 @@ fn a_missing_tool_is_named_with_its_package() {
         1,
         &[("PATH", "/nowhere")],
         &["web", "--from", "oci:../image"],
-        &["sqfstar is not installed", "squashfs-tools"],
+        &["mksquashfs is not installed", "squashfs-tools"],
     );
-    bench.nothing(1, &[], &["web", "--from", "oci:../image", "-o", "-comp none"], &["sqfstar ends with"]);
+    bench.nothing(1, &[], &["web", "--from", "oci:../image", "-o", "-comp none"], &["mksquashfs ends with"]);
     bench.app(&["add", "web", "--from", "oci:../image", "-o", "-comp gzip"]);
     assert!(bench.read("web/src.json").contains("\"format_options\": \"-comp gzip\""));
 }

@@ -167,7 +167,7 @@ struct Add {
     /// Whose its users are: its own, then its root is nobody on the device; needs a kernel with id-mapped mounts
     #[arg(long, default_value = Users::WORDS[0], value_parser = clap::builder::PossibleValuesParser::new(Users::WORDS))]
     users: String,
-    /// Options for sqfstar, which writes the squashfs [default: -comp xz]
+    /// Options for mksquashfs, which writes the squashfs [default: -comp xz]
     #[arg(long, short = 'o', value_name = "OPTIONS", allow_hyphen_values = true)]
     format_options: Option<String>,
     /// Replace a container of this name
