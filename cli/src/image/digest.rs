@@ -1,7 +1,8 @@
 //! The names of blobs: `sha256:` and 64 hexadecimal digits, checked while the bytes go by.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek as _};
 
 use formats::object::ObjectId;
 use ring::digest::{Context, SHA256};
@@ -21,6 +22,14 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(ObjectId::of(bytes))
+    }
+
+    /// The digest of a whole file.
+    pub(crate) fn of_file(file: &mut File) -> io::Result<Self> {
+        file.rewind()?;
+        let mut hashing = Hashing::new(file);
+        io::copy(&mut hashing, &mut io::sink())?;
+        Ok(hashing.digest())
     }
 
     /// The 64 digits alone.

@@ -1,7 +1,7 @@
 //! A tree as EROFS.
 //!
-//! `mkfs.erofs` reads a tar since erofs-utils 1.7. Its UUID is a part of the file system and random unless it is said, so it
-//! follows from the image; the time of the file system is that of the newest file, and files keep theirs.
+//! `mkfs.erofs` reads a tar since erofs-utils 1.7. The UUID is a part of the file system and random unless it is said, so
+//! it follows from the image; the time of the file system is that of the newest file, and files keep theirs.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -28,7 +28,7 @@ pub fn write(image: &Image, target: &Path, times: Times, options: &[&str], watch
     let tool = Tool {
         program: PROGRAM,
         install: INSTALL,
-        older: "an option or a compressor that it does not know: see `mkfs.erofs --help`; the package is erofs-utils, 1.7 or later",
+        older: "it may lack an option or a compressor: see `mkfs.erofs --help`; the package is erofs-utils, 1.7 or later",
         env: &[],
         // As squashfs gets it: equal images are equal trees on the device, whatever they are packed as.
         root: Some(Attributes { mtime: epoch, ..Attributes::implied() }),

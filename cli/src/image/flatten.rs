@@ -10,8 +10,9 @@
 //!
 //! What a layer takes away goes before anything that it brings, wherever the entries stand: a layer does not hide what it
 //! brings itself. A hard link may still name a file that its own layer takes away further down, as tools that work from
-//! the top of a layer to its end have it. A directory on the way that is a link is the directory it leads to, inside the image. Names that begin
-//! with `/` or hold `..` are refused, because no honest tool writes them and every reader takes them differently.
+//! the top of a layer to its end have it. A directory on the way that is a link is the directory it leads to, inside the
+//! image. Names that begin with `/` or hold `..` are refused, because no honest tool writes them and every reader takes
+//! them differently.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -116,6 +117,22 @@ pub fn apply<R: Read + Seek>(tree: &mut Tree, number: usize, mut layer: R) -> Re
         }
     }
     Ok(())
+}
+
+/// Makes a tree of one archive that lies over nothing, so that no name in it is a mark.
+///
+/// # Errors
+/// [`FlattenError`] names the entry.
+pub fn alone<R: Read + Seek>(archive: R, limits: Limits) -> Result<Tree, FlattenError> {
+    let mut tree = Tree::new(limits);
+    let at = |wrong| FlattenError { layer: None, entry: None, wrong: Wrong::Tar(wrong) };
+    let mut reader = Reader::new(archive, limits).map_err(at)?;
+    while let Some(entry) = reader.entry().map_err(at)? {
+        let done =
+            components(&entry.path).and_then(|path| bring(&mut tree, 0, path.split_last(), &entry, &HashMap::new()));
+        done.map_err(|wrong| FlattenError { layer: None, entry: Some(entry.path), wrong })?;
+    }
+    Ok(tree)
 }
 
 /// The components of a name; none is the root.

@@ -175,6 +175,13 @@ fn is_layer(media_type: &str) -> bool {
 }
 
 impl Config {
+    /// That of files which say nothing of how they are started.
+    #[must_use]
+    pub fn none() -> Self {
+        let platform = Platform { os: "linux".into(), architecture: String::new(), variant: String::new() };
+        Self { config: Json::object(), platform, created: 0, diff_ids: Vec::new() }
+    }
+
     /// Reads a configuration.
     ///
     /// # Errors

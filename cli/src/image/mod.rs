@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Nothing of an image ever becomes a path of the host: layers are unpacked to files without a name, a tree in memory
-//! says what is where in them, and the tool that writes the file system gets one tar on its standard input. So it needs no root
-//! and no `fakeroot`, and a hostile image can be wrong but not reach out.
+//! says what is where in them, and the tool that writes the file system gets one tar on its standard input. So it needs
+//! no root and no `fakeroot`, and a hostile image can be wrong but not reach out.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`mod@reference`], [`manifest`], [`digest`] | names and documents |
 //! | [`source`], [`layout`], [`registry`] | where images are |
+//! | [`rootfs`] | files that are no image |
 //! | [`mod@pull`] | from a source to a tree |
 //! | [`tar`], [`flatten`], [`tree`] | layers |
 //! | [`mod@pack`], [`squashfs`], [`erofs`] | the result |
@@ -28,6 +29,7 @@ pub mod pack;
 pub mod pull;
 pub mod reference;
 pub mod registry;
+pub mod rootfs;
 pub mod source;
 pub mod squashfs;
 pub mod tar;

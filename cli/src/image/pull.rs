@@ -38,6 +38,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// Files in hand. `layers` are what the tree says where in them its contents are.
+    pub(super) fn of(digest: Digest, config: Config, tree: Tree, layers: Vec<File>) -> Self {
+        Self { digest, config, tree, layers }
+    }
+
     /// The contents of a file.
     ///
     /// # Errors

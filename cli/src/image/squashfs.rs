@@ -1,8 +1,9 @@
 //! A tree as squashfs.
 //!
 //! `mksquashfs -tar` (squashfs-tools 4.5 or later) keeps what other writers lose: extended attributes, above all file
-//! capabilities. It is the same program as `sqfstar`, which in 4.5 takes no option of a compressor that has a value. Of a tar it takes no root, and makes one with mode 0755, owner 0 and the time of its clock; the only way
-//! to another time is `SOURCE_DATE_EPOCH`, which is also the time of the file system and the latest that a file can have.
+//! capabilities. It is the same program as `sqfstar`, which in 4.5 takes no option of a compressor that has a value. Of a
+//! tar it takes no root, and makes one with mode 0755, owner 0 and the time of its clock; the only way to another time is
+//! `SOURCE_DATE_EPOCH`, which is also the time of the file system and the latest that a file can have.
 
 use std::path::Path;
 
@@ -24,7 +25,7 @@ pub fn write(image: &Image, target: &Path, times: Times, options: &[&str], watch
     let tool = Tool {
         program: "mksquashfs",
         install: "install squashfs-tools, 4.5 or later: apt-get install squashfs-tools",
-        older: "an option or a compressor that it does not know: see `mksquashfs -help`; the package is squashfs-tools, 4.5 or later",
+        older: "it may lack an option or a compressor: see `mksquashfs -help`; the package is squashfs-tools, 4.5 or later",
         env: &[("SOURCE_DATE_EPOCH", &epoch)],
         root: None,
     };

@@ -263,6 +263,13 @@ impl Tree {
         Ok(())
     }
 
+    /// Makes root the owner of everything.
+    pub(super) fn give_to_root(&mut self) {
+        for inode in &mut self.inodes {
+            (inode.attributes.uid, inode.attributes.gid) = (0, 0);
+        }
+    }
+
     /// Takes a name away, if it is there.
     pub(super) fn unlink(&mut self, directory: Id, name: &[u8]) {
         if let Node::Directory(names) = &mut self.inode_mut(directory).node {
