@@ -17,8 +17,10 @@
 //! | [`rootfs`] | files that are no image |
 //! | [`mod@pull`] | from a source to a tree |
 //! | [`tar`], [`flatten`], [`tree`] | layers |
+//! | [`mod@difference`] | what lies over one image to make it another |
 //! | [`mod@pack`], [`squashfs`], [`erofs`] | the result |
 
+mod difference;
 pub mod digest;
 pub mod erofs;
 pub mod flatten;
@@ -36,5 +38,6 @@ pub mod tar;
 pub mod tree;
 pub(crate) mod unpack;
 
+pub use difference::difference;
 pub use limits::Limits;
 pub use pull::{Image, pull};

@@ -6,7 +6,8 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -43,14 +44,35 @@ impl Image {
         Self { digest, config, tree, layers }
     }
 
+    /// Another tree of the same contents.
+    pub(super) fn with_tree(&self, tree: Tree) -> io::Result<Self> {
+        let layers = self.layers.iter().map(File::try_clone).collect::<io::Result<_>>()?;
+        Ok(Self::of(self.digest, self.config.clone(), tree, layers))
+    }
+
     /// The contents of a file.
     ///
     /// # Errors
     /// They cannot be read.
     pub fn contents(&self, contents: Contents) -> io::Result<impl Read + '_> {
-        let mut layer = self.layers.get(contents.layer).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        layer.seek(SeekFrom::Start(contents.offset))?;
-        Ok(layer.take(contents.len))
+        let layer = self.layers.get(contents.layer).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(Part { layer, at: contents.offset, end: contents.offset.saturating_add(contents.len) })
+    }
+}
+
+/// A part of a layer. Several may be read at the same time, so none of them moves the place where the layer is read.
+struct Part<'l> {
+    layer: &'l File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let len = self.layer.read_at(buffer.get_mut(..left).unwrap_or_default(), self.at)?;
+        self.at += len as u64;
+        Ok(len)
     }
 }
 

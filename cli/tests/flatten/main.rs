@@ -27,8 +27,9 @@ use cli::image::layout::Layout as Source;
 use cli::image::manifest::Platform;
 use cli::image::pack::{self, Format, Times};
 use cli::image::source::Choice;
-use cli::image::{Image as Pulled, Limits, pull};
+use cli::image::{Image as Pulled, Limits, difference, pull};
 use cli::watch::Unwatched;
+use tempfile::TempDir;
 
 use crate::images::{Image, Layout};
 use crate::snapshot::Snapshot;
@@ -74,13 +75,30 @@ fn unpacked(file: &Path) -> Snapshot {
     Snapshot::of(files.path())
 }
 
+/// A mount, until it is dropped.
+struct Mount(TempDir);
+
+impl Mount {
+    fn of(kind: &str, options: &str, what: &str, beside: &Path) -> Self {
+        let place = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
+        run("mount", &["-t", kind, "-o", options, what, text(place.path())]);
+        Self(place)
+    }
+
+    fn file(kind: &str, file: &Path) -> Self {
+        Self::of(kind, "ro,loop", text(file), file)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run("umount", &[text(self.0.path())]);
+    }
+}
+
 /// What the kernel sees in a file.
 fn mounted(file: &Path) -> Snapshot {
-    let place = tempfile::tempdir_in(file.parent().unwrap()).unwrap();
-    run("mount", &["-t", "erofs", "-o", "ro,loop", text(file), text(place.path())]);
-    let seen = std::panic::catch_unwind(|| Snapshot::of(place.path()));
-    run("umount", &[text(place.path())]);
-    seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    Snapshot::of(Mount::file("erofs", file).0.path())
 }
 
 /// Whether the tool of this machine can do it: older ones read no tar.
@@ -93,7 +111,7 @@ fn has_erofs() -> bool {
 fn same(name: &str, image: Image) {
     assert!(rustix::process::geteuid().is_root(), "files of any owner are made: run it as root");
     let scratch = tempfile::tempdir().unwrap();
-    let layout = Layout::of(&scratch.path().join("layout"), &[image]);
+    let layout = Layout::of(&scratch.path().join("layout"), &[&image]);
     let theirs = Snapshot::of(&theirs(&layout, scratch.path()));
     assert!(!theirs.is_empty(), "{name}: nothing was compared");
     let image = pulled(&layout, scratch.path());
@@ -114,12 +132,38 @@ fn same(name: &str, image: Image) {
     }
 }
 
+/// The lowest layer as squashfs, the difference to it as squashfs, and both as the kernel lays them over each other.
+fn overlaid(name: &str, mut image: Image) {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str| scratch.path().join(name);
+    let whole = pulled(&Layout::of(&file("whole"), &[&image]), scratch.path());
+    image.layers.truncate(1);
+    let base = pulled(&Layout::of(&file("base"), &[&image]), scratch.path());
+    let over = difference(&base, &whole).unwrap();
+    for (image, file) in [(&whole, &file("new.img")), (&base, &file("base.img")), (&over, &file("over.img"))] {
+        packed(image, Format::Squashfs, file, Format::Squashfs.packed()).unwrap();
+    }
+    let [whole, base, over] = ["new.img", "base.img", "over.img"].map(|one| Mount::file("squashfs", &file(one)));
+    let layers = format!("ro,lowerdir={}:{}", text(over.0.path()), text(base.0.path()));
+    let merged = Mount::of("overlay", &layers, "overlay", &file("merged"));
+    let differences = Snapshot::of(whole.0.path()).differences(&Snapshot::of(merged.0.path()));
+    assert!(differences.is_empty(), "{name}, whole and then laid over its base:\n{}", differences.join("\n"));
+    // The mount on top has to go first.
+    drop(merged);
+}
+
 macro_rules! the_same {
     ($($case:ident),+ $(,)?) => {
         $(#[test]
         fn $case() {
             same(stringify!($case), cases::$case());
         })+
+
+        /// Every image over its own lowest layer, in the kernel's overlay.
+        #[test]
+        fn a_difference_over_its_base_is_the_whole_in_an_overlay() {
+            $(overlaid(stringify!($case), cases::$case());)+
+        }
     };
 }
 

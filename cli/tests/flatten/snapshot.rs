@@ -36,7 +36,7 @@ enum What {
 impl Snapshot {
     pub(crate) fn of(directory: &Path) -> Self {
         let mut found = BTreeMap::new();
-        let mut files: BTreeMap<u64, BTreeSet<PathBuf>> = BTreeMap::new();
+        let mut files: BTreeMap<(u64, u64), BTreeSet<PathBuf>> = BTreeMap::new();
         let mut open = vec![directory.to_owned()];
         while let Some(one) = open.pop() {
             for entry in fs::read_dir(&one).unwrap() {
@@ -46,9 +46,9 @@ impl Snapshot {
                 if metadata.is_dir() {
                     open.push(path.clone());
                 } else {
-                    files.entry(metadata.ino()).or_default().insert(name.clone());
+                    files.entry((metadata.dev(), metadata.ino())).or_default().insert(name.clone());
                 }
-                found.insert(name, (metadata.ino(), look(&path, &metadata)));
+                found.insert(name, ((metadata.dev(), metadata.ino()), look(&path, &metadata)));
             }
         }
         let named = found.into_iter().map(|(name, (number, mut seen))| {
@@ -96,7 +96,11 @@ fn look(path: &Path, metadata: &fs::Metadata) -> Seen {
 
 fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut list = vec![0_u8; 64 * 1024];
-    let len = rustix::fs::llistxattr(path, &mut list).unwrap();
+    // A file system in which no file has any may say that it knows none.
+    let len = match rustix::fs::llistxattr(path, &mut list) {
+        Err(rustix::io::Errno::NOTSUP) => 0,
+        len => len.unwrap(),
+    };
     list.truncate(len);
     let names = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
     names

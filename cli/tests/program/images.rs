@@ -1,6 +1,7 @@
 //! Images made by hand, as OCI layouts.
 #![expect(clippy::indexing_slicing, reason = "a test that is wrong about a length fails")]
 
+use std::borrow::Borrow;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub(crate) enum Packed {
 pub(crate) struct Image {
     config: String,
     platform: (&'static str, &'static str),
-    layers: Vec<(Vec<u8>, Packed)>,
+    pub(crate) layers: Vec<(Vec<u8>, Packed)>,
 }
 
 /// A directory with an OCI layout.
@@ -146,11 +147,11 @@ impl Image {
 
 impl Layout {
     /// Makes a layout with these images.
-    pub(crate) fn of(directory: &Path, images: &[Image]) -> Self {
+    pub(crate) fn of(directory: &Path, images: &[impl Borrow<Image>]) -> Self {
         fs::create_dir_all(directory.join("blobs/sha256")).unwrap();
         fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
         let layout = Self(directory.to_owned());
-        let list: Vec<_> = images.iter().map(|image| image.write(&layout)).collect();
+        let list: Vec<_> = images.iter().map(|image| image.borrow().write(&layout)).collect();
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, list.join(","));
         fs::write(directory.join("index.json"), index).unwrap();
         layout

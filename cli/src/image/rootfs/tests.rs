@@ -9,11 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::http::Settings;
 use crate::image::tree::{Node, PathTooLong};
 use crate::watch::Unwatched;
 
 fn client() -> Client {
-    Client::new(Duration::from_secs(5), |_| {})
+    Client::new(Settings { idle: Duration::from_secs(5), ..Settings::default() }, |_| {})
 }
 
 fn read(place: &Place, owner: Owner) -> Result<Image> {
