@@ -12,12 +12,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use formats::json::{self, Json, Limits};
 use formats::object::ObjectId;
 
 use crate::error::{Context as _, Error, Result};
 use crate::repo::Repo;
+use crate::repo::known::Known;
 use crate::repo::pool::hash_file;
 use crate::state::{State, object_id};
 use crate::watch::Watch;
@@ -121,6 +123,7 @@ pub fn compare(repo: &Repo, watch: &dyn Watch) -> Result<Comparison> {
     let found = scan(repo.root())?;
     let taken = |path: &str| committed.get(path).is_some() || staged.0.contains_key(path) || is_signature(path);
     watch.begin("hashing", found.files.iter().filter(|(path, _)| taken(path)).map(|(_, len)| len).sum());
+    let mut known = Known::load(repo.books());
     let mut comparison = Comparison { skipped: found.skipped, ..Comparison::default() };
     for path in found.files.keys() {
         let mut differs = |status, content| {
@@ -131,7 +134,7 @@ pub fn compare(repo: &Repo, watch: &dyn Watch) -> Result<Comparison> {
             continue;
         }
         let force = staged.0.get(path).is_some_and(|file| file.force_object);
-        let content = read(repo.root(), path, force || committed.is_object(path), watch)?;
+        let content = read_known(repo.root(), path, force || committed.is_object(path), &mut known, watch)?;
         match (committed.get(path), &content) {
             (None, _) => differs(Status::Added, Some(content)),
             (Some(old), Content::Object { id, len }) if object_id(old) == Some(*id) => {
@@ -143,6 +146,8 @@ pub fn compare(repo: &Repo, watch: &dyn Watch) -> Result<Comparison> {
         }
     }
     watch.end();
+    // Looking is for those who may not write here, too.
+    let _ = known.save();
     for (path, _) in committed.files().filter(|(path, _)| !found.files.contains_key(*path)) {
         comparison.changes.push(Change { path: path.into(), status: Status::Deleted, content: None });
     }
@@ -154,6 +159,25 @@ pub fn compare(repo: &Repo, watch: &dyn Watch) -> Result<Comparison> {
 #[must_use]
 pub fn is_signature(path: &str) -> bool {
     path.starts_with("_sigs/") && path.ends_with(".json")
+}
+
+/// Reads a file of the work tree as what it is in a state, unless it is an object that has not changed since it was read.
+fn read_known(root: &Path, path: &str, is_object: bool, known: &mut Known, watch: &dyn Watch) -> Result<Content> {
+    if !is_object && path.ends_with(".json") {
+        return read(root, path, is_object, watch);
+    }
+    let file = root.join(path);
+    let look = || fs::symlink_metadata(&file).context("look at", &file);
+    let (before, began) = (look()?, SystemTime::now());
+    if let Some(id) = known.find(path, &before) {
+        watch.advance(before.len());
+        return Ok(Content::Object { id, len: before.len() });
+    }
+    let content = read(root, path, is_object, watch)?;
+    if let Content::Object { id, .. } = content {
+        known.note(path, &before, &look()?, id, began);
+    }
+    Ok(content)
 }
 
 /// Reads a file of the work tree as what it is in a state.

@@ -8,6 +8,7 @@
 //!   .pvr/commitmsg     the last message
 //!   .pvr/objects/      the pool, unless `ObjectsDir` of the configuration names another directory
 //!   .pvr/lock          see [`lock`]
+//!   .pvr/known         see [`known`]; may be removed at any time
 //! ```
 //!
 //! Members of the configuration that are not known are kept.
@@ -15,6 +16,7 @@
 pub(crate) mod building;
 pub mod durable;
 pub mod incoming;
+pub mod known;
 pub mod lock;
 pub mod pool;
 mod remembered;

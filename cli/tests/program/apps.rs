@@ -33,7 +33,11 @@ impl Bench {
 
     /// What is in the work tree and in the books, by name.
     pub(crate) fn everything(&self) -> Vec<String> {
-        let found = Command::new("find").arg(self.repo()).args(["-not", "-name", "lock"]).output().unwrap();
+        let found = Command::new("find")
+            .arg(self.repo())
+            .args(["-not", "-name", "lock", "-not", "-name", "known"])
+            .output()
+            .unwrap();
         String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 

@@ -120,7 +120,7 @@ impl Bench {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 if entry.path().is_dir() {
                     open.push(entry.path());
-                } else if entry.file_name() != "lock" {
+                } else if entry.file_name() != "lock" && entry.file_name() != "known" {
                     all.push((entry.path(), fs::read(entry.path()).unwrap()));
                 }
             }

@@ -232,3 +232,32 @@ fn a_checkpoint_is_a_document_with_its_time_and_a_commit_that_fails_leaves_none(
     assert!(rest.get(.."26-11-22T00:00:00Z".len()).is_some_and(|time| time.ends_with('Z')), "{rest}");
     assert!(bench.strict().is_ok());
 }
+
+#[test]
+fn a_large_file_is_read_once_and_again_when_it_has_changed() {
+    let bench = Bench::with_web();
+    bench.write("web/root.squashfs", vec![7; 1 << 20]);
+    bench.ok(&["commit"]);
+    // What was written just now may be written again in the same tick of the clock.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    bench.ok(&["status"]);
+    assert!(bench.read(".pvr/known").contains("web/root.squashfs"));
+    let reads = |args: &[&str]| {
+        let script = "exec strace -f -qq -e trace=read -P web/root.squashfs -P $PWD/web/root.squashfs \"$@\"";
+        let mut strace = std::process::Command::new("sh");
+        strace
+            .args(["-c", script, "sh"])
+            .arg(assert_cmd::cargo::cargo_bin!("pvr"))
+            .args(args)
+            .current_dir(bench.repo());
+        let output = strace.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).lines().filter(|line| line.contains("read(")).count()
+    };
+    assert_eq!(reads(&["status"]), 0);
+    bench.write("web/root.squashfs", vec![8; 1 << 20]);
+    assert!(reads(&["status"]) > 0);
+    assert_eq!(bench.ok(&["status"]).stdout, "C web/root.squashfs\n");
+    fs::write(bench.path(".pvr/known"), "{").unwrap();
+    assert_eq!(bench.ok(&["status"]).stdout, "C web/root.squashfs\n");
+}
