@@ -1,4 +1,4 @@
-//! `pvr reset`: the files of the committed state, as they were. Files that are not in it stay.
+//! `pvr reset`: the files of the committed state, as they were. Files that are not in it stay, unless the tree is to be clean.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use crate::repo::pool::Out;
 use crate::repo::{Repo, Staged};
 use crate::state::{State, object_id};
 use crate::watch::{Unwatched, Watch};
-use crate::worktree::place;
+use crate::worktree::{place, scan};
 
 /// How files are brought back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -23,13 +23,24 @@ pub struct Options {
     pub hardlink: bool,
     /// Inline files get the canonical text, not the indented one.
     pub canonical: bool,
+    /// Files that are not in the state go, and directories that have nothing in them then.
+    pub clean: bool,
 }
 
-/// Brings the files of the committed state back, and forgets what is staged. Returns the paths that were written.
+/// What was done.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Done {
+    /// Paths that were written.
+    pub written: Vec<String>,
+    /// Paths that were removed.
+    pub removed: Vec<String>,
+}
+
+/// Brings the files of the committed state back, and forgets what is staged.
 ///
 /// # Errors
 /// An object is missing or damaged, which is found before the first file is written; or a file cannot be written.
-pub fn reset(repo: &Repo, options: Options, watch: &dyn Watch) -> Result<Vec<String>> {
+pub fn reset(repo: &Repo, options: Options, watch: &dyn Watch) -> Result<Done> {
     let _lock = repo.lock()?;
     let state = repo.committed()?;
     state.revision()?;
@@ -37,16 +48,35 @@ pub fn reset(repo: &Repo, options: Options, watch: &dyn Watch) -> Result<Vec<Str
         let id = object_id(value).ok_or_else(|| Error::user(format!("{key}: its value names no object")))?;
         repo.pool().check(id, key, watch)?;
     }
-    let mut written = Vec::new();
+    let mut done = Done::default();
     for (key, value) in state.files() {
         let path = place(repo.root(), key)?;
         if !is_there(repo, &state, key, value, &path, options)? {
             bring(repo, key, value, &path, options)?;
-            written.push(key.to_owned());
+            done.written.push(key.to_owned());
         }
     }
+    if options.clean {
+        done.removed = clean(repo.root(), &state)?;
+    }
     Staged::clear(&repo.staged_path())?;
-    Ok(written)
+    Ok(done)
+}
+
+/// Removes the files that are not in the state. Links and special files can be in none, and are left.
+fn clean(root: &Path, state: &State) -> Result<Vec<String>> {
+    let extra: Vec<String> = scan(root)?.files.into_keys().filter(|path| state.get(path).is_none()).collect();
+    for path in &extra {
+        let file = root.join(path);
+        fs::remove_file(&file).context("remove", &file)?;
+        for above in Path::new(path).ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            // One with something in it stays, and so do those that it is in.
+            if fs::remove_dir(root.join(above)).is_err() {
+                break;
+            }
+        }
+    }
+    Ok(extra)
 }
 
 /// Whether a file is already what it would become, so that it keeps its time.

@@ -80,8 +80,8 @@ pub fn clone(
     let repo = Repo::init(&building.path, options.objects.as_deref(), &spec)?;
     let objects = origin.bring(&objects::of(&state, |_| true), repo.pool(), watch)?;
     durable::replace(&repo.books().join("json"), state.canonical().as_bytes(), 0o644)?;
-    let options = reset::Options { canonical: options.canonical, hardlink: false };
-    let files = reset::reset(&repo, options, watch)?.len();
+    let options = reset::Options { canonical: options.canonical, ..reset::Options::default() };
+    let files = reset::reset(&repo, options, watch)?.written.len();
     if let Err(error) = check_configurations(&revision, repo.root()) {
         warnings.push(format!("{error}; devices refuse such a container"));
     }

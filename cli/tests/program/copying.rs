@@ -111,3 +111,17 @@ fn a_reset_with_hard_links_can_be_asked_for_in_the_old_way() {
     use std::os::unix::fs::MetadataExt as _;
     assert_eq!(fs::metadata(bench.path("web/root.squashfs")).unwrap().nlink(), 2);
 }
+
+#[test]
+fn a_tree_can_be_made_clean() {
+    let bench = Bench::with_web();
+    bench.write("web/stray/deep/x", "1");
+    bench.write("notes", "1");
+    fs::remove_file(bench.path("web/run.json")).unwrap();
+    bench.ok(&["reset"]);
+    assert!(bench.path("notes").exists());
+    let said = bench.ok(&["reset", "--clean"]).stderr;
+    assert_eq!(said, "Removing notes\nRemoving web/stray/deep/x\n");
+    assert!(!bench.path("web/stray").exists() && bench.path("web/run.json").exists());
+    assert_eq!(bench.ok(&["status"]).stdout, "");
+}

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, short, env = "PVR_OBJECTS_DIR", hide_env_values = true, value_name = "DIR")]
     objects: Option<PathBuf>,
     /// Write inline JSON as it is signed, not indented
-    #[arg(long, short)]
+    #[arg(long, short, env = "PVR_CANONICAL_JSON", hide_env_values = true)]
     canonical: bool,
     #[command(flatten)]
     network: Network,

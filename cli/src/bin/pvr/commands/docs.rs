@@ -17,6 +17,8 @@ use crate::term::Done;
   pvr completion zsh > ~/.zfunc/_pvr
   pvr completion fish > ~/.config/fish/completions/pvr.fish")]
 pub(crate) struct CompletionArgs {
+    /// Which
+    #[arg(default_value = "bash")]
     shell: Shell,
 }
 

@@ -8,7 +8,8 @@ use crate::term::{Done, note};
 
 /// Bring back the files of the committed state
 ///
-/// Overwrites changed files, brings deleted ones back and forgets what is staged. Files that are not in the state stay.
+/// Overwrites changed files, brings deleted ones back and forgets what is staged. Files that are not in the state stay,
+/// unless --clean says otherwise.
 /// All objects are checked before the first file is written.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -16,14 +17,17 @@ pub(crate) struct Args {
     #[arg(long, visible_alias = "hl")]
     hardlink: bool,
     /// Write inline JSON as it is signed, not indented
-    #[arg(long, short)]
+    #[arg(long, short, env = "PVR_CANONICAL_JSON", hide_env_values = true)]
     canonical: bool,
+    /// Remove files that are not in the state
+    #[arg(long)]
+    clean: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Done {
-    let options = Options { hardlink: args.hardlink, canonical: args.canonical };
-    for path in reset(&here()?, options, &Bar::default())? {
-        note(format_args!("Writing {path}"));
-    }
+    let options = Options { hardlink: args.hardlink, canonical: args.canonical, clean: args.clean };
+    let done = reset(&here()?, options, &Bar::default())?;
+    done.written.iter().for_each(|path| note(format_args!("Writing {path}")));
+    done.removed.iter().for_each(|path| note(format_args!("Removing {path}")));
     Ok(())
 }
