@@ -43,7 +43,8 @@
 //!
 //! **Time.** [`Container::deadline`] names the next moment at which something changes by itself; the driver then steps
 //! with [`Event::Elapsed`]. Early, late and needless calls are harmless. The goal timer starts when the container's turn
-//! first comes, not when its process starts, so that a hanging mount cannot hang a trial; restarts do not touch it.
+//! first comes, not when its process starts, so that a hanging mount cannot hang a trial; restarts do not touch it. It is over
+//! early for a container that is [found unready](Event::FoundUnready).
 
 use serde::{Deserialize, Serialize};
 
@@ -210,6 +211,8 @@ impl Container {
                 self.timer = Timer::Running(now.after(policy.timeout));
             }
             (Wish::Down, E::TrialBegan) => self.timer = Timer::Idle,
+            // Asked often enough, it is not waited for any longer. It may still become ready.
+            (Wish::Up, E::FoundUnready) if self.expects_signal(policy) => self.timer = Timer::Over,
             // No wish, or one that already holds. Nobody brings back what the revision has given up.
             (
                 Wish::Up | Wish::Down | Wish::Gone,
@@ -223,6 +226,7 @@ impl Container {
                 | E::Mounted
                 | E::Started
                 | E::Signalled
+                | E::FoundUnready
                 | E::Exited(_)
                 | E::Unmounted
                 | E::Failed
@@ -313,6 +317,7 @@ impl Container {
                 | E::Mounted
                 | E::Started
                 | E::Signalled
+                | E::FoundUnready
                 | E::Exited(_)
                 | E::Unmounted
                 | E::Failed

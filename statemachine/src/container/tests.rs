@@ -107,6 +107,35 @@ fn ready_needs_the_signal_and_only_ready_expects_it() {
 }
 
 #[test]
+fn what_is_found_unready_has_missed_its_goal_at_once_and_may_still_become_ready() {
+    let mut desk = Desk::new(Goal::Ready, Recovery::default()).up();
+    assert_eq!(desk.take(&[Event::FoundUnready]), []);
+    assert_eq!((desk.status(), desk.standing()), (Status::Started, Some(Standing::Missed)));
+    assert_eq!(desk.container.deadline(), None);
+    desk.take(&[Event::TrialBegan]);
+    assert_eq!(desk.standing(), Some(Standing::Unmet), "a trial gives it another deadline");
+    desk.take(&[Event::FoundUnready, Event::Signalled]);
+    assert_eq!((desk.status(), desk.standing()), (Status::Ready, Some(Standing::Met)));
+}
+
+#[test]
+fn nobody_is_found_unready_who_is_ready_or_goes_or_need_not_say() {
+    for (goal, before) in [
+        (Goal::Started, [].as_slice()),
+        (Goal::Ready, &[Event::Signalled]),
+        (Goal::Ready, &[Event::StopAsked]),
+        (Goal::Ready, &[Event::RestartAsked]),
+        (Goal::Ready, &[CRASH]),
+    ] {
+        let mut desk = Desk::new(goal, recovery(RecoveryPolicy::Always)).up();
+        desk.take(before);
+        let container = desk.container;
+        desk.take(&[Event::FoundUnready]);
+        assert_eq!(desk.container, container, "{goal:?} {before:?}");
+    }
+}
+
+#[test]
 fn without_recovery_an_exit_is_a_failure_and_no_reboot() {
     for exit in [CRASH, DONE] {
         let mut desk = Desk::new(Goal::Started, Recovery::default()).up();

@@ -80,6 +80,8 @@ pub enum Event {
     Started,
     /// The container said that it is ready.
     Signalled,
+    /// It was asked whether it is ready as often as its manifest wants, and said no each time.
+    FoundUnready,
     /// Its process ended.
     Exited(Outcome),
     /// Answer to [`Effect::Unmount`]: no volume is left.

@@ -19,10 +19,11 @@ pub(super) enum Step {
 }
 
 /// What a container can come to by itself.
-pub(super) const FACTS: [Event; 10] = [
+pub(super) const FACTS: [Event; 11] = [
     Event::Mounted,
     Event::Started,
     Event::Signalled,
+    Event::FoundUnready,
     Event::Exited(Outcome::Code(0)),
     Event::Exited(Outcome::Code(1)),
     Event::Exited(Outcome::AskedReboot),

@@ -4,6 +4,7 @@
 //! promise, and what it is checked against is here.
 
 use statemachine::container::{Container, Effect, Event, Outcome, Policy};
+use statemachine::goals::Standing;
 
 /// A process, as the device knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -79,6 +80,10 @@ impl Device {
                 next.extend(exits.map(|event| (event, By::Luck)));
                 if container.expects_signal(policy) {
                     next.push((Event::Signalled, By::Luck));
+                    // Said once more it changes nothing.
+                    if container.standing(policy) == Some(Standing::Unmet) {
+                        next.push((Event::FoundUnready, By::Luck));
+                    }
                 }
             }
             Process::Killed => next.push((Event::Exited(Outcome::Signal(9)), By::Answer)),

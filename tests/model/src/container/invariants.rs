@@ -92,12 +92,13 @@ fn invariant_never_stuck(policy: &Policy, world: &World) -> bool {
 
 /// Facts that cannot come here are harmless: the machine takes them all and is never left with two orders.
 fn invariant_every_fact_is_defined(policy: &Policy, world: &World) -> bool {
-    const ALL: [Event; 19] = [
+    const ALL: [Event; 20] = [
         Event::Allowed,
         Event::Held,
         Event::Mounted,
         Event::Started,
         Event::Signalled,
+        Event::FoundUnready,
         Event::Exited(Outcome::Code(0)),
         Event::Exited(Outcome::Signal(9)),
         Event::Exited(Outcome::OutOfMemory),
