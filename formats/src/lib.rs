@@ -38,6 +38,7 @@ pub mod options;
 pub mod pairing;
 pub mod path;
 pub mod progress;
+pub mod readiness;
 pub mod remount;
 pub mod resolve;
 pub mod run_json;

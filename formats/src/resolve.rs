@@ -15,7 +15,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::device_json::Device;
-use crate::document::{DocumentError, Place, Warning, Wrong};
+use crate::document::{DocumentError, Doubt, Place, Warning, Wrong};
 use crate::group::{AutoRecovery, Goal, RestartPolicy};
 use crate::path::ContainerName;
 use crate::run_json::Manifest;
@@ -75,6 +75,11 @@ pub fn resolve(revision: &Revision) -> Result<Resolved, DocumentError> {
             manifest,
         };
         check_startable(&container)?;
+        if container.manifest.readiness.is_some() && container.status_goal != Goal::Ready {
+            let place = at(&container.manifest.name, "readiness");
+            let doubt = Doubt::NoEffect("nobody asks a container whose status_goal is not READY");
+            warnings.push(Warning { place, doubt });
+        }
         containers.push(container);
     }
     Ok(Resolved { device, containers, warnings })
@@ -237,6 +242,20 @@ mod tests {
         assert_eq!(container.auto_recovery, AutoRecovery { policy: RecoveryPolicy::Always, ..AutoRecovery::NONE });
         let say = r#","group":"app","auto_recovery":{"policy":"no"}"#;
         assert_eq!(resolved(&[("a", say)], "").unwrap().containers[0].auto_recovery, AutoRecovery::NONE);
+    }
+
+    #[test]
+    fn who_need_not_be_ready_is_not_asked_and_a_person_hears_of_it() {
+        let asks = r#","readiness":{"exec":["check"]}"#;
+        let warnings = |more: &str| {
+            let resolved = resolved(&[("a", &[asks, more].concat())], "").unwrap();
+            assert!(resolved.containers[0].manifest.readiness.is_some());
+            resolved.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let warned = ["a/run.json: readiness: has no effect: nobody asks a container whose status_goal is not READY"];
+        assert_eq!(warnings(r#","group":"app","status_goal":"READY""#), [""; 0]);
+        assert_eq!(warnings(r#","group":"app","status_goal":"STARTED""#), warned);
+        assert_eq!(warnings(r#","group":"app""#), warned, "the goal of the group counts as its own");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Members are matched whole. What older runtimes refuse is refused here (`restart_policy`, `status_goal`, groups that
 //! do not exist); what they warn of is a warning (`runlevel`, `roles`, persistence). The spec string is not checked
 //! there and not here. `env` and `ports` are additions: variables that are set for the first process, over those of the
-//! container's own configuration, and what it publishes. `conditions` meant nothing so far: names of containers that must have
-//! reached their goals before this one starts.
+//! container's own configuration, and what it publishes; so is [`readiness`](crate::readiness). `conditions` meant nothing so
+//! far: names of containers that must have reached their goals before this one starts.
 //!
 //! Without `roles` a container may only say that it is ready. Older runtimes made it a manager then; [`AbsentRoles`]
 //! restores that where the signed configuration of a device asks for it.
@@ -19,6 +19,7 @@ use crate::group::{AutoRecovery, Goal, RestartPolicy};
 use crate::json::Value;
 use crate::network::{self, Network, Port};
 use crate::path::ContainerName;
+use crate::readiness::Readiness;
 use crate::volume::{Storage, Volume, read_storage};
 use crate::words::words;
 
@@ -47,7 +48,7 @@ const OLDER: &[&str] = &[
 ];
 
 /// Members that are read by others, or that are ours.
-const OTHERS: &[&str] = &["#spec", "remount", "conditions", "env", "ports"];
+const OTHERS: &[&str] = &["#spec", "remount", "conditions", "env", "ports", "readiness"];
 
 words! {
     /// What runs a container.
@@ -112,6 +113,8 @@ pub struct Manifest {
     pub restart_policy: Option<RestartPolicy>,
     /// Its own goal.
     pub status_goal: Option<Goal>,
+    /// How it is asked whether it is ready, if it does not only say so itself.
+    pub readiness: Option<Readiness>,
     /// Its roles; `None` without the member, which differs from an empty list.
     pub roles: Option<Vec<Role>>,
     /// Whether the device's firmware and modules appear in it.
@@ -215,6 +218,7 @@ impl Manifest {
             group: group(&members, warnings)?,
             restart_policy: members.read("restart_policy", Item::word)?,
             status_goal: members.read("status_goal", Item::word)?,
+            readiness: members.read("readiness", |item| Readiness::read(item, warnings))?,
             roles: members.read("roles", |item| roles(item, warnings))?,
             automodfw: members.read("automodfw", Item::text)? != Some("no"),
             auto_recovery: members.read("auto_recovery", |item| AutoRecovery::read(item, warnings))?,
