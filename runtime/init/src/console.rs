@@ -26,7 +26,7 @@ use rustix::termios::{InputModes, SpecialCodeIndex, Winsize, tcgetattr, tcsetwin
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, LocalExecutor, Task};
 
-use crate::logs::Log;
+use crate::logs::SharedLog;
 
 /// The most who are attached to one console.
 pub const READERS_MAX: usize = 4;
@@ -77,7 +77,7 @@ struct Reader {
 impl Console {
     /// Waits for the terminal to come from the stage of the container, and keeps what is written there.
     #[must_use]
-    pub fn new(tasks: &LocalExecutor<'_>, way: OwnedFd, log: Log) -> Self {
+    pub fn new(tasks: &LocalExecutor<'_>, way: OwnedFd, log: SharedLog) -> Self {
         let shared =
             Rc::new(Shared { controlling: RefCell::default(), readers: RefCell::default(), attached: Cell::new(0) });
         let (open, closed) = bounded(1);
@@ -105,7 +105,7 @@ impl Console {
 }
 
 /// Keeps what is written, from the moment at which there is a terminal to the end of the container.
-async fn keep(shared: Rc<Shared>, way: OwnedFd, closed: Receiver<()>, mut log: Log) {
+async fn keep(shared: Rc<Shared>, way: OwnedFd, closed: Receiver<()>, log: SharedLog) {
     let Some(controlling) = arrival(way, &closed).await else { return };
     let controlling = Rc::new(controlling);
     *shared.controlling.borrow_mut() = Some(Rc::clone(&controlling));
@@ -117,7 +117,7 @@ async fn keep(shared: Rc<Shared>, way: OwnedFd, closed: Receiver<()>, mut log: L
         match rustix::io::read(&*controlling, piece.as_mut_slice()) {
             Ok(length @ 1..) => {
                 let bytes = piece.get(..length).unwrap_or_default();
-                log.append(&lines.plain(bytes));
+                log.borrow_mut().append(&lines.plain(bytes));
                 shared.show(bytes);
                 if ends {
                     left = left.saturating_sub(length);

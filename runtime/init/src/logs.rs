@@ -15,11 +15,13 @@
 pub mod follow;
 mod times;
 
+use std::cell::RefCell;
 use std::fmt::{self, Display, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use formats::log_times::Now;
 use statemachine::container::Time;
@@ -59,6 +61,10 @@ pub fn path_of_container(logs: &Path, id: &RevisionId, name: &str) -> PathBuf {
 /// The longest text of a line, in bytes.
 const TEXT_MAX: usize = 8 * 1024;
 
+/// A log that several tasks write to: with one of its own, each would miss what the others have written, and rename the file
+/// from under them.
+pub type SharedLog = Rc<RefCell<Log>>;
+
 /// A file that grows up to a limit and then begins anew, keeping one before it.
 #[derive(Debug)]
 pub struct Log {
@@ -82,6 +88,12 @@ impl Log {
     #[must_use]
     pub fn of_container(logs: &Path, id: &RevisionId, name: &str, limit: u64, clock: Clock) -> Self {
         Self { times: Some((Times::default(), clock)), ..Self::new(path_of_container(logs, id, name), limit) }
+    }
+
+    /// The same for several tasks.
+    #[must_use]
+    pub fn shared(self) -> SharedLog {
+        Rc::new(RefCell::new(self))
     }
 
     /// Writes bytes at the end, or drops them.
@@ -301,6 +313,18 @@ mod tests {
         assert_eq!(place.read("locals/x/web/console.log.1"), "cccc\ndddd\n");
         log.append(&[b'x'; 25]);
         assert_eq!((place.read("locals/x/web/console.log").len(), log.lost()), (5, 0));
+    }
+
+    #[test]
+    fn what_two_tasks_write_to_a_log_that_they_share_is_in_one_order_and_nothing_of_it_is_renamed_away() {
+        let place = Place::new("shared");
+        let one = Log::new(place.0.join("log"), 10).shared();
+        let other = Rc::clone(&one);
+        for (log, part) in [(&one, "aaaa\n"), (&other, "bbbb\n"), (&one, "cccc\n"), (&other, "dddd\n"), (&one, "ee\n")]
+        {
+            log.borrow_mut().append(part.as_bytes());
+        }
+        assert_eq!((place.read("log").as_str(), place.read("log.1").as_str()), ("ee\n", "cccc\ndddd\n"));
     }
 
     #[test]

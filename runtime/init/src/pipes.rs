@@ -13,7 +13,7 @@ use smol::channel::Sender;
 use smol::{Async, LocalExecutor, Task};
 
 use crate::core::Message;
-use crate::logs::Log;
+use crate::logs::SharedLog;
 
 /// What is read at once from a log.
 const PIECE: usize = 16 * 1024;
@@ -67,11 +67,11 @@ pub fn watch_caller(tasks: &LocalExecutor<'_>, tell: Sender<Message>, id: u32, e
 }
 
 /// Keeps what a container writes, until nobody is left who could.
-pub fn keep_log(tasks: &LocalExecutor<'_>, pipe: OwnedFd, mut log: Log) {
+pub fn keep_log(tasks: &LocalExecutor<'_>, pipe: OwnedFd, log: SharedLog) {
     let task = tasks.spawn(async move {
         let Ok(pipe) = Async::new(pipe) else { return };
         loop {
-            match append(&pipe, &mut log) {
+            match append(&pipe, &log) {
                 Ok(0) => break,
                 // One that floods its log must not keep the others from their turn.
                 Ok(_) => smol::future::yield_now().await,
@@ -88,10 +88,10 @@ pub fn keep_log(tasks: &LocalExecutor<'_>, pipe: OwnedFd, mut log: Log) {
 }
 
 /// Moves one piece. It lies on the stack, which all have in common: a buffer of its own would be memory for each container.
-fn append(pipe: &Async<OwnedFd>, log: &mut Log) -> Result<usize, Errno> {
+fn append(pipe: &Async<OwnedFd>, log: &SharedLog) -> Result<usize, Errno> {
     let mut piece = [0; PIECE];
     let length = rustix::io::read(pipe, &mut piece)?;
-    log.append(piece.get(..length).unwrap_or_default());
+    log.borrow_mut().append(piece.get(..length).unwrap_or_default());
     Ok(length)
 }
 

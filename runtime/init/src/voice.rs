@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use statemachine::ids::RevisionId;
 
 use crate::clock::Clock;
-use crate::logs::{DeviceLog, Level, Log, limit_in};
+use crate::logs::{DeviceLog, Level, Log, SharedLog, limit_in};
 
 /// Lines with a source and a level.
 pub struct Voice {
@@ -52,8 +52,8 @@ impl Voice {
 
     /// The log of a container.
     #[must_use]
-    pub fn console_of(&self, revision: &RevisionId, name: &str) -> Log {
-        Log::of_container(&self.dir, revision, name, limit_in(&self.dir), self.clock)
+    pub fn console_of(&self, revision: &RevisionId, name: &str) -> SharedLog {
+        Log::of_container(&self.dir, revision, name, limit_in(&self.dir), self.clock).shared()
     }
 
     /// Where the log of a container lies.
@@ -64,8 +64,8 @@ impl Voice {
 
     /// The log of a helper, which belongs to no revision.
     #[must_use]
-    pub fn log_of_helper(&self, name: &str) -> Log {
-        Log::new(self.dir.join("helpers").join(format!("{name}.log")), limit_in(&self.dir))
+    pub fn log_of_helper(&self, name: &str) -> SharedLog {
+        Log::new(self.dir.join("helpers").join(format!("{name}.log")), limit_in(&self.dir)).shared()
     }
 
     fn line(&self, level: Level, source: &str, text: &dyn Display) {

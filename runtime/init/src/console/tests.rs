@@ -13,6 +13,7 @@ use rustix::pty::{OpenptFlags, openpt, unlockpt};
 use rustix::termios::tcgetwinsize;
 
 use super::*;
+use crate::logs::Log;
 
 /// A console of which the container's end is in our hands.
 struct World {
@@ -36,7 +37,7 @@ impl World {
         assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
         sendmsg(&stage, &[IoSlice::new(&0_i32.to_ne_bytes())], &mut control, SendFlags::empty()).unwrap();
         let tasks = LocalExecutor::new();
-        let console = Console::new(&tasks, own, Log::new(dir.join("log"), 1 << 20));
+        let console = Console::new(&tasks, own, Log::new(dir.join("log"), 1 << 20).shared());
         let world = Self { tasks, console: Some(console), container, dir };
         world.until(|world| world.console.as_ref().unwrap().shared.controlling.borrow().is_some());
         world
@@ -184,7 +185,7 @@ fn the_end_is_told_after_all_that_was_written_before_it_whoever_still_has_the_te
 #[test]
 fn a_stage_that_fails_leaves_no_console() {
     let (tasks, (own, stage)) = (LocalExecutor::new(), pair());
-    let console = Console::new(&tasks, own, Log::new(Path::new("/dev/null/none").into(), 1));
+    let console = Console::new(&tasks, own, Log::new(Path::new("/dev/null/none").into(), 1).shared());
     assert_eq!(console.attach(&tasks, pair().0), Err(Refusal::NotYet));
     drop(stage);
     let begun = Instant::now();

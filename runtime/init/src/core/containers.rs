@@ -2,6 +2,7 @@
 //!
 //! Each run of a container has a number. What is told about a run that is over is late, and dropped.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use container::cgroup::{Group, Usage};
@@ -17,6 +18,7 @@ use crate::assembly::Assembled;
 use crate::console::Console;
 use crate::engine::{BASE, EngineError, Mounts, Running};
 use crate::holdings::Candidate;
+use crate::logs::SharedLog;
 use crate::pipes;
 
 /// Ends of children that nobody knew yet; more of them are orphans.
@@ -28,6 +30,8 @@ pub(super) struct Process {
     pub(super) pidfd: OwnedFd,
     pub(super) group: Group,
     pub(super) since: Time,
+    /// What it writes, and what is written for it.
+    pub(super) log: SharedLog,
     /// The terminal that it has as its console.
     pub(super) console: Option<Console>,
     /// By which signal it was asked to end.
@@ -219,10 +223,12 @@ impl Core {
                 for key in missed {
                     self.log.warn(name, &format_args!("{key} is left out: this kernel lacks its controller"));
                 }
-                let console = console.map(|way| Console::new(&tasks.0, way, self.log.console_of(&seat.revision, name)));
-                seat.process = Some(Process { pid, pidfd, group, since, console, asked: None, killed: false });
+                let shared = self.log.console_of(&seat.revision, name);
+                let console = console.map(|way| Console::new(&tasks.0, way, Rc::clone(&shared)));
+                pipes::keep_log(&tasks.0, log, Rc::clone(&shared));
+                seat.process =
+                    Some(Process { pid, pidfd, group, since, log: shared, console, asked: None, killed: false });
                 pipes::read_failure(&tasks.0, tasks.1, name, run, error);
-                pipes::keep_log(&tasks.0, log, self.log.console_of(&seat.revision, name));
                 match self.take_unclaimed(pid) {
                     Some(outcome) => self.ended(name, outcome),
                     None => self.look_at_nodes_of(name),

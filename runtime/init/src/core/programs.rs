@@ -95,7 +95,7 @@ impl Core {
             Err(error) => return refuse(Status::Internal, format!("cannot prepare a program: {error}")),
         };
         if let Some(output) = output {
-            pipes::keep_log(&self.tasks, output, self.log.console_of(&seat.revision, &name));
+            pipes::keep_log(&self.tasks, output, Rc::clone(&process.log));
         }
         self.asked_programs = self.asked_programs.wrapping_add(1);
         let id = self.asked_programs;
