@@ -81,7 +81,7 @@ pub struct ContainerView {
     pub restarts: u32,
     /// When it is started again, in milliseconds from now.
     pub next_retry_ms: Option<u64>,
-    /// Why it went down last, in words.
+    /// Why it is not ready, or else why it went down last, in words.
     pub reason: Option<String>,
     /// What it uses; `None` if it is not up.
     pub usage: Option<UsageView>,

@@ -9,7 +9,8 @@
 //!
 //! The core owns the supervisor, the table of containers and the uploads, and has the latest update machine to look at.
 //! It decides nothing about an update: it hands facts to the machine and carries out what that orders (`orders`).
-//! What tools ask is in `calls`, what they start in containers in `programs`, whose consoles they see in `consoles`, who may
+//! What tools ask is in `calls`, what they start in containers in `programs`, how these are asked whether they
+//! are ready in `readiness`, whose consoles they see in `consoles`, who may
 //! in `permissions`, what they send in `uploads`, what makes room for it in `sweeping`, what the machine of one container
 //! orders is in `containers`, its drivers in `drivers`, its device nodes in `devices`, hooks of the base system in `hooks`,
 //! the bootloader of the default in `bootloader`, published ports during an update in place in `ports`.
@@ -29,6 +30,7 @@ mod pairings;
 mod permissions;
 mod ports;
 mod programs;
+mod readiness;
 mod reports;
 mod shared_pipe;
 mod sweeping;
@@ -242,6 +244,8 @@ pub struct Core {
     unclaimed: VecDeque<(rustix::process::Pid, Outcome)>,
     /// Programs in containers that somebody has started, by the numbers that they were given.
     guests: BTreeMap<u32, programs::Guest>,
+    /// Containers that have started, and are asked whether they are ready.
+    unready: BTreeMap<String, readiness::Asked>,
     asked_programs: u32,
     uploads: Uploads,
     /// Objects that arrived for a revision that is not here yet.
@@ -307,6 +311,7 @@ impl Core {
             runs: 0,
             unclaimed: VecDeque::new(),
             guests: BTreeMap::new(),
+            unready: BTreeMap::new(),
             asked_programs: 0,
             uploads: Uploads::default(),
             arrived: Arrived::default(),
@@ -380,6 +385,7 @@ impl Core {
             self.leaving.as_ref().map(|leaving| leaving.until),
             self.helpers.deadline(),
             self.guests_deadline(),
+            self.asking_deadline(),
             self.hooks.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -400,6 +406,7 @@ impl Core {
         self.helpers.elapse(&self.log, now);
         self.elapse_guests(now);
         self.elapse_hooks(now);
+        self.elapse_asking(now);
         let outputs = self.supervisor.elapse(now);
         self.follow(outputs);
     }

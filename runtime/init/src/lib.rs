@@ -8,6 +8,7 @@
 //! | [`supervisor`] | between the machines of the containers and that of the update |
 //! | [`mod@flash`], [`boards`] | what is durable: journal, boot cells, barrier; and the boards that have them |
 //! | [`assembly`], [`engine`] | what a revision asks for, and the hands that do it |
+//! | [`readiness`] | when a container is asked whether it is ready, and what its answers come to |
 //! | [`holdings`] | from bytes to a revision that may run |
 //! | [`places`] | where its boot files go, on boards whose firmware reads slots too |
 //! | [`pairing`] | who may use the endpoint from outside |
@@ -45,6 +46,7 @@ pub mod marks;
 pub mod pairing;
 pub mod pipes;
 pub mod places;
+pub mod readiness;
 pub mod recovery;
 pub mod run;
 pub mod seed;

@@ -64,6 +64,11 @@ mkdir -p "_config/$name"
 cat > "_config/$name/app"
 "#;
 
+/// Whatever stands in the words is one text for `sed`.
+const ASKS: &str = r#"asks=$(printf '{"exec": %s, %s}' "$2" "$3" | sed 's/[&\\|]/\\&/g')
+exec sed -i "s|\"status_goal\"|\"readiness\": $asks, &|" "$1/run.json"
+"#;
+
 const BEATS: &str = r#"echo "trap 'exit 0' TERM; while :; do echo '$1'; sleep 0.5 & wait \$!; done"
 "#;
 
@@ -169,6 +174,7 @@ impl Device {
     /// | `die CONTAINER TIMES` | writes that number to its `/tmp/die` |
     /// | `steps` | the names of all that are on the device, sorted |
     /// | `app NAME …` | makes an app in the current repository; what it does is a script on the standard input |
+    /// | `asks NAME WORDS MEMBERS` | has the device ask that app, in the repository of this directory, whether it is ready: a list of words, and the times |
     /// | `beat [NAME]`, `longest N [NAME]` | how often the container `pulse`, or this one, has beaten; its longest pause, of at most N hundredths of a second |
     /// | `pause [NAME]` | that pause |
     /// | `beats TEXT` | such a script: says the text twice a second until it is asked to end |
@@ -205,6 +211,7 @@ pub(super) fn shared(pvr: &Path) -> Vec<(&'static str, String)> {
         ("revision", format!("pvcontrol --json device | {REVISION}")),
         ("steps", format!("pvcontrol --json steps ls | {STEPS}")),
         ("app", APP.to_owned()),
+        ("asks", ASKS.to_owned()),
         ("beats", BEATS.to_owned()),
         ("pulse", PULSE.to_owned()),
         ("beat", BEAT.to_owned()),

@@ -156,6 +156,7 @@ impl Core {
             Effect::Report(status) => {
                 self.log.info(name, &status.word());
                 self.trace.container(name, status);
+                self.look_whether_to_ask(name, status);
                 if status == Status::Stopped && self.is_stopped_by_hand(name) {
                     self.release_drivers(name);
                 }

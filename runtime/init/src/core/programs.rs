@@ -17,12 +17,12 @@ use formats::control::{Refused, Reply, Status};
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process_group};
 use smol::{Async, Task};
 use statemachine::container::{self as machine, Outcome, Span, Time};
 
 use super::calls::{Answer, refuse};
+use super::readiness::{Attempt, own_streams};
 use super::{Core, Message, shared_pipe};
 use crate::handed::Handed;
 use crate::pipes;
@@ -52,9 +52,30 @@ pub(super) struct Guest {
     end: Option<Rc<Async<OwnedFd>>>,
     /// Ends with this.
     _watch: Option<Task<()>>,
-    /// The caller is gone: by when it is killed.
+    /// The caller is gone, or it has a time to end in: by when it is killed.
     until: Option<Time>,
     gone: bool,
+    /// It asks the container whether it is ready; nobody else knows of it.
+    pub(super) attempt: Option<Attempt>,
+}
+
+impl Guest {
+    /// One that nobody waits for.
+    pub(super) fn new(container: &str) -> Self {
+        Self {
+            container: container.to_owned(),
+            first: None,
+            pid: None,
+            reported: false,
+            why: None,
+            outcome: None,
+            end: None,
+            _watch: None,
+            until: None,
+            gone: false,
+            attempt: None,
+        }
+    }
 }
 
 impl Core {
@@ -77,56 +98,52 @@ impl Core {
             let message = format!("{name} does not run; `pvcontrol containers start {name}` starts one that may be");
             return refuse(Status::Conflict, message);
         };
-        if self.guests.len() >= PROGRAMS_MAX || self.leaving.is_some() {
+        let asked_for = self.guests.values().filter(|guest| guest.attempt.is_none()).count();
+        if asked_for >= PROGRAMS_MAX || self.leaving.is_some() {
             let message = format!("{PROGRAMS_MAX} programs run in containers already, or the device is about to leave");
             return Some(Err(Refused { retry_after: Some(10), ..Refused::new(Status::Unavailable, message) }));
         }
-        let prepared = process.pidfd.try_clone().and_then(|pidfd| {
-            Ok(match given {
-                Given::ByCaller(streams, end) => (pidfd, streams, Some(Rc::new(Async::new(end)?)), None),
-                Given::Nothing => {
-                    let (streams, output) = own_streams()?;
-                    (pidfd, streams, None, Some(output))
-                }
-            })
-        });
-        let (pidfd, streams, end, output) = match prepared {
+        let prepared = match given {
+            Given::ByCaller(streams, end) => Async::new(end).map(|end| (streams, Some(Rc::new(end)), None)),
+            Given::Nothing => own_streams().map(|(streams, output)| (streams, None, Some(output))),
+        };
+        let (streams, end, output) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return refuse(Status::Internal, format!("cannot prepare a program: {error}")),
         };
         if let Some(output) = output {
             pipes::keep_log(&self.tasks, output, Rc::clone(&process.log));
         }
+        let what = program.argv.first().map(String::as_str).unwrap_or_default();
+        self.log.info(&name, &format_args!("somebody starts {what:?} in it"));
+        match self.let_in(Guest { end, ..Guest::new(&name) }, program, streams) {
+            Ok(id) => Some(Ok(Reply::Program(id))),
+            Err(why) => refuse(Status::Internal, why),
+        }
+    }
+
+    /// Has a program enter its container, which runs, and gives it a number.
+    pub(super) fn let_in(&mut self, mut guest: Guest, program: Program, streams: Streams) -> Result<u32, String> {
+        let seat = self.table.get(&guest.container).ok_or("there is no such container")?;
+        let process = seat.process.as_ref().ok_or("it has ended")?;
+        let pidfd = process.pidfd.try_clone().map_err(|error| format!("cannot prepare a program: {error}"))?;
         self.asked_programs = self.asked_programs.wrapping_add(1);
         let id = self.asked_programs;
         let (pid, group, assembled, tell) =
             (process.pid, process.group.clone(), seat.assembled.clone(), self.tell.clone());
-        let what = program.argv.first().map(String::as_str).unwrap_or_default();
-        self.log.info(&name, &format_args!("somebody starts {what:?} in it"));
         self.mounts.order(move |engine| {
             let result = engine.enter(&assembled, &group, (pid, &pidfd), program, streams);
             let _ = tell.send_blocking(Message::Entered(id, result.map_err(|error| error.to_string())));
         });
-        let watch = end.as_ref().map(|end| pipes::watch_caller(&self.tasks, self.tell.clone(), id, Rc::clone(end)));
-        let guest = Guest {
-            container: name,
-            first: None,
-            pid: None,
-            reported: false,
-            why: None,
-            outcome: None,
-            end,
-            _watch: watch,
-            until: None,
-            gone: false,
-        };
+        let watch = |end| pipes::watch_caller(&self.tasks, self.tell.clone(), id, Rc::clone(end));
+        guest._watch = guest.end.as_ref().map(watch);
         self.guests.insert(id, guest);
-        Some(Ok(Reply::Program(id)))
+        Ok(id)
     }
 
     /// Sends a signal to a program.
     pub(super) fn signal_program(&self, id: u32, number: u8) -> Answer {
-        let Some(guest) = self.guests.get(&id) else {
+        let Some(guest) = self.guests.get(&id).filter(|guest| guest.attempt.is_none()) else {
             return refuse(Status::NotFound, format!("no program {id} runs in a container"));
         };
         match guest.pid.filter(|_| guest.outcome.is_none()).map(|pid| container::halt::send(pid, number)) {
@@ -138,10 +155,12 @@ impl Core {
 
     /// There is a child on its way into a container, or none could be made.
     pub(super) fn entered(&mut self, id: u32, result: Result<Entered, String>) {
+        let now = self.now();
         let Some(guest) = self.guests.get_mut(&id) else { return };
         match result {
             Ok(Entered { pid, report }) => {
                 guest.first = Some(pid);
+                guest.until = guest.attempt.as_ref().map(|attempt| now.after(attempt.timeout));
                 pipes::read_report(&self.tasks, self.tell.clone(), id, report);
                 if self.take_unclaimed(pid).is_some()
                     && let Some(guest) = self.guests.get_mut(&id)
@@ -166,8 +185,10 @@ impl Core {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         (guest.pid, guest.why, guest.reported) = (pid, why, true);
         guest.outcome = ended;
-        if guest.gone {
-            self.hang_up(id);
+        match (guest.gone, &guest.attempt) {
+            (true, None) => self.hang_up(id),
+            (true, Some(_)) => self.kill_program(id),
+            (false, _) => {}
         }
         self.weigh_program(id);
     }
@@ -213,6 +234,9 @@ impl Core {
 
     fn end_program(&mut self, id: u32, end: &End) {
         let Some(guest) = self.guests.remove(&id) else { return };
+        if let Some(attempt) = &guest.attempt {
+            return self.answered(id, &guest.container, attempt, end);
+        }
         match guest.end {
             // It fits into an empty pipe. Whoever has filled it, or is gone, does not miss it.
             Some(told) => drop(shared_pipe::put(&*told, end.line().as_bytes())),
@@ -237,6 +261,15 @@ impl Core {
         }
     }
 
+    /// Ends a program at once, as soon as there is one.
+    pub(super) fn kill_program(&mut self, id: u32) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        (guest.gone, guest.until) = (true, None);
+        if let (Some(pid), None) = (guest.pid, guest.outcome) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
     /// When a program has to be killed.
     pub(super) fn guests_deadline(&self) -> Option<Time> {
         self.guests.values().filter_map(|guest| guest.until).min()
@@ -244,11 +277,13 @@ impl Core {
 
     /// Time has passed.
     pub(super) fn elapse_guests(&mut self, now: Time) {
-        for guest in self.guests.values_mut() {
-            if let (Some(pid), true) = (guest.pid, guest.until.is_some_and(|at| at <= now)) {
-                guest.until = None;
-                let _ = kill_process_group(pid, Signal::KILL);
+        let is_late = |guest: &Guest| guest.until.is_some_and(|at| at <= now);
+        let late: Vec<u32> = self.guests.iter().filter(|(_, guest)| is_late(guest)).map(|(id, _)| *id).collect();
+        for id in late {
+            if let Some(attempt) = self.guests.get_mut(&id).and_then(|guest| guest.attempt.as_mut()) {
+                attempt.late = true;
             }
+            self.kill_program(id);
         }
     }
 }
@@ -282,12 +317,4 @@ enum Given {
     ByCaller(Streams, OwnedFd),
     /// Nobody waits for it.
     Nothing,
-}
-
-/// An input that has ended, and outputs that can be read.
-fn own_streams() -> std::io::Result<(Streams, OwnedFd)> {
-    let pipe = || pipe_with(PipeFlags::CLOEXEC);
-    let ((input, _), (from, output)) = (pipe()?, pipe()?);
-    let errors = output.try_clone()?;
-    Ok((Streams::Pipes { input, output, errors }, from))
 }

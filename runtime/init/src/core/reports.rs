@@ -123,8 +123,7 @@ impl Core {
     fn failing(&self) -> Vec<(String, String)> {
         let rows = self.supervisor.containers().filter_map(|(member, container)| {
             let standing = container.standing(&member.policy);
-            let reason = self.table.get(&member.name).and_then(|seat| seat.reason.clone());
-            let text = match reason {
+            let text = match self.reason_of(&member.name) {
                 Some(reason) => format!("{}: {reason}", container.status().word()),
                 None => container.status().word().to_owned(),
             };

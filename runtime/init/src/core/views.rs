@@ -78,7 +78,7 @@ impl Core {
                 reason: match hold {
                     Some(Hold::Until(_)) => Some("held back for a while: boots keep ending early".to_owned()),
                     Some(Hold::ThisBoot) => Some("held back in this boot: boots keep ending early".to_owned()),
-                    None => seat.reason.clone(),
+                    None => self.reason_of(&member.name).cloned(),
                 },
                 usage: seat.process.as_ref().map(|process| usage(process.usage())),
                 network: seat.assembled.network.as_ref().map(network),

@@ -10,8 +10,10 @@ use container::failure::Step;
 use container::reaper;
 use formats::control::Program;
 use harness::Result;
-use init::engine::Engine;
+use init::assembly::Assembled;
+use init::engine::{Engine, Running};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
 use statemachine::container::Outcome;
 
 use crate::world::{BOOT, World, config, read_until, wait};
@@ -213,6 +215,65 @@ pub(crate) fn what_an_earlier_life_has_left_is_swept(world: &World) -> Result {
     read_until(&running, "up")?;
     world.reborn().sweep()?;
     assert_eq!(wait(running)?.outcome, Outcome::Signal(9));
+    invariant_all_is_down(world)
+}
+
+/// A program on its way into a container: its first child, the program, and what it has said and reported.
+fn enter(
+    world: &World,
+    assembled: &Assembled,
+    running: &Running,
+    argv: &[String],
+) -> Result<(Pid, fs::File, fs::File)> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC);
+    let ((input, _), (from, output)) = (pipe()?, pipe()?);
+    let streams = Streams::Pipes { input, errors: output.try_clone()?, output };
+    let wanted = Program { container: "web".into(), argv: argv.to_vec(), ..Program::default() };
+    let entered = world.engine.enter(assembled, &running.group, (running.pid, &running.pidfd), wanted, streams)?;
+    Ok((entered.pid, fs::File::from(from), fs::File::from(entered.report)))
+}
+
+pub(crate) fn what_asks_a_container_whether_it_is_ready_is_confined_as_its_own_program_and_ends_with_it(
+    world: &World,
+) -> Result {
+    let facts = "id; pwd; echo $A; ulimit -n; cat /proc/self/cgroup; \
+                 grep -E '^(Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups)' /proc/self/status; \
+                 for ns in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$ns; done";
+    let asks = format!(r#","status_goal":"READY","readiness":{{"exec":["sh","-c","{facts}; exit 3"],"retries":1}}"#);
+    let lines = "lxc.init.uid = 1000\nlxc.init.gid = 1000\nlxc.init.cwd = /srv\nlxc.environment = A=1\n\
+                 lxc.prlimit.nofile = 77:99\nlxc.no_new_privs = 1\nlxc.cap.keep = chown\n";
+    let assembled = world.assemble(&[BOOT, &asks].concat(), &format!("{facts}; echo that is all; {WAITS}"), lines)?;
+    let readiness = assembled.manifest.readiness.clone().ok_or("its manifest says how")?;
+    let running = world.start(&assembled)?;
+    let own = read_until(&running, "that is all\nup")?;
+    let (first, mut from, mut report) = enter(world, &assembled, &running, &readiness.exec)?;
+    let (mut said, mut told) = (String::new(), Vec::new());
+    from.read_to_string(&mut said)?;
+    report.read_to_end(&mut told)?;
+    assert_eq!(own.split("that is all").next(), Some(said.as_str()), "other rights than those of its own program");
+    assert!(said.starts_with("uid=1000 gid=1000") && said.contains("NoNewPrivs:\t1"), "{said}");
+    let program = Report::decode(&told)?.pid.ok_or("it did not run")?;
+    let mut left = vec![(first, Outcome::Code(0)), (program, Outcome::Code(3))];
+
+    // One that does not end by itself.
+    let (first, mut from, mut report) = enter(world, &assembled, &running, &["sleep".into(), "1000".into()])?;
+    report.read_to_end(&mut told)?;
+    let program = Report::decode(told.get(5..).unwrap_or_default())?.pid.ok_or("it did not run")?;
+    left.extend([(first, Outcome::Code(0)), (program, Outcome::Signal(9))]);
+    world.engine.kill("web")?;
+    from.read_to_string(&mut said)?;
+    let own = running.pid;
+    left.push((own, Outcome::Signal(9)));
+    while !left.is_empty() {
+        if let Some((pid, outcome)) = reaper::next()? {
+            left.retain(|(one, expected)| {
+                assert!(*one != pid || *expected == outcome, "{pid:?}: {outcome:?} and not {expected:?}");
+                *one != pid
+            });
+        }
+    }
+    world.engine.unmount("web")?;
+    drop(running);
     invariant_all_is_down(world)
 }
 

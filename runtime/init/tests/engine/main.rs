@@ -29,6 +29,7 @@ const TESTS: &[Test<World>] = tests! {
         a_container_that_does_not_listen_is_killed,
         a_stage_that_fails_says_where,
         a_program_enters_as_the_configuration_says_and_with_variables_of_its_caller,
+        what_asks_a_container_whether_it_is_ready_is_confined_as_its_own_program_and_ends_with_it,
         a_limit_that_this_device_lacks_starts_nothing,
         a_limit_that_it_can_do_without_is_left_out_where_this_device_lacks_it,
         device_nodes_are_those_that_the_rules_leave,
