@@ -61,7 +61,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("json", revision::json, "a JSON text that is read has one canonical form, however it is written in between"),
     Target::new("state", revision::state, "a state keeps its text, and each of its keys is a path and is found again"),
     Target::new("strict", revision::strict, "a state that passes strict has no key that nobody signed"),
-    Target::new("manifest", revision::manifest, "no name in a manifest that is read leads out of its container"),
+    Target::new("manifest", revision::manifest, "no name in a manifest that is read leads out of its container, and nothing in it is asked without a bound"),
     Target::new("services", revision::services, "a service that is read has a socket that lies in its container"),
     Target::new("pools", revision::pools, "pools that are read share no address, and a container gets one that nobody else has"),
     Target::new("leases", revision::leases, "a list of leases that is read has one text, and no two containers keep one address"),

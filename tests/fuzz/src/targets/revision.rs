@@ -15,6 +15,7 @@ use formats::lxc::{self, Config, Item, wire};
 use formats::network::{Pool, Reach, Subnet, Subnet6};
 use formats::path::{self, ContainerName};
 use formats::progress::Report;
+use formats::readiness;
 use formats::resolve::resolve;
 use formats::run_json::Manifest;
 use formats::services_json;
@@ -74,6 +75,14 @@ pub(crate) fn manifest(bytes: &[u8]) {
         let files = manifest.config.iter().chain(manifest.images().map(|volume| &volume.file)).chain(&manifest.exports);
         files.for_each(|file| assert_eq!(path::relative(file), Ok(())));
         manifest.storage.iter().for_each(|storage| assert_eq!(path::component(&storage.name), Ok(())));
+        if let Some(asks) = &manifest.readiness {
+            assert!(asks.exec.first().is_some_and(|program| !program.is_empty()));
+            assert!(asks.exec.len() <= readiness::WORDS_MAX && !asks.exec.iter().any(|word| word.contains('\0')));
+            assert!(asks.exec.iter().map(String::len).sum::<usize>() <= readiness::BYTES_MAX);
+            let times = [asks.interval, asks.timeout, asks.start_interval];
+            assert!(times.into_iter().all(|time| (1..=readiness::TIME_MAX).contains(&time)));
+            assert!(asks.start_period <= readiness::TIME_MAX && (1..=readiness::RETRIES_MAX).contains(&asks.retries));
+        }
     }
 }
 
