@@ -150,6 +150,7 @@ pub const ARGUMENTS: &[Argument] = &[
     both("PV_RUNLEVEL", Form::Text, "`runlevel`, an older word for a group"),
     both("PV_RESTART_POLICY", Form::Text, "`restart_policy`: `--restart-policy`"),
     both("PV_STATUS_GOAL", Form::Text, "`status_goal`: `--status-goal`"),
+    both(super::health::DISABLE, Form::Yes, "no `readiness` of the image's health check: `--no-healthcheck`"),
     both("PV_AUTOMODFW", Form::Text, "`automodfw`"),
     both("PV_REMOUNT", Form::Json, "`remount`"),
     both("PV_SERVICES_REQUIRED", Form::Json, "`services.required`"),

@@ -18,6 +18,7 @@ mod confined;
 mod docker;
 mod facts;
 mod grants;
+mod health;
 mod imports;
 mod info;
 mod line;
@@ -91,6 +92,8 @@ pub struct Options {
     pub status_goal: Option<String>,
     /// What is started again with it.
     pub restart_policy: Option<String>,
+    /// Whether the device asks it by the health check of its image whether it is ready.
+    pub healthcheck: bool,
     /// Containers that have to be up before it.
     pub after: Vec<String>,
     /// Variables, over those of the image.
@@ -134,6 +137,7 @@ impl Options {
             group: None,
             status_goal: None,
             restart_policy: None,
+            healthcheck: true,
             after: Vec::new(),
             env: Vec::new(),
             network: Network::default(),

@@ -8,7 +8,7 @@ use formats::json::Json;
 use formats::lxc::Capability;
 
 use super::arguments::Arguments;
-use super::{Device, Grants, HostMount, Network, Options, Tasks, Template, Users, Volume, Wide, facts};
+use super::{Device, Grants, HostMount, Network, Options, Tasks, Template, Users, Volume, Wide, facts, health};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::image::reference::{Place, Reference};
@@ -191,6 +191,9 @@ fn arguments(options: &Options, group: Option<&str>) -> Result<Json> {
         if let Some(value) = value {
             args.set(name, value);
         }
+    }
+    if !options.healthcheck {
+        args.set(health::DISABLE, "yes");
     }
     if !options.after.is_empty() {
         args.set("PV_CONDITIONS", texts(&options.after));

@@ -1,17 +1,25 @@
 //! `run.json`: what a container asks of the device, its members in the order of existing tools.
 
+use formats::group::Goal;
 use formats::json::Json;
 use formats::path::ContainerName;
+use formats::readiness::Readiness;
 use formats::volume::Persistence;
 
 use super::imports::Imports;
 use super::recipe::Recipe;
 use super::volume::{OVERLAY, Volume};
-use super::{CONFIG, template};
+use super::{CONFIG, health, template};
 use crate::error::Result;
 
 /// The document.
-pub(super) fn document(name: &ContainerName, recipe: &Recipe, volumes: &[Volume], starts: bool) -> Result<Json> {
+pub(super) fn document(
+    name: &ContainerName,
+    recipe: &Recipe,
+    volumes: &[Volume],
+    readiness: Option<&Readiness>,
+    starts: bool,
+) -> Result<Json> {
     let args = &recipe.args;
     let mut run = Json::object().with("#spec", "service-manifest-run@1").with("name", name.as_str());
     let copy = |run: &mut Json, member: &str, argument: &str| {
@@ -40,6 +48,10 @@ pub(super) fn document(name: &ContainerName, recipe: &Recipe, volumes: &[Volume]
         ("automodfw", "PV_AUTOMODFW"),
     ] {
         text(&mut run, member, argument);
+    }
+    if let Some(readiness) = readiness {
+        run.set("status_goal", Goal::Ready.as_str());
+        run.set("readiness", health::member(readiness));
     }
     copy(&mut run, "remount", "PV_REMOUNT");
     let mut services = Json::object();

@@ -15,7 +15,7 @@ use formats::path::ContainerName;
 
 use super::facts::Facts;
 use super::recipe::Recipe;
-use super::{CONFIG, PATCH, ROOT, confined, docker, network, run, volume};
+use super::{CONFIG, PATCH, ROOT, confined, docker, health, network, run, volume};
 use crate::error::{Error, Result};
 use crate::image::Image;
 
@@ -112,7 +112,8 @@ pub(super) fn render(name: &ContainerName, recipe: &Recipe, first: Option<u32>, 
                 .hint("the value comes from the image, or from an argument (--env is one too); write another")
         })?;
     }
-    let run = run::document(name, recipe, &volumes, starts(recipe))?;
+    let readiness = if starts(recipe) { health::wanted(recipe, facts, &mut warnings)? } else { None };
+    let run = run::document(name, recipe, &volumes, readiness.as_ref(), starts(recipe))?;
     network::check(name, &run)?;
     Ok(Rendered { config, filter, run, warnings })
 }

@@ -9,6 +9,7 @@ mod copying;
 mod deploying;
 mod device;
 mod grants;
+mod health;
 mod images;
 mod needs;
 mod networks;

@@ -116,9 +116,12 @@ struct Add {
     /// The group it belongs to [default: the group that devices put it into]
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// What it must reach for an update to be good
+    /// What it must reach for an update to be good [default: READY with a health check, else as its group]
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(GOALS))]
     status_goal: Option<String>,
+    /// Leave out the image's health check, by which the device finds out whether the container is ready
+    #[arg(long)]
+    no_healthcheck: bool,
     /// What starts again when it changes
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(RestartPolicy::WORDS))]
     restart_policy: Option<String>,
@@ -279,6 +282,7 @@ fn options(args: &Add, keys: &Keys) -> Result<Options> {
         group: args.group.clone(),
         status_goal: args.status_goal.clone(),
         restart_policy: args.restart_policy.clone(),
+        healthcheck: !args.no_healthcheck,
         after: args.after.clone(),
         env: args.env.iter().map(variable).collect::<Result<_>>()?,
         network: app::Network {
@@ -363,6 +367,10 @@ fn info(name: &str, json: bool) -> Done {
     out(format_args!("template    {}", said(src, "template")))?;
     out(format_args!("group       {}", said(run, "group")))?;
     out(format_args!("goal        {}", said(run, "status_goal")))?;
+    if let Some(Json::Array(words)) = run.and_then(|run| run.get("readiness")?.get("exec")) {
+        let words: Vec<&str> = words.iter().filter_map(Json::as_str).collect();
+        out(format_args!("asked by    {words:?}"))?;
+    }
     let network = run.map(app::network).unwrap_or_default();
     for (index, line) in network.iter().enumerate() {
         out(format_args!("{:<11} {line}", if index == 0 { "network" } else { "" }))?;
