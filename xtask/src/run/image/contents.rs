@@ -93,7 +93,17 @@ pub(crate) fn images() -> Result<BTreeMap<&'static str, Image>> {
         Image::new(&[shell.clone(), server.clone()], &config, arch)
     };
     let shell_image = |script: &str| -> Value { json!({ "Cmd": ["/bin/sh", "-c", script], "Env": [PATH] }) };
+    // Asked every second, and twice at most.
+    let checked = |script: &str, check: &str| {
+        let mut config = shell_image(script);
+        let check = json!({ "Test": ["CMD-SHELL", check], "Interval": 1_000_000_000_u64, "StartPeriod": 3_000_000_000_u64,
+            "StartInterval": 500_000_000_u64, "Timeout": 2_000_000_000_u64, "Retries": 2 });
+        config.as_object_mut().map(|members| members.insert("Healthcheck".into(), check));
+        Image::new(std::slice::from_ref(&shell), &config, arch)
+    };
     Ok(BTreeMap::from([
+        ("library/healthy:late", checked(HEALTHY_LATE, HEALTH_CHECK)),
+        ("library/healthy:never", checked(NEVER_READY, HEALTH_CHECK)),
         ("library/nginx:stable-alpine", nginx(&["nginx", "-g", "daemon off;"])),
         ("library/nginx:latest", nginx(&["nginx", "-g", "daemon off;"])),
         ("library/nginx:exits", nginx(&["nginx", "-g", "daemon off; no_such_directive on;"])),
@@ -105,6 +115,10 @@ pub(crate) fn images() -> Result<BTreeMap<&'static str, Image>> {
 pub(in crate::run) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const NEVER_READY: &str = "trap 'exit 0' TERM; echo 'never ready'; while :; do sleep 1; done";
+
+const HEALTHY_LATE: &str = "trap 'exit 0' TERM; sleep 2; echo up > /tmp/up; while :; do sleep 1; done";
+
+const HEALTH_CHECK: &str = "test -e /tmp/up || { echo 'nothing is up'; exit 9; }";
 
 /// The layer of the web server, and its version.
 fn nginx() -> Result<(Tree, String)> {
