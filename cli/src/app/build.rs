@@ -46,26 +46,101 @@ impl Build {
         opened.write_all(bytes).and_then(|()| opened.sync_all()).context("write", &path)
     }
 
+    /// Writes a file that may be there already. Nobody sees it before it is published.
+    pub(super) fn replace(&self, name: &str, file: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path().join(name).join(file);
+        fs::write(&path, bytes).context("write", &path)
+    }
+
+    /// Takes over the files of a directory but those that are made anew. They are the same files, or copies where the file
+    /// system has no second name for a file.
+    pub(super) fn adopt(&self, from: &Path, to: &str, made: &dyn Fn(&str) -> bool) -> Result<()> {
+        let mut open = vec![(from.to_owned(), self.path().join(to))];
+        while let Some((source, target)) = open.pop() {
+            for entry in fs::read_dir(&source).context("read", &source)? {
+                let entry = entry.context("read", &source)?;
+                let name = entry.file_name();
+                if source == from && name.to_str().is_some_and(made) {
+                    continue;
+                }
+                let (path, place) = (entry.path(), target.join(&name));
+                let kind = entry.file_type().context("look at", &path)?;
+                if kind.is_dir() {
+                    fs::create_dir(&place).context("create", &place)?;
+                    open.push((path, place));
+                } else if kind.is_symlink() {
+                    let to = fs::read_link(&path).context("read", &path)?;
+                    std::os::unix::fs::symlink(to, &place).context("create", &place)?;
+                } else if fs::hard_link(&path, &place).is_err() {
+                    fs::copy(&path, &place).context("copy", &path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the container into the work tree. What was there comes here, and goes with this.
     pub(super) fn publish(self, repo: &Repo, name: &str, replace: bool) -> Result<()> {
-        let (made, place) = (self.path().join(name), repo.root().join(name));
-        for entry in fs::read_dir(&made).context("read", &made)? {
-            let path = entry.context("read", &made)?.path();
-            File::open(&path).and_then(|file| file.sync_all()).context("sync", &path)?;
-        }
-        durable::sync_directory(&made)?;
-        let _lock = repo.lock()?;
-        let put = |flags| renameat_with(CWD, &made, CWD, &place, flags);
-        let done = match put(RenameFlags::NOREPLACE) {
-            Err(Errno::EXIST) if replace => put(RenameFlags::EXCHANGE),
-            Err(Errno::EXIST) => {
-                return Err(Error::user(format!("there is a {name} now, made meanwhile")).hint("--force replaces it"));
-            }
-            done => done,
-        };
-        done.context("put in place", &place)?;
-        durable::sync_directory(repo.root())
+        self.publish_all(repo, &[(name.to_owned(), name.to_owned())], replace)
     }
+
+    /// Puts several things into the work tree, each whole: first what is here, then its path there. If one of them cannot be
+    /// put in place, none of them is.
+    pub(super) fn publish_all(self, repo: &Repo, things: &[(String, String)], replace: bool) -> Result<()> {
+        for (made, _) in things {
+            sync(&self.path().join(made))?;
+        }
+        let _lock = repo.lock()?;
+        let mut done = Vec::new();
+        for (made, place) in things {
+            let (made, place) = (self.path().join(made), repo.root().join(place));
+            match put(&made, &place, replace) {
+                Ok(flags) => done.push((made, place, flags)),
+                Err(error) => {
+                    for (made, place, flags) in done.iter().rev() {
+                        // As they came; what cannot be undone is what the first error is about.
+                        let _ = renameat_with(CWD, place, CWD, made, *flags);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        for (_, place, _) in &done {
+            durable::sync_directory(durable::parent(place))?;
+        }
+        Ok(())
+    }
+}
+
+/// Renames into place; returns how.
+fn put(made: &Path, place: &Path, replace: bool) -> Result<RenameFlags> {
+    let above = durable::parent(place);
+    fs::create_dir_all(above).context("create", above)?;
+    let rename = |flags| renameat_with(CWD, made, CWD, place, flags).map(|()| flags);
+    let done = match rename(RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) if replace => rename(RenameFlags::EXCHANGE),
+        Err(Errno::EXIST) => {
+            let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Err(Error::user(format!("there is a {name} now, made meanwhile")).hint("--force replaces it"));
+        }
+        done => done,
+    };
+    done.context("put in place", place)
+}
+
+/// Makes a file durable, or a directory with all that is in it.
+fn sync(path: &Path) -> Result<()> {
+    let metadata = path.symlink_metadata().context("look at", path)?;
+    if metadata.is_file() {
+        return File::open(path).and_then(|file| file.sync_all()).context("sync", path);
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).context("read", path)? {
+            sync(&entry.context("read", path)?.path())?;
+        }
+        durable::sync_directory(path)?;
+    }
+    Ok(())
 }
 
 /// Removes what was left by those who are gone.

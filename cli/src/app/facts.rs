@@ -65,6 +65,12 @@ impl<'a> Facts<'a> {
         Ok(Self { config: overridden(&image.config, overrides), tree: &image.tree, passwd, group })
     }
 
+    /// Those of an image that was packed before.
+    pub(super) fn packed(config: &Config, overrides: &Json, tree: &'a Tree, passwd: &[u8], group: &[u8]) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { config: overridden(config, overrides), tree, passwd: text(passwd), group: text(group) }
+    }
+
     /// The lines of the list of users, or of that of groups, split at colons.
     pub(super) fn lines(&self, path: &str) -> Vec<Vec<String>> {
         let text = if path == GROUP { &self.group } else { &self.passwd };

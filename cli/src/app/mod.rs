@@ -12,17 +12,21 @@
 //! All of it is made beside its place and put there with one rename, so a container is there whole or not at all. Only
 //! the rename holds the lock of the repository: fetching takes minutes.
 
+mod again;
 mod arguments;
 mod build;
 mod confined;
 mod docker;
+mod edits;
 mod facts;
 mod grants;
 mod health;
 mod imports;
 mod info;
 mod line;
+mod make;
 mod network;
+mod part;
 mod recipe;
 mod rm;
 mod run;
@@ -38,11 +42,14 @@ use std::path::Path;
 use formats::json::{self, Json};
 use formats::path::ContainerName;
 
+pub use again::{From, Renewal, Updated, install, is_part, parse_json, update};
 pub use arguments::{ARGUMENTS, Argument, Form, Use, table as arguments_table};
 pub use confined::KEPT;
 pub use grants::{Device, Grants, HostMount, Wide};
 pub use info::{Info, info, list};
+pub use make::{Made, Means};
 pub use network::{Network, lines as network};
+pub use part::take;
 pub use rm::remove;
 pub use tasks::Tasks;
 pub use template::{GOALS, Template};
@@ -50,16 +57,14 @@ pub use users::Users;
 pub use volume::Volume;
 
 use crate::error::{Context as _, Error, Result};
-use crate::image::layout::{DockerArchive, Layout};
 use crate::image::manifest::Platform;
-use crate::image::reference::{Place, Reference};
-use crate::image::registry::{Reach, Registry};
-use crate::image::source::{Choice, Source};
-use crate::image::{Limits, pull, squashfs};
+use crate::image::reference::Reference;
+use crate::image::registry::Reach;
+use crate::image::{Limits, squashfs};
 use crate::repo::Repo;
 use crate::watch::Watch;
-use build::Build;
 use facts::Facts;
+use make::Making;
 use recipe::Recipe;
 pub(crate) use recipe::indented;
 
@@ -156,19 +161,6 @@ impl Options {
     }
 }
 
-/// What was made.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Made {
-    /// The container.
-    pub name: ContainerName,
-    /// The image, with its digest.
-    pub image: String,
-    /// The ports that the image expects to be reached at, and that nothing publishes.
-    pub exposed: Vec<String>,
-    /// What a person should hear about.
-    pub warnings: Vec<String>,
-}
-
 /// Makes a container of an image.
 ///
 /// # Errors
@@ -185,38 +177,13 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
         _ => None,
     };
     let mut recipe = Recipe::of(options, group)?;
-    let first = match recipe.users {
-        Users::Device => None,
-        Users::Own => Some(users::first(repo, &name)?),
-    };
-    let build = Build::new(repo.books())?;
-    let source = source(options)?;
-    let choice = Choice(platforms(repo, options)?);
-    let mut image = pull(source.as_ref(), &choice, build.path(), options.limits, watch)?;
-    template::complete(&mut image)?;
-    recipe.made_of(&image);
+    let means = Means { times: options.times, limits: options.limits, reach: options.reach.clone() };
+    let making = Making::begin(repo, &name, &means, watch)?;
+    let image = making.fetch(&options.from, &mut recipe)?;
     let facts = Facts::of(&image, &recipe.overrides())?;
-    let rendered = template::render(&name, &recipe, first, &facts)?;
-    let directory = build.path().join(name.as_str());
-    fs::create_dir(&directory).context("create", &directory)?;
-    let packing: Vec<&str> = match &options.format_options {
-        Some(options) => options.split_ascii_whitespace().collect(),
-        None => squashfs::PACKED.to_vec(),
-    };
-    squashfs::write(&image, &directory.join(ROOT), options.times, &packing, watch)?;
-    let digest = recipe.text("docker_digest").unwrap_or_default().to_owned();
-    build.write(name.as_str(), MARKER, digest.as_bytes())?;
-    if let Some(config) = &rendered.config {
-        build.write(name.as_str(), CONFIG, config.as_bytes())?;
-    }
-    if let Some(filter) = &rendered.filter {
-        build.write(name.as_str(), FILTER, filter)?;
-    }
-    build.write(name.as_str(), RUN, crate::diff::tabbed(&rendered.run).as_bytes())?;
-    build.write(name.as_str(), SRC, indented(&recipe.to_json()).as_bytes())?;
-    build.publish(repo, name.as_str(), options.force)?;
-    let exposed = if recipe.network.ports.is_empty() { network::exposed(&facts)? } else { Vec::new() };
-    Ok(Made { name, image: digest, exposed, warnings: rendered.warnings })
+    let rendered = making.render(&recipe, &facts)?;
+    making.pack(&image, &recipe)?;
+    making.publish(&mut recipe, rendered, &facts, options.force)
 }
 
 /// Whether arguments say which group a container belongs to.
@@ -249,40 +216,6 @@ fn group(repo: &Repo) -> Result<Option<&'static str>> {
         Some(_) => false,
     };
     Ok(has.then_some(APPS))
-}
-
-fn source(options: &Options) -> Result<Box<dyn Source>> {
-    let (tag, limits) = (options.from.tag.as_deref(), options.limits);
-    Ok(match &options.from.place {
-        Place::Registry { registry, repository, digest } => {
-            let what = digest.map(|digest| digest.to_string());
-            let what = what.as_deref().or(tag).unwrap_or("latest");
-            Box::new(Registry::new(registry, repository, what, &options.reach, limits)?)
-        }
-        Place::Layout(path) => Box::new(Layout::directory(path, tag, limits)),
-        Place::OciArchive(path) => Box::new(Layout::archive(path, tag, limits)?),
-        Place::DockerArchive(path) => Box::new(DockerArchive::open(path, tag, limits)?),
-    })
-}
-
-/// The platforms that will do: the one that was named, else those that the work tree names for its device.
-fn platforms(repo: &Repo, options: &Options) -> Result<Vec<Platform>> {
-    if let Some(platform) = &options.platform {
-        return Ok(vec![platform.clone()]);
-    }
-    let path = repo.root().join("_hostconfig/pvr/docker.json");
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let json = read_json(&path)?;
-    let wrong = || Error::user(format!("{}: `platforms` is no list of OS/ARCH[/VARIANT]", path.display()));
-    match json.get("platforms") {
-        None => Ok(Vec::new()),
-        Some(Json::Array(list)) => {
-            list.iter().map(|one| one.as_str().and_then(Platform::parse).ok_or_else(wrong)).collect()
-        }
-        Some(_) => Err(wrong()),
-    }
 }
 
 /// A small JSON file of the work tree.

@@ -42,6 +42,11 @@ const MEMBERS: &[&str] = &[
     "persistence",
 ];
 
+/// Whether a member has a meaning here.
+pub(super) fn is_known(member: &str) -> bool {
+    MEMBERS.contains(&member)
+}
+
 /// What a container is made of, and how.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Recipe {
@@ -63,7 +68,6 @@ impl Recipe {
         let mut document = Json::object().with("#spec", SPEC).with("template", options.template.as_str());
         set(&mut document, "args", arguments(options, group)?);
         set(&mut document, "config", options.config.clone());
-        name_image(&mut document, &options.from);
         if let Some(platform) = &options.platform {
             document.set("docker_platform", platform.to_string());
         }
@@ -73,7 +77,9 @@ impl Recipe {
         let persistence =
             options.volumes.iter().fold(Json::object(), |all, one| all.with(&one.path, one.persistence()));
         set(&mut document, "persistence", persistence);
-        Self::parse(document)
+        let mut recipe = Self::parse(document)?;
+        recipe.name_image(&options.from);
+        Ok(recipe)
     }
 
     /// Reads a document.
@@ -132,6 +138,33 @@ impl Recipe {
         self.document.get("config").cloned().unwrap_or_else(Json::object)
     }
 
+    /// Sets a member. What follows from it is as before until the document is [read again](Self::read_again).
+    pub(super) fn set(&mut self, member: &str, value: impl Into<Json>) {
+        self.document.set(member, value);
+    }
+
+    /// Takes a member out.
+    pub(super) fn remove(&mut self, member: &str) {
+        drop(self.document.remove(member));
+    }
+
+    /// The same document, read anew.
+    pub(super) fn read_again(self) -> Result<Self> {
+        Self::parse(self.document)
+    }
+
+    /// Says where the image is.
+    pub(super) fn name_image(&mut self, from: &Reference) {
+        self.set("docker_name", from.name.as_str());
+        match (&from.tag, &from.place) {
+            (Some(tag), _) => self.set("docker_tag", tag.as_str()),
+            (None, Place::Registry { digest: None, .. }) => self.set("docker_tag", "latest"),
+            (None, _) => self.remove("docker_tag"),
+        }
+        let remote = matches!(from.place, Place::Registry { .. });
+        self.set("docker_source", if remote { "remote" } else { "local" });
+    }
+
     /// Notes of which image it is made.
     pub(super) fn made_of(&mut self, image: &Image) {
         let name = self.text("docker_name").unwrap_or_default();
@@ -165,18 +198,6 @@ fn set(document: &mut Json, member: &str, value: Json) {
     if value != Json::Null && value != Json::object() {
         document.set(member, value);
     }
-}
-
-/// Where the image is.
-fn name_image(document: &mut Json, from: &Reference) {
-    document.set("docker_name", from.name.as_str());
-    match (&from.tag, &from.place) {
-        (Some(tag), _) => document.set("docker_tag", tag.as_str()),
-        (None, Place::Registry { digest: None, .. }) => document.set("docker_tag", "latest"),
-        (None, _) => drop(document.remove("docker_tag")),
-    }
-    let remote = matches!(from.place, Place::Registry { .. });
-    document.set("docker_source", if remote { "remote" } else { "local" });
 }
 
 /// `args` of a command line.

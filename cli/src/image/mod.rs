@@ -19,6 +19,7 @@
 //! | [`tar`], [`flatten`], [`tree`] | layers |
 //! | [`mod@difference`] | what lies over one image to make it another |
 //! | [`mod@pack`], [`squashfs`], [`erofs`] | the result |
+//! | [`listing`] | what is in a result |
 
 mod difference;
 pub mod digest;
@@ -26,6 +27,7 @@ pub mod erofs;
 pub mod flatten;
 pub mod layout;
 mod limits;
+pub mod listing;
 pub mod manifest;
 pub mod pack;
 pub mod pull;

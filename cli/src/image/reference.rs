@@ -5,7 +5,7 @@
 //!   oci:DIRECTORY[:TAG]      oci-archive:FILE[:TAG]      docker-archive:FILE[:NAME:TAG]
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::digest::Digest;
 use crate::error::{Error, Result};
@@ -67,6 +67,26 @@ impl Reference {
             return Ok(Self { name: format!("docker-archive:{path}"), tag, place: Place::DockerArchive(path.into()) });
         }
         registry(text, text.strip_prefix("docker://").unwrap_or(text))
+    }
+
+    /// The same image for who looks from another directory: a file is named by its whole path, unless `cwd` is that directory.
+    #[must_use]
+    pub fn seen_from(self, cwd: &Path, other: &Path) -> Self {
+        let Self { name, tag, mut place } = self;
+        let path = match &mut place {
+            Place::Registry { .. } => return Self { name, tag, place },
+            Place::Layout(path) | Place::OciArchive(path) | Place::DockerArchive(path) => path,
+        };
+        let whole = cwd.join(&*path);
+        let kind = name.split(':').next().unwrap_or_default();
+        match whole.to_str() {
+            Some(text) if path.is_relative() && cwd != other && cwd.canonicalize().ok().as_deref() != Some(other) => {
+                let name = format!("{kind}:{text}");
+                *path = whole;
+                Self { name, tag, place }
+            }
+            _ => Self { name, tag, place },
+        }
     }
 
     /// The name of a container made of it: the last part of its name, if it can be one.

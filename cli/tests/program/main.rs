@@ -1,6 +1,7 @@
 //! The program as a caller sees it: real calls in directories of their own.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
+mod again;
 mod apps;
 mod bad;
 mod bench;
@@ -14,6 +15,7 @@ mod images;
 mod needs;
 mod networks;
 mod pairing;
+mod parts;
 mod profile;
 mod registries;
 mod registry;

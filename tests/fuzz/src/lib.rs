@@ -21,8 +21,8 @@ pub mod run;
 mod targets;
 
 use targets::{
-    assembly, bootenv, bundles, dhcp, drivers, fat, gpt, journal, layers, left, logs, net, requests, revision, seccomp,
-    verity,
+    assembly, bootenv, bundles, dhcp, drivers, fat, gpt, journal, layers, left, listing, logs, net, requests, revision,
+    seccomp, verity,
 };
 
 pub use targets::assembly::is_assembled;
@@ -96,6 +96,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("addressing", net::addressing, "a name or address of a link is shown as what is read as the same"),
     Target::new("bundles", bundles::bundles, "what is found in a bundle lies in it"),
     Target::new("verity", verity::tables, "a verity table that is read, written and read again is the same"),
+    Target::new("listing", listing::listing, "what a list of an image names is a tree of no more than that, however the list comes in pieces"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 

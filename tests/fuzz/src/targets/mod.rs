@@ -10,6 +10,7 @@ pub(crate) mod gpt;
 pub(crate) mod journal;
 pub(crate) mod layers;
 pub(crate) mod left;
+pub(crate) mod listing;
 pub(crate) mod logs;
 pub(crate) mod net;
 pub(crate) mod requests;

@@ -86,7 +86,11 @@ impl Network {
 
 /// What somebody means who types this as an address.
 pub(crate) fn address(text: &str, keys: &Keys) -> Result<Address> {
-    let profile = keys.profile()?;
-    let base = keys.wide().repo_baseurl.as_deref().or_else(|| profile.repositories());
-    Address::parse(text, &cwd()?, base)
+    Address::parse(text, &cwd()?, base(keys)?.as_deref())
+}
+
+/// What short addresses are below, if anything.
+pub(crate) fn base(keys: &Keys) -> Result<Option<String>> {
+    let said = keys.wide().repo_baseurl.clone();
+    Ok(said.or(keys.profile()?.repositories().map(str::to_owned)))
 }
