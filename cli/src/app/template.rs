@@ -167,3 +167,114 @@ pub(super) fn text(facts: &Facts<'_>, member: &str) -> Result<String> {
     let text = facts.config.text(member).map_err(|why| Error::user(format!("the image's configuration: {why}")))?;
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::manifest::Platform;
+    use crate::image::tree::Tree;
+    use crate::image::{Limits, manifest};
+    use formats::json::{self, Json};
+
+    /// What a recipe makes of an image with no files.
+    fn made(src: &str) -> Result<(Option<String>, String)> {
+        let document = json::parse(src.as_bytes(), json::Limits::DOCUMENT).unwrap().to_json();
+        let config = document.get("docker_config").cloned().unwrap_or_else(Json::object);
+        let config =
+            manifest::Config { config, platform: Platform::parse("amd64").unwrap(), created: 0, diff_ids: vec![] };
+        let (recipe, tree) = (Recipe::parse(document)?, Tree::new(Limits::DEFAULT));
+        let facts = Facts::packed(&config, &recipe.overrides(), &tree, b"", b"");
+        let rendered = render(&ContainerName::parse("web").unwrap(), &recipe, None, &facts)?;
+        Ok((rendered.config, crate::diff::tabbed(&rendered.run)))
+    }
+
+    #[test]
+    fn the_older_template_writes_the_bytes_of_existing_tools_for_every_argument() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/formats/golden/templates");
+        let mut seen = String::new();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let part = |name: &str| {
+                let (_, rest) = text.split_once(&format!("--- {name}\n"))?;
+                let end = rest.find("\n--- ").map_or(rest.len(), |end| end + 1);
+                rest.get(..end)
+            };
+            let src = part("src.json").unwrap();
+            let (config, run) = made(src).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert_eq!(config.as_deref(), part("lxc.container.conf"), "{}", path.display());
+            assert_eq!(run, part("run.json").unwrap().trim_end(), "{}", path.display());
+            seen += src;
+        }
+        for argument in crate::app::ARGUMENTS {
+            let taken = argument.builtin == crate::app::Use::Taken;
+            // Two of ours: ports, and a gateway that existing tools have in some versions only.
+            let ours =
+                ["PV_NETWORK_PORTS", "PV_LXC_NETWORK_IPV4_GATEWAY", "PV_SERVICES_OPTIONAL"].contains(&argument.name);
+            assert!(!taken || ours || seen.contains(argument.name), "no golden case has {}", argument.name);
+        }
+    }
+
+    #[test]
+    fn what_existing_tools_write_and_no_device_can_read_is_refused() {
+        let of = |more: &str| made(&format!(r#"{{"template":"builtin-lxc-docker","docker_name":"x",{more}}}"#));
+        for (more, why) in [
+            (r#""docker_config":{"Volumes":{"/a/b":{},"/a-b":{}}}"#, "would be one directory"),
+            (r#""docker_config":{"Cmd":["a","'\""]}"#, "one line"),
+            (r#""docker_config":{"Env":["A=b\nlxc.cap.keep = sys_admin"]}"#, "control character"),
+            (r#""args":{"PV_LXC_EXTRA_ENV":["A=b\nx"]}"#, "control character"),
+            (r#""args":{"PV_LXC_EXTRA_ENV":["=b"]}"#, "is not NAME=VALUE"),
+            (r#""args":{"PV_LXC_EXTRA_CONF":"no line"}"#, "refused by a device"),
+            (r#""args":{"PV_LXC_NETWORK_TYPE":"phys"}"#, "PV_LXC_NETWORK_LINK is missing"),
+            (r#""args":{"PV_LXC_NETWORK_TYPE":"wifi"}"#, "\"wifi\" is none of"),
+            (r#""args":{"PV_FILEIMPORTS":"db"}"#, "\"db\" is not SOURCE:TARGET"),
+            (r#""args":{"PV_VOLUME_IMPORTS":["db:/x"]}"#, "another form"),
+            (r#""args":{"PV_VOLUME_IMPORTS":["db:/x y:z"]}"#, "another form"),
+            (r#""args":{"PV_STATUS_GOAL":"RUNNING"}"#, "none of MOUNTED"),
+            (r#""args":{"PV_AUTO_RECOVERY":{"max_retries":"x"}}"#, "max_retries"),
+            (r#""persistence":{"/var":"boot","ovl:/var":"boot"}"#, "volumes at the same place"),
+        ] {
+            let error = of(more).unwrap_err();
+            assert!(error.message.contains(why), "{more}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_both_templates_take_means_the_same_in_the_confined_one() {
+        let of = |args: &str| {
+            made(&format!(r#"{{"template":"confined","docker_config":{{"Cmd":["/bin/web"]}},"args":{args}}}"#)).unwrap()
+        };
+        let (plain, run) = of("{}");
+        let plain = plain.unwrap();
+        for (args, line) in [
+            (r#"{"LXC_TTY_MAX":4}"#, "+lxc.tty.max = 4 -lxc.tty.max = 8"),
+            (r#"{"PV_DEBUG_MODE":"yes"}"#, "+lxc.log.file = /pv/logs/web.log"),
+            (r#"{"PV_CONFINED_LIMITS":["memory.max = 10M"]}"#, "+lxc.cgroup2.memory.max = 10M"),
+            (r#"{"PV_LXC_EXTRA_ENV":"A=b"}"#, "+lxc.environment = A=b"),
+            (r#"{"PV_LXC_DISABLE_CONSOLE":true}"#, "+lxc.console.path = none"),
+            (
+                r#"{"PV_RESOLV_CONF_DISABLE":"yes"}"#,
+                "-lxc.mount.entry = /etc/resolv.conf etc/resolv.conf none bind,ro,create=file,optional 0 0",
+            ),
+            (
+                r#"{"PV_RUN_TMPFS_DISABLE":"yes"}"#,
+                "-lxc.mount.entry = tmpfs run tmpfs rw,nosuid,nodev,relatime,mode=755,create=dir 0 0",
+            ),
+            (r#"{"PV_FILEIMPORTS":"a:b"}"#, "+lxc.mount.entry = /exports/a b none bind,rw,create=file 0 0"),
+            (r#"{"PV_LXC_EXTRA_CONF":"lxc.prlimit.nofile = 9"}"#, "+lxc.prlimit.nofile = 9"),
+        ] {
+            let made = of(args).0.unwrap();
+            let (has, had) = (
+                |line: &&str| made.lines().any(|one| one == *line),
+                |line: &&str| plain.lines().any(|one| one == *line),
+            );
+            let new = made.lines().filter(|line| !had(line)).map(|line| format!("+{line}"));
+            let gone = plain.lines().filter(|line| !has(line)).map(|line| format!("-{line}"));
+            assert_eq!(new.chain(gone).collect::<Vec<_>>().join(" "), line, "{args}");
+        }
+        let kept = of(r#"{"PV_LXC_CAP_DROP":["CHOWN"]}"#).0.unwrap();
+        assert!(plain.contains("lxc.cap.keep = chown dac") && kept.contains("lxc.cap.keep = dac"), "{kept}");
+        let (config, data) = of(r#"{"PV_RUNLEVEL":"data"}"#);
+        assert!(config.is_none() && data != run);
+    }
+}
