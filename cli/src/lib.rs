@@ -23,6 +23,7 @@
 //! | [`scan`] | devices that announce themselves |
 //! | [`profile`] | what a person says once about servers |
 //! | [`verity`] | images that devices check block by block: `dm` |
+//! | [`contents`] | what is inside of objects |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod bundle;
 pub mod check;
 pub mod commit;
 pub mod compare;
+pub mod contents;
 pub mod deploy;
 pub mod diff;
 pub mod error;

@@ -75,6 +75,11 @@ impl State {
         self.0.remove(key);
     }
 
+    /// Keeps `#spec` and the files whose keys are wanted.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.0.retain(|key, _| key == "#spec" || wanted(key));
+    }
+
     /// All keys with their values, in canonical order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))

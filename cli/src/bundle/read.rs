@@ -10,6 +10,7 @@ use formats::json;
 use formats::object::ObjectId;
 use formats::path;
 
+use crate::contents::medium::Span;
 use crate::error::{self, Context as _, Error};
 use crate::image::Limits;
 use crate::image::tar::{Entry, Kind, Reader, TarError};
@@ -24,15 +25,15 @@ use crate::watch::Watch;
 const PIECE: usize = 128 * 1024;
 
 /// A place in an archive: where it begins, and how many bytes it has.
-type Span = (u64, u64);
+type Place = (u64, u64);
 
 /// Where things are in an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Index {
     /// The state.
-    pub state: Span,
+    pub state: Place,
     /// The objects.
-    pub objects: BTreeMap<ObjectId, Span>,
+    pub objects: BTreeMap<ObjectId, Place>,
 }
 
 /// Why an archive is no bundle.
@@ -104,7 +105,7 @@ pub fn index(archive: impl Read + Seek, limits: Limits) -> Result<Index, BundleE
             return Err(BundleError::Twice(full));
         }
     }
-    let state: Span = state.ok_or(BundleError::NoState)?;
+    let state: Place = state.ok_or(BundleError::NoState)?;
     if state.1 > json::Limits::STATE.bytes as u64 {
         return Err(BundleError::TooLong(state.1));
     }
@@ -160,6 +161,19 @@ impl Bundle {
         &self.state
     }
 
+    /// An object to be read in place. Nothing of it is checked.
+    ///
+    /// # Errors
+    /// The bundle lacks it.
+    pub fn span(&self, id: ObjectId, key: &str) -> error::Result<Span> {
+        let (offset, len) = *self.index.objects.get(&id).ok_or_else(|| {
+            Error::user(format!("{key}: its object {id} is not in {}", self.path.display()))
+                .hint("was the bundle made of other parts? ask for it whole")
+        })?;
+        let archive = self.archive.try_clone().context("read", &self.path)?;
+        Ok(Span::of(archive, offset, len))
+    }
+
     /// Brings objects into a pool that it does not have yet. Returns how many they were.
     ///
     /// # Errors
@@ -187,7 +201,7 @@ impl Bundle {
         Ok(missing.len())
     }
 
-    fn take(&self, id: ObjectId, key: &str, (offset, len): Span, pool: &Pool, watch: &dyn Watch) -> error::Result<()> {
+    fn take(&self, id: ObjectId, key: &str, (offset, len): Place, pool: &Pool, watch: &dyn Watch) -> error::Result<()> {
         let Some(mut incoming) = Incoming::open(pool, id)? else { return Ok(()) };
         // What another attempt has left may be of another source.
         incoming.restart()?;

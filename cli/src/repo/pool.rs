@@ -13,6 +13,7 @@ use formats::object::ObjectId;
 use ring::digest::{Context as Hasher, SHA256};
 
 use super::durable::{create, sync_directory, temporary_in};
+use crate::contents::medium::{Medium, Span};
 use crate::error::{Context as _, Error, Result};
 use crate::watch::Watch;
 
@@ -154,6 +155,15 @@ impl Pool {
         if found? == id { Ok(()) } else { Err(self.damaged(id, key)) }
     }
 
+    /// An object to be read in place. Nothing of it is checked.
+    ///
+    /// # Errors
+    /// It is missing, or cannot be opened.
+    pub fn span(&self, id: ObjectId, key: &str) -> Result<Span> {
+        let path = self.path(id);
+        if path.is_file() { Span::open(&path) } else { Err(self.missing(id, key)) }
+    }
+
     fn missing(&self, id: ObjectId, key: &str) -> Error {
         Error::user(format!("{key}: its object {id} is not in the pool {}", self.directory.display()))
             .hint("get it from where the state came from, or commit the file again")
@@ -175,6 +185,24 @@ pub fn hash_file(path: &Path, watch: &dyn Watch) -> Result<(ObjectId, u64)> {
     let mut file = File::open(path).context("read", path)?;
     let id = pump(&mut file, path, &mut count, path, watch)?;
     Ok((id, count.0))
+}
+
+/// The hash of what can be read anywhere.
+///
+/// # Errors
+/// It cannot be read.
+pub fn hash_medium(medium: &impl Medium, watch: &dyn Watch) -> io::Result<ObjectId> {
+    let mut hasher = Hasher::new(&SHA256);
+    let (mut buffer, mut at) = (vec![0; PIECE], 0);
+    while at < medium.len() {
+        let len = (medium.len() - at).min(PIECE as u64);
+        let piece = buffer.get_mut(..len as usize).unwrap_or_default();
+        medium.read_at(at, piece)?;
+        hasher.update(piece);
+        watch.advance(len);
+        at += len;
+    }
+    <[u8; 32]>::try_from(hasher.finish().as_ref()).map(ObjectId::from_digest).map_err(io::Error::other)
 }
 
 struct Count(u64);

@@ -12,6 +12,7 @@ mod device;
 mod grants;
 mod health;
 mod images;
+mod inside;
 mod needs;
 mod networks;
 mod pairing;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, device, dm, docs, fastcopy, get, init, login, network, post,
+    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, fastcopy, get, init, login, network, post,
     profile, put, reset, show, sig,
 };
 
@@ -58,7 +58,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "s")]
     Status(show::StatusArgs),
     #[command(visible_alias = "d")]
-    Diff(show::DiffArgs),
+    Diff(diff::Args),
     #[command(visible_alias = "ci")]
     Commit(commit::Args),
     #[command(visible_aliases = ["r", "checkout", "co"])]

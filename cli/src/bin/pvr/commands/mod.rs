@@ -8,6 +8,7 @@ pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod deploy;
 pub(crate) mod device;
+pub(crate) mod diff;
 pub(crate) mod dm;
 pub(crate) mod docs;
 pub(crate) mod fastcopy;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Init(args) => init::run(&args),
         Command::Add(args) => add::run(&args),
         Command::Status(args) => show::status(&args),
-        Command::Diff(args) => show::diff(&args),
+        Command::Diff(args) => diff::run(&args, &keys),
         Command::Commit(args) => commit::run(&args, &keys),
         Command::Reset(args) => reset::run(&args),
         Command::Json(args) => show::json(&args, &keys),

@@ -1,9 +1,8 @@
-//! `pvr status`, `pvr diff`, `pvr json`: they look and change nothing.
+//! `pvr status`, `pvr json`: they look and change nothing.
 
 use cli::Error;
 use cli::bundle::Bundle;
 use cli::compare::{Status, compare};
-use cli::diff::{patch, tabbed};
 use cli::remote::Place;
 use cli::remote::get::overlay;
 use cli::repo::Repo;
@@ -24,12 +23,6 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     json: bool,
 }
-
-/// Show what a commit would change, as a JSON merge patch
-///
-/// Objects show as their SHA-256, removed paths as null (RFC 7386).
-#[derive(clap::Args, Debug)]
-pub(crate) struct DiffArgs {}
 
 /// Print the committed state
 #[derive(clap::Args, Debug)]
@@ -66,11 +59,6 @@ pub(crate) fn status(args: &StatusArgs) -> Done {
         note("hint: `pvr add PATH` stages what is marked with ?");
     }
     Ok(())
-}
-
-pub(crate) fn diff(_: &DiffArgs) -> Done {
-    let repo = here()?;
-    out(tabbed(&patch(&repo.committed()?, &compare(&repo, &Bar::default())?)))
 }
 
 pub(crate) fn json(args: &JsonArgs, keys: &Keys) -> Done {
