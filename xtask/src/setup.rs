@@ -31,6 +31,8 @@ enum Proof {
     Unpacked(&'static str),
     /// The same of another architecture, as the distribution calls it.
     Foreign(&'static str, &'static str),
+    /// A package of Python and not of Debian, at this version ([`packages`]).
+    Python(&'static str),
 }
 
 const NEEDS: &[Need] = &[
@@ -170,6 +172,12 @@ const NEEDS: &[Need] = &[
         proof: Proof::Program("sfdisk"),
         why: "partitions the disks of tests/conformance, and looks at the tables that `image` writes",
     },
+    Need { package: "python3-pip", proof: Proof::Program("pip3"), why: "fetches what stands below it" },
+    Need {
+        package: "spdx-tools",
+        proof: Proof::Python("0.8.5"),
+        why: "reads what `pvr sbom` writes, as the authors of SPDX do, in its tests",
+    },
 ];
 
 /// What `bench` measures beside us, and nothing else needs.
@@ -241,7 +249,28 @@ fn ensure_all(needs: &'static [Need], out: Out) -> Result<()> {
     }
     let names: Vec<_> = wanted.iter().map(|need| need.package).collect();
     wanted.iter().for_each(|need| out.line(format!("setup: {} is missing: {}", need.package, need.why)));
+    let (python, debian): (Vec<&Need>, Vec<&Need>) =
+        wanted.iter().partition(|need| matches!(need.proof, Proof::Python(_)));
+    if !debian.is_empty() {
+        add(&debian, out)?;
+    }
+    for need in python {
+        if let Proof::Python(version) = need.proof {
+            packages::python(need.package, version, out)?;
+        }
+    }
+    let still: Vec<_> = missing(needs).iter().map(|need| need.package).collect();
+    if !still.is_empty() {
+        bail!("everything was fetched, but what these packages should bring is not there: {}", still.join(" "));
+    }
+    out.line(green(out, &format!("setup: added {}", names.join(" "))));
+    Ok(())
+}
+
+/// Adds packages of the distribution.
+fn add(wanted: &[&'static Need], out: Out) -> Result<()> {
     if !is_root() || !found("apt-get") {
+        let names: Vec<_> = wanted.iter().map(|need| need.package).collect();
         bail!("install these packages (Debian names) and run it again: {}", names.join(" "));
     }
     let apt = |args: &[&str]| {
@@ -250,25 +279,19 @@ fn ensure_all(needs: &'static [Need], out: Out) -> Result<()> {
         cargo::must(&mut command, out)
     };
     apt(&["update"])?;
-    for need in &wanted {
+    for need in wanted {
         if let Proof::Foreign(arch, _) = need.proof {
             packages::fetch(arch, &[need.package], out)?;
         }
     }
-    let wanted: Vec<_> = wanted.into_iter().filter(|need| !matches!(need.proof, Proof::Foreign(..))).collect();
+    let here = wanted.iter().copied().filter(|need| !matches!(need.proof, Proof::Foreign(..)));
     let (unpacked, installed): (Vec<&Need>, Vec<&Need>) =
-        wanted.iter().partition(|need| matches!(need.proof, Proof::Unpacked(_)));
+        here.partition(|need| matches!(need.proof, Proof::Unpacked(_)));
     let packages = |needs: &[&Need]| needs.iter().map(|need| need.package).collect::<Vec<_>>();
     if !installed.is_empty() {
         apt(&[&["install", "--yes", "--no-install-recommends"], packages(&installed).as_slice()].concat())?;
     }
-    packages::unpack(&packages(&unpacked), out)?;
-    let still: Vec<_> = missing(needs).iter().map(|need| need.package).collect();
-    if !still.is_empty() {
-        bail!("apt-get succeeded, but what these packages should bring is not there: {}", still.join(" "));
-    }
-    out.line(green(out, &format!("setup: added {}", names.join(" "))));
-    Ok(())
+    packages::unpack(&packages(&unpacked), out)
 }
 
 fn missing(needs: &'static [Need]) -> Vec<&'static Need> {
@@ -276,6 +299,7 @@ fn missing(needs: &'static [Need]) -> Vec<&'static Need> {
         Proof::Program(name) => found(name),
         Proof::File(names) => names.iter().any(|name| Path::new(name).exists()),
         Proof::Unpacked(path) => packages::program(need.package, path).is_some(),
+        Proof::Python(_) => packages::python_place(need.package).is_ok_and(|place| place.is_dir()),
         Proof::Foreign(arch, path) => packages::program(&format!("{arch}/{}", need.package), path).is_some(),
     };
     needs.iter().filter(|need| !there(need)).collect()

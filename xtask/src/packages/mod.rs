@@ -6,6 +6,7 @@
 //!   target/packages/arm64/musl-dev/usr/lib/…          the same, of a named architecture
 //!   target/packages/sets/rust/usr/bin/rustc           tools with all they need and this machine lacks, in one tree
 //!   target/packages/locked/SHA256/boot/vmlinuz-…      packages that are pinned by their hash
+//!   target/packages/python/spdx-tools/…               packages of Python at one version, with what they depend on
 //! ```
 //!
 //! Any number of runs may want the same at once: each finds it whole, or waits for the one that fetches it.
@@ -96,6 +97,22 @@ pub(crate) fn fetch(arch: &str, names: &[&str], out: Out) -> Result<Vec<PathBuf>
             })
         })
         .collect()
+}
+
+/// The directory of a package of Python, which is there if `cargo xtask setup` has run.
+pub(crate) fn python_place(name: &str) -> Result<PathBuf> {
+    Ok(dir()?.join("python").join(name))
+}
+
+/// Fetches a package of Python and what it depends on, under the lock of [`additions`].
+pub(crate) fn python(name: &str, version: &str, out: Out) -> Result<()> {
+    once(&python_place(name)?, |new| {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
+        pip.args(["--root-user-action", "ignore", "--target"]).arg(new).arg(format!("{name}=={version}"));
+        cargo::must(&mut pip, out)
+    })
+    .map(drop)
 }
 
 /// Tools for this machine that are used and never installed.
