@@ -23,7 +23,7 @@
 //! | [`scan`] | devices that announce themselves |
 //! | [`profile`] | what a person says once about servers |
 //! | [`verity`] | images that devices check block by block: `dm` |
-//! | [`contents`] | what is inside of objects |
+//! | [`contents`], [`sbom`] | what is inside of objects, and the list of it |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
 
@@ -44,6 +44,7 @@ pub mod remote;
 pub mod repo;
 pub mod reset;
 mod rights;
+pub mod sbom;
 pub mod scan;
 pub mod seccomp;
 pub mod sign;

@@ -15,6 +15,7 @@
 //! | [`medium`], `squashfs` | bytes, and what they are as a file system |
 //! | [`Image`], [`Entry`] | the list of an image |
 //! | [`changes`], [`states`], [`layers`] | what differs between two images, two states, and two builds of an app |
+//! | [`packages`] | what package managers have left in an image |
 
 pub mod changes;
 mod entry;
@@ -22,6 +23,7 @@ mod error;
 mod image;
 pub mod layers;
 pub mod medium;
+pub mod packages;
 mod squashfs;
 pub mod states;
 

@@ -21,6 +21,7 @@ mod profile;
 mod registries;
 mod registry;
 mod remote;
+mod sbom;
 mod scanning;
 mod signing;
 mod users;

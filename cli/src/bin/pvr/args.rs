@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, fastcopy, get, init, login, network, post,
-    profile, put, reset, show, sig,
+    profile, put, reset, sbom, show, sig,
 };
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
@@ -65,6 +65,7 @@ pub(crate) enum Command {
     Reset(reset::Args),
     #[command(visible_aliases = ["j", "inspect"])]
     Json(show::JsonArgs),
+    Sbom(sbom::Args),
     Sig(sig::Args),
     #[command(visible_alias = "c")]
     Clone(clone::Args),

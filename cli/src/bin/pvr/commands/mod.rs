@@ -20,6 +20,7 @@ pub(crate) mod post;
 pub(crate) mod profile;
 pub(crate) mod put;
 pub(crate) mod reset;
+pub(crate) mod sbom;
 pub(crate) mod show;
 pub(crate) mod sig;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Diff(args) => diff::run(&args, &keys),
         Command::Commit(args) => commit::run(&args, &keys),
         Command::Reset(args) => reset::run(&args),
+        Command::Sbom(args) => sbom::run(&args),
         Command::Json(args) => show::json(&args, &keys),
         Command::Sig(args) => sig::run(&args, &keys),
         Command::Clone(args) => clone::run(&args, &keys),
@@ -79,6 +81,15 @@ pub(crate) fn here() -> Result<Repo> {
 
 pub(crate) fn cwd() -> Result<PathBuf> {
     env::current_dir().map_err(|error| Error::user(format!("cannot tell the current directory: {error}")))
+}
+
+/// The time that what is made shall have, if the caller says one.
+pub(crate) fn source_date_epoch() -> Result<Option<u32>> {
+    let Some(text) = env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    match text.to_str().and_then(|text| text.parse().ok()) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(Error::user(format!("SOURCE_DATE_EPOCH is {text:?} and not seconds since 1970, up to 4294967295"))),
+    }
 }
 
 /// What was said before the command: the configuration directory, if one was named, and the way to servers.

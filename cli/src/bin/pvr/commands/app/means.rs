@@ -10,7 +10,7 @@ use cli::image::registry::{Credentials, Login, Reach};
 use cli::image::squashfs::Times;
 use cli::{Error, Result};
 
-use crate::commands::Keys;
+use crate::commands::{Keys, source_date_epoch};
 use crate::term::warn;
 
 /// The map of mirrors in the configuration directory.
@@ -61,11 +61,7 @@ impl Means {
 fn times() -> Result<Times> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u32::try_from(since.as_secs()).unwrap_or(u32::MAX);
-    let Some(text) = env::var_os("SOURCE_DATE_EPOCH") else { return Ok(Times { made: None, now }) };
-    match text.to_str().and_then(|text| text.parse().ok()) {
-        Some(seconds) => Ok(Times { made: Some(seconds), now }),
-        None => Err(Error::user(format!("SOURCE_DATE_EPOCH is {text:?} and not seconds since 1970, up to 4294967295"))),
-    }
+    Ok(Times { made: source_date_epoch()?, now })
 }
 
 fn reach(args: &Means, keys: &Keys) -> Result<Reach> {
