@@ -21,8 +21,8 @@ pub mod run;
 mod targets;
 
 use targets::{
-    assembly, bootenv, bundles, dhcp, drivers, fat, gpt, journal, layers, left, listing, logs, net, requests, revision,
-    seccomp, verity,
+    assembly, bootenv, bundles, contents, dhcp, drivers, fat, gpt, journal, layers, left, listing, logs, net, requests,
+    revision, seccomp, verity,
 };
 
 pub use targets::assembly::is_assembled;
@@ -97,6 +97,10 @@ pub const TARGETS: &[Target] = &[
     Target::new("bundles", bundles::bundles, "what is found in a bundle lies in it"),
     Target::new("verity", verity::tables, "a verity table that is read, written and read again is the same"),
     Target::new("listing", listing::listing, "what a list of an image names is a tree of no more than that, however the list comes in pieces"),
+    Target::new("squashfs", contents::squashfs, "an image that is read has names that lie in it, and files as long as they say"),
+    Target::new("dpkg", contents::dpkg, "packages of dpkg that are read are written and read as the same"),
+    Target::new("apk", contents::apk, "packages of apk that are read are written and read as the same"),
+    Target::new("opkg", contents::opkg, "packages of opkg that are read are written and read as the same"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 
