@@ -18,6 +18,9 @@ const PATH_MAX: usize = 4096;
 /// Links that are followed for one name, as Linux does.
 const LINKS_MAX: usize = 40;
 
+/// File systems that are known by their magic and not read: name, place and bytes.
+const UNREAD: &[(&str, u64, &[u8])] = &[("EROFS", 1024, &[0xe2, 0xe1, 0xf5, 0xe0]), ("ext4", 1024 + 56, &[0x53, 0xef])];
+
 /// A file system as this module needs it. Inodes are named by a number of its own.
 pub(super) trait Filesystem {
     /// The inode of the top.
@@ -54,13 +57,16 @@ impl fmt::Debug for Image<'_> {
 }
 
 impl<'a> Image<'a> {
-    /// Reads the names of an image. None if it is no file system that is known here.
+    /// Reads the names of an image. None if it is no file system, as far as is known here.
     ///
     /// # Errors
     /// It is one, and cannot be read.
     pub fn open(medium: impl Medium + 'a, limits: Limits) -> Result<Option<Self>, ContentsError> {
         if !squashfs::is_one(&medium) {
-            return Ok(None);
+            let other = UNREAD.iter().find(|(_, at, magic)| begins(&medium, *at, magic));
+            return other.map_or(Ok(None), |(name, ..)| {
+                Err(ContentsError::Unknown(format!("it is {name}, and only squashfs is read here")))
+            });
         }
         let files: Box<dyn Filesystem + 'a> = Box::new(Squashfs::open(medium)?);
         let entries = list(&*files, limits)?;
@@ -157,6 +163,11 @@ impl<'a> Image<'a> {
         self.spent.set(spent.ok_or(ContentsError::TooMuch { what: "bytes of contents", most })?);
         self.files.contents(entry.inode, take)
     }
+}
+
+fn begins(medium: &impl Medium, at: u64, magic: &[u8]) -> bool {
+    let mut bytes = vec![0; magic.len()];
+    medium.read_at(at, &mut bytes).is_ok() && bytes == magic
 }
 
 fn parts(path: &[u8]) -> Vec<Vec<u8>> {

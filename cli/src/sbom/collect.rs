@@ -69,7 +69,7 @@ impl Object {
     #[must_use]
     pub fn remarks(&self) -> Vec<(bool, String)> {
         match &self.reading {
-            Reading::Opaque => vec![(false, "not looked into: it is no squashfs".into())],
+            Reading::Opaque => vec![(false, "not looked into: it is no file system".into())],
             Reading::Unread(error) => vec![(true, format!("its packages are not listed: {error}"))],
             Reading::Image { found, replaced } => {
                 let mut said = Vec::new();

@@ -164,6 +164,11 @@ fn what_is_no_image_or_a_part_of_one_is_told_apart() {
         let error = Image::open(&whole[..end], Limits::DEFAULT).unwrap_err();
         assert!(matches!(error, ContentsError::Damaged(_)), "{end}: {error}");
     }
+    let erofs = scratch.path().join("erofs");
+    let mut tool = Command::new("mkfs.erofs");
+    assert!(tool.arg(&erofs).arg(&root).output().unwrap().status.success());
+    let error = Image::open(Span::open(&erofs).unwrap(), Limits::DEFAULT).unwrap_err();
+    assert_eq!(error.to_string(), "it is EROFS, and only squashfs is read here");
     let mut lzo = whole.clone();
     lzo[20] = 3;
     assert!(matches!(Image::open(lzo.as_slice(), Limits::DEFAULT), Err(ContentsError::Unknown(_))));
