@@ -9,6 +9,7 @@ use formats::lxc::Capability;
 
 use super::arguments::Arguments;
 use super::{Device, Grants, HostMount, Network, Options, Tasks, Template, Users, Volume, Wide, facts, health};
+use crate::contents::layers;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::image::reference::{Place, Reference};
@@ -33,6 +34,7 @@ const MEMBERS: &[&str] = &[
     "docker_ovl_digest",
     "docker_source",
     "docker_config",
+    layers::MEMBER,
     "docker_platform",
     "format_options",
     "pvr",
@@ -171,6 +173,7 @@ impl Recipe {
         let digest = format!("{name}@{}", image.digest);
         self.document.set("docker_digest", digest);
         self.document.set("docker_config", image.config.config.clone());
+        self.document.set(layers::MEMBER, layers::member(&image.config.diff_ids));
         if self.text("docker_platform").is_none() && !image.config.platform.architecture.is_empty() {
             self.document.set("docker_platform", image.config.platform.to_string());
         }

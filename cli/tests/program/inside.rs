@@ -7,6 +7,7 @@ use std::process::Command;
 use snapbox::{assert_data_eq, str};
 
 use crate::bench::Bench;
+use crate::images::{Image, Layer, Packed};
 
 impl Bench {
     /// Packs a directory beside the repository as an image in it.
@@ -140,6 +141,25 @@ fn an_image_that_cannot_be_read_is_told_as_a_whole_and_why() {
     let why =
         "web/root.squashfs: the new image: it is packed by lzo, which is not read here; it is compared as a whole";
     assert!(ran.stderr.contains(why), "{}", ran.stderr);
+}
+
+#[test]
+fn the_layers_of_an_app_are_told_beside_its_files() {
+    let bench = Bench::new();
+    let base = || Layer::new().file("bin/web", "#!/bin/sh\n");
+    let image = |text| {
+        let own = Layer::new().file("etc/web.conf", text);
+        Image::new(r#"{"Cmd":["/bin/web"]}"#).layer(base(), Packed::Gzip).layer(own, Packed::Gzip)
+    };
+    bench.layout("one", &[image("one")]);
+    bench.layout("two", &[image("two")]);
+    bench.app(&["add", "web", "--from", "oci:../one"]);
+    bench.ok(&["add"]);
+    bench.ok(&["commit", "-m", "one"]);
+    bench.app(&["add", "web", "--from", "oci:../two", "--force"]);
+    let ran = bench.ok(&["diff", "--files"]);
+    assert!(ran.stdout.contains("web/root.squashfs: ~ etc/web.conf (3 B)\n"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("web/root.squashfs: 1 layer as before, 1 gone, 1 new\n"), "{}", ran.stderr);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use cli::bundle::Bundle;
 use cli::compare::compare;
 use cli::contents::changes::{Aspect, Change, Summary};
+use cli::contents::layers::{Layers, layers};
 use cli::contents::states::{Difference, Inside, Objects, Side, differences};
 use cli::contents::{Entry, Kind, shown};
 use cli::diff::{patch, tabbed};
 use cli::remote::{Place, Selector};
 use cli::repo::Repo;
+use cli::state::State;
 use cli::{Error, Result};
 use formats::json::Json;
 use indicatif::DecimalBytes;
@@ -68,7 +70,12 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     if args.json {
         return out(json(&found).pretty());
     }
-    found.iter().try_for_each(show)?;
+    for difference in &found {
+        show(&difference.path, difference)?;
+        if let Some(layers) = layers_of(&difference.path, &old.state, &new.state) {
+            note(format_args!("{}: {layers}", difference.path));
+        }
+    }
     let sum = total(&found);
     match found.len() {
         0 => note("nothing differs"),
@@ -118,9 +125,15 @@ fn total(found: &[Difference]) -> Summary {
     })
 }
 
-/// The lines of one path.
-fn show(difference: &Difference) -> Done {
-    let path = &difference.path;
+/// What an image was built of, if both sides say it.
+fn layers_of(path: &str, old: &State, new: &State) -> Option<Layers> {
+    let (name, _) = path.split_once('/').filter(|(_, file)| file.starts_with("root."))?;
+    let src = format!("{name}/src.json");
+    layers(old.get(&src)?, new.get(&src)?)
+}
+
+/// The lines of one path. `path` is what they begin with.
+pub(crate) fn show(path: &str, difference: &Difference) -> Done {
     if let Inside::Changes(changes) = &difference.inside {
         for (name, change) in &changes.0 {
             out(format_args!("{path}: {}", line(name, change)))?;
