@@ -10,12 +10,14 @@
 //! | [`objects`] | `objects/<sha256>`: immutable bytes, whole or not there |
 //! | [`trails`] | `trails/<revision>`: the revisions of a device, whole or not there |
 //! | [`metadata`] | short texts under names, of no revision |
+//! | [`deploy`] | a trail that a tool writes |
 //! | [`volumes`] | which revision's data a container finds |
 //! | [`sweep`] | garbage: the one place that removes |
 //!
-//! PID 1 is the only writer. Everything here is synchronous: a write that was begun is carried to its end.
+//! PID 1 is the only writer of a device that runs. Everything here is synchronous: a write that was begun is carried to its end.
 #![forbid(unsafe_code)]
 
+pub mod deploy;
 pub mod digest;
 pub mod dir;
 pub mod file;

@@ -142,6 +142,18 @@ impl Objects {
         Ok(Self { dir: storage.find_or_make_durably("objects")? })
     }
 
+    /// A store in this directory, for tools that make the storage of a device.
+    #[must_use]
+    pub fn at(dir: Dir) -> Self {
+        Self { dir }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.dir.path()
+    }
+
     /// Stores what a stream brings as object `id`, if it is that, and is at most `limit` bytes long. One that is here
     /// and damaged is replaced.
     ///

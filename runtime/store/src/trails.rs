@@ -120,6 +120,13 @@ impl From<DirError> for TrailError {
     }
 }
 
+/// For callers with many steps: a large error is copied at each of them.
+impl From<DirError> for Box<TrailError> {
+    fn from(error: DirError) -> Self {
+        Self::new(TrailError::Dir(error))
+    }
+}
+
 impl fmt::Display for TrailError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -148,12 +155,12 @@ pub const COMMIT_MESSAGE_MAX: usize = 256;
 const NOTE_MAX: usize = 32 * 1024;
 
 /// One file of a trail.
-struct File<'r> {
-    path: String,
-    content: Content<'r>,
+pub(crate) struct File<'r> {
+    pub(crate) path: String,
+    pub(crate) content: Content<'r>,
 }
 
-enum Content<'r> {
+pub(crate) enum Content<'r> {
     Link(ObjectId),
     Text(&'r str),
 }
@@ -379,7 +386,7 @@ impl Note {
 }
 
 impl File<'_> {
-    fn write(&self, trail: &Dir, id: &RevisionId, objects: &Objects) -> Result<(), TrailError> {
+    pub(crate) fn write(&self, trail: &Dir, id: &RevisionId, objects: &Objects) -> Result<(), TrailError> {
         match self.content {
             Content::Link(object) => {
                 objects.link(object, trail, &self.path).map_err(self.object_error(id))?;
@@ -452,7 +459,7 @@ impl File<'_> {
         objects.link(object, trail, &self.path)
     }
 
-    fn object_error(&self, id: &RevisionId) -> impl Fn(ObjectError) -> TrailError {
+    pub(crate) fn object_error(&self, id: &RevisionId) -> impl Fn(ObjectError) -> TrailError {
         move |why| TrailError::Object { revision: id.clone().into(), key: self.path.clone(), why }
     }
 }
@@ -470,7 +477,7 @@ pub fn boot_files(revision: &Revision, id: &RevisionId) -> Result<Vec<(String, O
 }
 
 /// Every file that follows from a state: its paths, and the links that boot scripts look for.
-fn files<'r>(revision: &'r Revision, id: &RevisionId) -> Result<Vec<File<'r>>, TrailError> {
+pub(crate) fn files<'r>(revision: &'r Revision, id: &RevisionId) -> Result<Vec<File<'r>>, TrailError> {
     let mut files: Vec<File<'r>> = revision
         .entries()
         .filter_map(|entry| {
@@ -514,7 +521,7 @@ fn boot_links(bsp: &Bsp) -> Vec<(String, &str)> {
 }
 
 /// Makes the names of these files durable, each directory once.
-fn sync<'p>(trail: &Dir, paths: impl Iterator<Item = &'p str>) -> Result<(), DirError> {
+pub(crate) fn sync<'p>(trail: &Dir, paths: impl Iterator<Item = &'p str>) -> Result<(), DirError> {
     let mut dirs = BTreeSet::new();
     for path in paths {
         dirs.insert("");
