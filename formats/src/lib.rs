@@ -16,7 +16,7 @@ pub mod ceiling;
 pub mod compatible;
 pub mod config;
 pub mod control;
-mod crc32;
+pub mod crc32;
 pub mod date;
 pub mod device_json;
 pub mod dhcp;
