@@ -29,7 +29,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ),
     ("stage", &["container"]),
     ("front", &["front", "httparse"]),
-    ("pvcontrol", &["ctl", "lexopt"]),
+    ("pvcontrol, pvtx", &["ctl", "lexopt"]),
     ("buildinfo", &["cairn"]),
     ("shared: formats", &["formats", "postcard", "serde", "serde_core", "cobs", "crc", "crc_catalog", "base64ct"]),
     ("shared: signatures", &["ring", "webpki", "rustls_pki_types", "untrusted"]),

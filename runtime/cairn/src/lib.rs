@@ -35,6 +35,7 @@ const ROLES: &[Role] = &[
     // What the boot scripts of the reference system call it: `rdinit=/usr/bin/pantavisor`.
     Role { name: "pantavisor", help: "the same as init, by the name that a device taken over starts", run: init },
     Role { name: "pvcontrol", help: "ask PID 1, and tell it what to do; `pvcontrol --help`", run: control },
+    Role { name: "pvtx", help: "change the state of a device, part by part; `pvtx --help`", run: transaction },
     Role { name: "selftest", help: "ask a device whether it is as its board says; `selftest --help`", run: selftest },
     // The name is what `container::spawn` executes.
     Role { name: "stage", help: "become the first process of a container; called by PID 1 only", run: stage },
@@ -101,6 +102,10 @@ fn front(_: ArgsOs, boards: &[AnyBoard]) -> io::Result<ExitCode> {
 
 fn control(args: ArgsOs, _: &[AnyBoard]) -> io::Result<ExitCode> {
     Ok(ctl::main(args))
+}
+
+fn transaction(args: ArgsOs, _: &[AnyBoard]) -> io::Result<ExitCode> {
+    Ok(ctl::tx::main(args))
 }
 
 fn stage(_: ArgsOs, _: &[AnyBoard]) -> io::Result<ExitCode> {

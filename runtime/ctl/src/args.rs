@@ -98,7 +98,7 @@ pub(crate) enum Command {
 ///
 /// # Errors
 /// [`Failure::Usage`]
-pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Command), Failure> {
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Command), Box<Failure>> {
     let mut parser = Parser::from_args(args);
     let mut options = Options { socket: None, output: None, message: None, form: Form::Fitting, verbose: false };
     let (mut words, mut help, mut retry) = (Vec::<OsString>::new(), false, false);
@@ -115,10 +115,10 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
                 argv.remove(0);
             }
             if terminal && detached {
-                return Err(Failure::Usage("-t and -d exclude each other: nobody is at such a terminal".into()));
+                return Err(Failure::usage("-t and -d exclude each other: nobody is at such a terminal".into()));
             }
             if argv.is_empty() && !help {
-                return Err(Failure::Usage("which program? exec NAME -- PROGRAM [ARGUMENT…]".into()));
+                return Err(Failure::usage("which program? exec NAME -- PROGRAM [ARGUMENT…]".into()));
             }
             let command = if help {
                 Command::Help(Some("exec".into()))
@@ -145,7 +145,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             Some(Arg::Long("since")) => {
                 let when = text(parser.value().map_err(usage)?)?;
                 let forms = "90s, 10m, 2h, 3d, boot, 2026-11-22 or 2026-11-22T10:00:00Z";
-                let wrong = || Failure::Usage(format!("--since {when:?} is no time; write {forms}"));
+                let wrong = || Failure::usage(format!("--since {when:?} is no time; write {forms}"));
                 since = Some(Since::of_person(&when).ok_or_else(wrong)?);
             }
             Some(Arg::Short('n') | Arg::Long("lines" | "tail"))
@@ -153,7 +153,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             {
                 let number = text(parser.value().map_err(usage)?)?;
                 lines =
-                    Some(number.parse().map_err(|_| Failure::Usage(format!("-n {number:?} is no number of lines")))?);
+                    Some(number.parse().map_err(|_| Failure::usage(format!("-n {number:?} is no number of lines")))?);
             }
             Some(Arg::Short('f') | Arg::Long("output")) => options.output = Some(parser.value().map_err(usage)?.into()),
             Some(Arg::Short('m') | Arg::Long("message")) => {
@@ -167,7 +167,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
             Some(Arg::Short('e') | Arg::Long("env")) => {
                 let variable = text(parser.value().map_err(usage)?)?;
                 if variable.find('=').is_none_or(|at| at == 0) {
-                    return Err(Failure::Usage(format!("-e {variable:?} is not NAME=VALUE")));
+                    return Err(Failure::usage(format!("-e {variable:?} is not NAME=VALUE")));
                 }
                 env.push(variable);
             }
@@ -183,26 +183,26 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<(Options, Co
     if let Command::Logs(wanted) = &mut command {
         (wanted.follow, wanted.lines, wanted.since, wanted.timestamps) = (follow, lines, since, timestamps);
     } else if since.is_some() || timestamps {
-        return Err(Failure::Usage("--since and --timestamps belong to logs".into()));
+        return Err(Failure::usage("--since and --timestamps belong to logs".into()));
     }
     if retry && !matches!(command, Command::Run { .. }) {
-        return Err(Failure::Usage("--retry belongs to cmd run".into()));
+        return Err(Failure::usage("--retry belongs to cmd run".into()));
     }
     if terminal || detached || !env.is_empty() {
-        return Err(Failure::Usage("-t, -d and -e belong to exec, and stand before the name of the container".into()));
+        return Err(Failure::usage("-t, -d and -e belong to exec, and stand before the name of the container".into()));
     }
     if options.message.is_some() && !matches!(command, Command::PutStep(..)) {
-        return Err(Failure::Usage("-m belongs to steps put".into()));
+        return Err(Failure::usage("-m belongs to steps put".into()));
     }
     Ok((options, command))
 }
 
-fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
+fn command(words: &[OsString], retry: bool) -> Result<Command, Box<Failure>> {
     let texts: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or("\u{fffd}")).collect();
     // A path may be anything; `words` has it as it was given.
     let path = || words.get(2).map(PathBuf::from).unwrap_or_default();
     Ok(match texts.as_slice() {
-        [] => return Err(Failure::Usage("what is wanted?".into())),
+        [] => return Err(Failure::usage("what is wanted?".into())),
         ["help"] => Command::Help(None),
         ["help", topic] => Command::Help(Some((*topic).into())),
         ["ls" | "list"] | ["containers", "ls" | "list"] => Command::Containers,
@@ -246,24 +246,24 @@ fn command(words: &[OsString], retry: bool) -> Result<Command, Failure> {
         ["pair"] => Command::Pair,
         ["pair", "ls" | "list"] => Command::Pairings,
         ["pair", "rm", who] if is_name(who) => Command::Unpair((*who).into()),
-        ["pair", "rm", who] => return Err(Failure::Usage(format!("{who:?} is neither a name nor a fingerprint"))),
-        other => return Err(Failure::Usage(format!("there is no such command: {}", other.join(" ")))),
+        ["pair", "rm", who] => return Err(Failure::usage(format!("{who:?} is neither a name nor a fingerprint"))),
+        other => return Err(Failure::usage(format!("there is no such command: {}", other.join(" ")))),
     })
 }
 
-fn metadata(word: &str, verb: &[&str]) -> Result<Command, Failure> {
+fn metadata(word: &str, verb: &[&str]) -> Result<Command, Box<Failure>> {
     let of = if word == "usrmeta" { Metadata::User } else { Metadata::Device };
-    let key = |text: &str| Key::parse(text).map_err(|error| Failure::Usage(format!("{text:?}: {error}")));
+    let key = |text: &str| Key::parse(text).map_err(|error| Failure::usage(format!("{text:?}: {error}")));
     Ok(match verb {
         ["ls" | "list"] => Command::Metadata(of),
         ["save", name, "-"] => Command::SetMetadata(of, key(name)?, None),
         ["save", name, value] => Command::SetMetadata(of, key(name)?, Some((*value).into())),
         ["delete", name] => Command::RemoveMetadata(of, key(name)?),
-        other => return Err(Failure::Usage(format!("there is no such command: {word} {}", other.join(" ")))),
+        other => return Err(Failure::usage(format!("there is no such command: {word} {}", other.join(" ")))),
     })
 }
 
-fn order(words: &[&str], retry: bool) -> Result<Command, Failure> {
+fn order(words: &[&str], retry: bool) -> Result<Command, Box<Failure>> {
     Ok(match words {
         ["run", name] => Command::Run { op: "LOCAL_RUN", revision: revision(name)?, retry },
         ["run-commit", name] => Command::Run { op: "LOCAL_RUN_COMMIT", revision: revision(name)?, retry },
@@ -272,7 +272,7 @@ fn order(words: &[&str], retry: bool) -> Result<Command, Failure> {
         ["poweroff"] => Command::Order("POWEROFF_DEVICE", String::new()),
         ["poweroff", message] => Command::Order("POWEROFF_DEVICE", (*message).into()),
         ["run-gc"] => Command::Order("RUN_GC", String::new()),
-        other => return Err(Failure::Usage(format!("there is no such command: cmd {}", other.join(" ")))),
+        other => return Err(Failure::usage(format!("there is no such command: cmd {}", other.join(" ")))),
     })
 }
 
@@ -286,55 +286,55 @@ fn size(word: &OsStr) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-fn known_action(word: &str) -> Result<&'static str, Failure> {
+fn known_action(word: &str) -> Result<&'static str, Box<Failure>> {
     ["start", "stop", "restart"]
         .into_iter()
         .find(|action| *action == word)
-        .ok_or_else(|| Failure::Usage(format!("there is no {word:?}; there are ls, start, stop and restart")))
+        .ok_or_else(|| Failure::usage(format!("there is no {word:?}; there are ls, start, stop and restart")))
 }
 
-fn load_or_unload(word: &str) -> Result<&'static str, Failure> {
+fn load_or_unload(word: &str) -> Result<&'static str, Box<Failure>> {
     let known = ["load", "unload"].into_iter().find(|action| *action == word);
-    known.ok_or_else(|| Failure::Usage(format!("there is no {word:?}; there are ls, load and unload")))
+    known.ok_or_else(|| Failure::usage(format!("there is no {word:?}; there are ls, load and unload")))
 }
 
-fn driver(name: &str) -> Result<String, Failure> {
-    let checked = formats::path::component(name).map_err(|error| Failure::Usage(format!("{name:?}: {error}")));
+fn driver(name: &str) -> Result<String, Box<Failure>> {
+    let checked = formats::path::component(name).map_err(|error| Failure::usage(format!("{name:?}: {error}")));
     checked.map(|()| name.into())
 }
 
-fn container(name: &str) -> Result<ContainerName, Failure> {
-    ContainerName::parse(name).map_err(|error| Failure::Usage(format!("{name:?}: {error}")))
+fn container(name: &str) -> Result<ContainerName, Box<Failure>> {
+    ContainerName::parse(name).map_err(|error| Failure::usage(format!("{name:?}: {error}")))
 }
 
-fn object(id: &str) -> Result<ObjectId, Failure> {
-    let wrong = || Failure::Usage(format!("{id:?}: an object is named by its SHA-256 in 64 lower-case digits"));
+fn object(id: &str) -> Result<ObjectId, Box<Failure>> {
+    let wrong = || Failure::usage(format!("{id:?}: an object is named by its SHA-256 in 64 lower-case digits"));
     ObjectId::parse(id).ok_or_else(wrong)
 }
 
-fn revision(name: &str) -> Result<RevisionId, Failure> {
-    RevisionId::parse(name).map_err(|error| Failure::Usage(format!("{name:?}: {error}")))
+fn revision(name: &str) -> Result<RevisionId, Box<Failure>> {
+    RevisionId::parse(name).map_err(|error| Failure::usage(format!("{name:?}: {error}")))
 }
 
 /// A revision, or the one that runs.
-fn step(name: &str) -> Result<String, Failure> {
+fn step(name: &str) -> Result<String, Box<Failure>> {
     if name == "current" { Ok(name.into()) } else { revision(name).map(|name| name.to_string()) }
 }
 
-fn text(word: OsString) -> Result<String, Failure> {
-    word.into_string().map_err(|word| Failure::Usage(format!("{} is not UTF-8", word.display())))
+fn text(word: OsString) -> Result<String, Box<Failure>> {
+    word.into_string().map_err(|word| Failure::usage(format!("{} is not UTF-8", word.display())))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "stands in map_err")]
-fn usage(error: lexopt::Error) -> Failure {
-    Failure::Usage(error.to_string())
+fn usage(error: lexopt::Error) -> Box<Failure> {
+    Failure::usage(error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<(Options, Command), Failure> {
+    fn read(line: &str) -> Result<(Options, Command), Box<Failure>> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
@@ -394,7 +394,7 @@ mod tests {
             "ls -m x",
             "ls -x",
         ] {
-            assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
+            assert!(matches!(read(line).map_err(|failure| *failure), Err(Failure::Usage(_))), "{line}");
         }
     }
 
@@ -427,7 +427,7 @@ mod tests {
             "ls -t",
             "ls -e A=b",
         ] {
-            assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
+            assert!(matches!(read(line).map_err(|failure| *failure), Err(Failure::Usage(_))), "{line}");
         }
     }
 
@@ -441,7 +441,7 @@ mod tests {
         let since = logs::Wanted { since: Some(Since::Ago(600)), timestamps: true, ..all() };
         assert_eq!(wanted("logs --since 10m --timestamps web"), Command::Logs(since));
         for bad in ["logs web --since yesterday", "logs web --since", "ls --since boot", "top --timestamps"] {
-            assert!(matches!(self::read(bad), Err(Failure::Usage(_))), "{bad}");
+            assert!(matches!(self::read(bad).map_err(|failure| *failure), Err(Failure::Usage(_))), "{bad}");
         }
         let (options, command) = self::read("-f out logs web").unwrap();
         assert_eq!((options.output, command), (Some("out".into()), read(false, None)));

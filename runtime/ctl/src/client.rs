@@ -58,22 +58,22 @@ pub(crate) struct Body<'b> {
 
 impl Client {
     /// Finds the socket: this one, or the first of the usual places where one is.
-    pub(crate) fn find(socket: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(crate) fn find(socket: Option<PathBuf>) -> Result<Self, Box<Failure>> {
         let there = |path: &Path| path.exists();
         let socket = match socket {
             Some(path) => path,
             None => PLACES.map(PathBuf::from).into_iter().find(|path| there(path)).unwrap_or_else(|| PLACES[2].into()),
         };
-        if there(&socket) { Ok(Self { socket, verbose: false }) } else { Err(Failure::NoSocket(socket)) }
+        if there(&socket) { Ok(Self { socket, verbose: false }) } else { Err(Failure::NoSocket(socket).into()) }
     }
 
     /// A request without a body.
-    pub(crate) fn get(&self, path: &str, about: About) -> Result<Answer, Failure> {
+    pub(crate) fn get(&self, path: &str, about: About) -> Result<Answer, Box<Failure>> {
         self.request("GET", path, Body { bytes: &mut io::empty(), length: 0 }, about, &mut |_, _| {})
     }
 
     /// A request whose body is in memory and whose answer says nothing.
-    pub(crate) fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer, Box<Failure>> {
         let length = body.len() as u64;
         self.request(method, path, Body { bytes: &mut &*body, length }, About::Other, &mut |_, _| {})
     }
@@ -86,7 +86,7 @@ impl Client {
         body: Body<'_>,
         about: About,
         watch: Watch<'_>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Box<Failure>> {
         let lost = || Failure::io(format!("the connection to {} was lost", self.socket.display()));
         let mut stream = UnixStream::connect(&self.socket)
             .map_err(Failure::io(format!("cannot connect to {}", self.socket.display())))?;
@@ -101,14 +101,19 @@ impl Client {
             None => self.answer(stream, about),
             // The device refused before it had read everything: then its answer is what matters.
             Some(error) => match self.answer(stream, about) {
-                Err(refused @ Failure::Refused { .. }) => Err(refused),
-                _ => Err(Failure::Io { what: "the device stopped listening".into(), error }),
+                Err(refused) if matches!(*refused, Failure::Refused { .. }) => Err(refused),
+                _ => Err(Failure::Io { what: "the device stopped listening".into(), error }.into()),
             },
         }
     }
 
     /// A request whose body hands descriptors over; its answer as text.
-    pub(crate) fn hand_over(&self, path: &str, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<String, Failure> {
+    pub(crate) fn hand_over(
+        &self,
+        path: &str,
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<String, Box<Failure>> {
         let lost = || Failure::io(format!("the connection to {} was lost", self.socket.display()));
         let mut stream = UnixStream::connect(&self.socket)
             .map_err(Failure::io(format!("cannot connect to {}", self.socket.display())))?;
@@ -142,11 +147,11 @@ impl Client {
         self.answer_after(stream, ahead, About::Other)?.text(ERROR_MAX)
     }
 
-    fn answer(&self, stream: UnixStream, about: About) -> Result<Answer, Failure> {
+    fn answer(&self, stream: UnixStream, about: About) -> Result<Answer, Box<Failure>> {
         self.answer_after(stream, Vec::new(), about)
     }
 
-    fn answer_after(&self, mut stream: UnixStream, mut ahead: Vec<u8>, about: About) -> Result<Answer, Failure> {
+    fn answer_after(&self, mut stream: UnixStream, mut ahead: Vec<u8>, about: About) -> Result<Answer, Box<Failure>> {
         let Head { code, length, retry_after, log_place, log_lost, log_times, .. } = loop {
             match head(&ahead)? {
                 // `100 Continue`, unasked: the answer follows.
@@ -164,7 +169,7 @@ impl Client {
             return Ok(answer);
         }
         let text = answer.text(ERROR_MAX).unwrap_or_default();
-        Err(Failure::Refused { code, message: error_text(&text), retry_after, about })
+        Err(Failure::Refused { code, message: error_text(&text), retry_after, about }.into())
     }
 
     fn tell(&self, line: &str) {
@@ -177,7 +182,7 @@ impl Client {
 
 impl Answer {
     /// Writes the whole body.
-    pub(crate) fn copy(mut self, to: &mut dyn Write, watch: Watch<'_>) -> Result<(), Failure> {
+    pub(crate) fn copy(mut self, to: &mut dyn Write, watch: Watch<'_>) -> Result<(), Box<Failure>> {
         let mut piece = vec![0; PIECE];
         let mut done = 0;
         // Not a byte more than it says: behind it a device that has hung up on an upload leaves only an error.
@@ -193,20 +198,20 @@ impl Answer {
             watch(done, self.length);
         }
         match self.length {
-            Some(length) if length != done => Err(Failure::Answer("less than it said")),
+            Some(length) if length != done => Err(Failure::answer("less than it said")),
             _ => to.flush().map_err(Failure::io("cannot write the answer")),
         }
     }
 
     /// The whole body as text, if it is not longer than this.
-    pub(crate) fn text(self, max: u64) -> Result<String, Failure> {
-        String::from_utf8(self.bytes(max)?).map_err(|_| Failure::Answer("a text that is not UTF-8"))
+    pub(crate) fn text(self, max: u64) -> Result<String, Box<Failure>> {
+        String::from_utf8(self.bytes(max)?).map_err(|_| Failure::answer("a text that is not UTF-8"))
     }
 
     /// The whole body, if it is not longer than this.
-    pub(crate) fn bytes(self, max: u64) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn bytes(self, max: u64) -> Result<Vec<u8>, Box<Failure>> {
         if self.length.is_some_and(|length| length > max) {
-            return Err(Failure::Answer("more than can be shown"));
+            return Err(Failure::answer("more than can be shown"));
         }
         let mut bytes = Vec::new();
         let bounded = &mut Bounded { bytes: &mut bytes, max };
@@ -227,11 +232,11 @@ impl Answer {
 }
 
 /// Some more of an answer.
-fn more(stream: &mut UnixStream, ahead: &mut Vec<u8>) -> Result<(), Failure> {
+fn more(stream: &mut UnixStream, ahead: &mut Vec<u8>) -> Result<(), Box<Failure>> {
     let mut piece = [0; 4096];
     let read = stream.read(&mut piece).map_err(Failure::io("the device does not answer"))?;
     if read == 0 {
-        return Err(Failure::Answer("nothing, and closed the connection"));
+        return Err(Failure::answer("nothing, and closed the connection"));
     }
     ahead.extend_from_slice(piece.get(..read).unwrap_or_default());
     Ok(())
@@ -258,7 +263,7 @@ impl Write for Bounded<'_> {
 }
 
 /// Sends a body; what comes back is the error of a device that does not want the rest.
-fn upload(stream: &mut UnixStream, body: Body<'_>, watch: Watch<'_>) -> Result<Option<io::Error>, Failure> {
+fn upload(stream: &mut UnixStream, body: Body<'_>, watch: Watch<'_>) -> Result<Option<io::Error>, Box<Failure>> {
     let mut piece = vec![0; PIECE];
     let mut sent = 0;
     while sent < body.length {
@@ -267,7 +272,7 @@ fn upload(stream: &mut UnixStream, body: Body<'_>, watch: Watch<'_>) -> Result<O
         let read = read.map_err(Failure::io("cannot read what is sent"))?;
         if read == 0 {
             let missing = format!("there are {} bytes less than were announced", body.length - sent);
-            return Err(Failure::Io { what: missing, error: io::ErrorKind::UnexpectedEof.into() });
+            return Err(Failure::Io { what: missing, error: io::ErrorKind::UnexpectedEof.into() }.into());
         }
         if let Err(error) = stream.write_all(piece.get(..read).unwrap_or_default()) {
             return Ok(Some(error));
@@ -288,13 +293,13 @@ struct Head {
     end: usize,
 }
 
-fn head(bytes: &[u8]) -> Result<Option<Head>, Failure> {
+fn head(bytes: &[u8]) -> Result<Option<Head>, Box<Failure>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut answer = httparse::Response::new(&mut fields);
     let end = match answer.parse(bytes) {
         Ok(httparse::Status::Complete(end)) => end,
         Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
-        _ => return Err(Failure::Answer("something that is not HTTP")),
+        _ => return Err(Failure::answer("something that is not HTTP")),
     };
     let field = |name: &str| {
         let field = answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
@@ -303,10 +308,10 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, Failure> {
     let length = match field("content-length").map(str::parse) {
         None => None,
         Some(Ok(length)) => Some(length),
-        Some(Err(_)) => return Err(Failure::Answer("a length that is no number")),
+        Some(Err(_)) => return Err(Failure::answer("a length that is no number")),
     };
     if field("transfer-encoding").is_some() {
-        return Err(Failure::Answer("in a transfer encoding that is not spoken here"));
+        return Err(Failure::answer("in a transfer encoding that is not spoken here"));
     }
     let place = field("log-place").filter(|place| place.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
     Ok(Some(Head {

@@ -30,7 +30,7 @@ const ORDER: u8 = 1;
 const PIECE: usize = 8 * 1024;
 
 /// Shows it until somebody leaves or the container ends, and gives the exit code.
-pub(crate) fn run(client: &Client, container: &ContainerName, out: &mut dyn io::Write) -> Result<u8, Failure> {
+pub(crate) fn run(client: &Client, container: &ContainerName, out: &mut dyn io::Write) -> Result<u8, Box<Failure>> {
     let told = signals::open_for(signals::OF_A_TERMINAL).map_err(lost("cannot watch signals"))?;
     let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let (own, other) = pair.map_err(lost("cannot make a socket"))?;
@@ -64,7 +64,7 @@ type End = (u8, &'static str);
 const LEFT: End = (0, "left the console of");
 const ENDED: End = (0, "this was all of the console of");
 
-fn converse(own: &OwnedFd, told: &OwnedFd, out: &mut dyn io::Write) -> Result<End, Failure> {
+fn converse(own: &OwnedFd, told: &OwnedFd, out: &mut dyn io::Write) -> Result<End, Box<Failure>> {
     let input = io::stdin();
     let (mut keys, mut held, mut listens) = (Keys::default(), Vec::new(), true);
     resize(own);

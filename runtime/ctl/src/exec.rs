@@ -46,7 +46,7 @@ pub(crate) struct Wanted {
 }
 
 /// Runs it, and gives the exit code.
-pub(crate) fn run(client: &Client, wanted: &Wanted) -> Result<u8, Failure> {
+pub(crate) fn run(client: &Client, wanted: &Wanted) -> Result<u8, Box<Failure>> {
     if wanted.detached {
         // Its end, and whatever it says, is in the logs of the device.
         return begin(client, wanted, false, &[]).map(|_| 0);
@@ -80,9 +80,9 @@ pub(crate) fn run(client: &Client, wanted: &Wanted) -> Result<u8, Failure> {
     let mut line = String::new();
     let read = File::from(end).take(END_MAX as u64 + 1).read_to_string(&mut line);
     read.map_err(Failure::io("cannot read how the program ended"))?;
-    let end = End::parse(&line).ok_or(Failure::Answer("nothing about the end of the program"))?;
+    let end = End::parse(&line).ok_or(Failure::answer("nothing about the end of the program"))?;
     match &end {
-        End::Failed { code, why } => Err(Failure::NotStarted { code: *code, why: why.clone() }),
+        End::Failed { code, why } => Err(Failure::NotStarted { code: *code, why: why.clone() }.into()),
         End::Exited(_) | End::Signalled(_) => Ok(end.code()),
     }
 }
@@ -95,7 +95,7 @@ struct Session {
 }
 
 impl Session {
-    fn with_pipes(client: &Client, wanted: &Wanted, tell: OwnedFd) -> Result<Self, Failure> {
+    fn with_pipes(client: &Client, wanted: &Wanted, tell: OwnedFd) -> Result<Self, Box<Failure>> {
         let ((input, to), (from, output), (errors_from, errors)) = (pipe()?, pipe()?, pipe()?);
         let id = begin(client, wanted, false, &[input, output, errors, tell])?;
         let flows = vec![
@@ -106,7 +106,7 @@ impl Session {
         Ok(Self { id, flows, terminal: None })
     }
 
-    fn with_terminal(client: &Client, wanted: &Wanted, tell: OwnedFd) -> Result<Self, Failure> {
+    fn with_terminal(client: &Client, wanted: &Wanted, tell: OwnedFd) -> Result<Self, Box<Failure>> {
         let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let (own_end, other) = pair.map_err(lost("cannot make a socket"))?;
         let id = begin(client, wanted, true, &[other, tell])?;
@@ -144,7 +144,7 @@ impl Session {
 pub(crate) struct Raw(Termios);
 
 impl Raw {
-    pub(crate) fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Box<Failure>> {
         let input = std::io::stdin();
         let before = tcgetattr(&input).map_err(lost("cannot look at this terminal"))?;
         let mut raw = before.clone();
@@ -162,7 +162,7 @@ impl Drop for Raw {
 }
 
 /// Asks for the program; what is handed over is closed here.
-fn begin(client: &Client, wanted: &Wanted, terminal: bool, handed: &[OwnedFd]) -> Result<u64, Failure> {
+fn begin(client: &Client, wanted: &Wanted, terminal: bool, handed: &[OwnedFd]) -> Result<u64, Box<Failure>> {
     let words = |words: &[String]| Json::Array(words.iter().map(|word| Json::from(word.as_str())).collect());
     let mut env = wanted.env.clone();
     if let (true, Ok(term)) = (terminal, std::env::var("TERM")) {
@@ -178,10 +178,10 @@ fn begin(client: &Client, wanted: &Wanted, terminal: bool, handed: &[OwnedFd]) -
     let answer = client.hand_over(&path, body.compact().as_bytes(), &descriptors)?;
     let value = formats::json::parse(answer.as_bytes(), Limits::DOCUMENT).ok();
     let id = value.as_ref().and_then(|value| value.as_object()?.get("id")?.as_u64());
-    id.ok_or(Failure::Answer("no number of the program"))
+    id.ok_or(Failure::answer("no number of the program"))
 }
 
-fn receive(socket: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
+fn receive(socket: &OwnedFd) -> Result<Option<OwnedFd>, Box<Failure>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     loop {
@@ -198,17 +198,17 @@ fn receive(socket: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
     Ok(terminal)
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+fn pipe() -> Result<(OwnedFd, OwnedFd), Box<Failure>> {
     pipe_with(PipeFlags::CLOEXEC).map_err(lost("cannot make a pipe"))
 }
 
 /// A descriptor of ours that can be closed like any other.
-fn own(stream: impl AsFd) -> Result<OwnedFd, Failure> {
+fn own(stream: impl AsFd) -> Result<OwnedFd, Box<Failure>> {
     let number = stream.as_fd().as_raw_fd();
     let copy = stream.as_fd().try_clone_to_owned();
     copy.map_err(Failure::io(format!("cannot copy descriptor {number}")))
 }
 
-pub(crate) fn lost(what: &'static str) -> impl FnOnce(Errno) -> Failure {
-    move |errno| Failure::Io { what: what.into(), error: errno.into() }
+pub(crate) fn lost(what: &'static str) -> impl FnOnce(Errno) -> Box<Failure> {
+    move |errno| Box::new(Failure::Io { what: what.into(), error: errno.into() })
 }

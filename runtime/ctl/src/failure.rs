@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a refused request was about; two kinds of bad content have codes of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Refused { code: u16, message: String, retry_after: Option<String>, about: About },
     /// The device answered something that cannot be understood.
     Answer(&'static str),
+    /// What was given is not what it should be, or there is something in the way; with the code for it.
+    Own { exit: u8, why: String },
     /// The program of `exec` never began.
     NotStarted { code: u8, why: String },
     /// A file or the connection failed.
@@ -39,14 +41,52 @@ impl Failure {
             Self::Refused { code: 422, about: About::Object, .. } => 60,
             Self::Refused { code: 422, about: About::State, .. } => 70,
             Self::Refused { code: 503, .. } => 75,
-            Self::NotStarted { code, .. } => *code,
+            Self::NotStarted { code, .. } | Self::Own { exit: code, .. } => *code,
             Self::Refused { .. } | Self::Answer(_) | Self::Io { .. } => 255,
         }
     }
 
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// Boxed, as all failures are: a large error is copied at every call that it passes, which is code.
+    #[inline(never)]
+    pub(crate) fn own(exit: u8, why: String) -> Box<Self> {
+        Box::new(Self::Own { exit, why })
+    }
+
+    /// The call makes no sense.
+    #[inline(never)]
+    pub(crate) fn usage(why: String) -> Box<Self> {
+        Box::new(Self::Usage(why))
+    }
+
+    /// No good state.
+    pub(crate) fn state(why: String) -> Box<Self> {
+        Self::own(70, why)
+    }
+
+    /// Bytes that are not the object they are called.
+    pub(crate) fn object(why: String) -> Box<Self> {
+        Self::own(60, why)
+    }
+
+    /// Something else that cannot be used.
+    pub(crate) fn wrong(why: String) -> Box<Self> {
+        Self::own(255, why)
+    }
+
+    /// A file with which something could not be done.
+    pub(crate) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Box<Self> + Copy {
+        move |error| Box::new(Self::Io { what: format!("{what} {}", path.display()), error })
+    }
+
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Box<Self> {
         let what = what.into();
-        move |error| Self::Io { what, error }
+        move |error| Box::new(Self::Io { what, error })
+    }
+
+    /// The device answered something that cannot be understood.
+    #[inline(never)]
+    pub(crate) fn answer(what: &'static str) -> Box<Self> {
+        Box::new(Self::Answer(what))
     }
 }
 
@@ -64,7 +104,7 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
-            Self::NotStarted { why, .. } => f.write_str(&plain(why)),
+            Self::NotStarted { why, .. } | Self::Own { why, .. } => f.write_str(&plain(why)),
             Self::Answer(what) => write!(f, "the device answered {what}"),
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }

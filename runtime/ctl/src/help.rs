@@ -1,7 +1,38 @@
 //! What can be asked for: the one table that the help, the manual pages and the completions of shells come from.
 
+/// A program with commands, as it is told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    /// How it is called.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    /// The same, as a paragraph.
+    pub long: &'static str,
+    /// Each command: its words, and what it does.
+    pub commands: &'static [(&'static str, &'static str)],
+    /// What any command takes: its words, and what it does.
+    pub options: &'static [(&'static str, &'static str)],
+    /// What one command takes besides: its words, the words of the option, and what it does.
+    pub flags: &'static [(&'static str, &'static str, &'static str)],
+    /// What the exit code says.
+    pub exits: &'static str,
+}
+
+/// What the program is.
+pub const TOOL: Tool = Tool {
+    name: "pvcontrol",
+    about: "shows and steers a running device",
+    long: "pvcontrol shows and steers a running device, on the device itself or inside one of its containers, over its \
+           control socket. On a terminal lists are tables; into a pipe or a file goes the JSON of the device, as it came.",
+    commands: COMMANDS,
+    options: OPTIONS,
+    flags: FLAGS,
+    exits: EXITS,
+};
+
 /// Each command: its words, and what it does.
-pub const COMMANDS: &[(&str, &str)] = &[
+const COMMANDS: &[(&str, &str)] = &[
     ("ls", "the device, and its containers"),
     ("device", "the device alone: revision, what it falls back to, the last update"),
     ("containers ls", "the containers of the running revision"),
@@ -59,7 +90,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
 ];
 
 /// What any command takes: its words, and what it does.
-pub const OPTIONS: &[(&str, &str)] = &[
+const OPTIONS: &[(&str, &str)] = &[
     (
         "-s, --socket PATH",
         "the control socket; else the first of /run/pantavisor/pv/pv-ctrl, /pv/pv-ctrl, /pantavisor/pv-ctrl",
@@ -72,7 +103,7 @@ pub const OPTIONS: &[(&str, &str)] = &[
 ];
 
 /// What one command takes besides: its words, the words of the option, and what it does.
-pub const FLAGS: &[(&str, &str, &str)] = &[
+const FLAGS: &[(&str, &str, &str)] = &[
     ("exec", "-t, --terminal", "with a terminal, as it is when input and output are one"),
     ("exec", "-d, --detach", "wait for nothing: it has no input, and what it writes is in the log of the container"),
     ("exec", "-e, --env NAME=VALUE", "a variable of it; may stand several times"),
@@ -89,31 +120,32 @@ pub const FLAGS: &[(&str, &str, &str)] = &[
 ];
 
 /// What the exit code says.
-pub const EXITS: &str = "\
+const EXITS: &str = "\
 exit codes:
   0 done   1 called wrongly, or no control socket   48 no space   60 not the object it is called
   70 no good state   75 not now, try again later   255 anything else
   of exec: that of the program, 128 and the signal that has ended it, 127 if it is not there, 126 if it cannot be executed
 ";
 
-/// The help of one command, or of all.
-pub(crate) fn text(topic: Option<&str>) -> String {
-    let of_topic = |words: &str| topic.is_none_or(|topic| words.split(' ').next() == Some(topic));
-    let all = || COMMANDS.iter();
-    let is_known = all().any(|(words, _)| of_topic(words));
-    let mut text = String::from("usage: pvcontrol [OPTION…] COMMAND\n\n");
-    for (words, help) in all().filter(|(words, _)| !is_known || of_topic(words)) {
-        text += &format!("  {words:<37} {help}\n");
+impl Tool {
+    /// The help of one command, or of all.
+    pub(crate) fn text(&self, topic: Option<&str>) -> String {
+        let of_topic = |words: &str| topic.is_none_or(|topic| words.split(' ').next() == Some(topic));
+        let is_known = self.commands.iter().any(|(words, _)| of_topic(words));
+        let mut text = format!("usage: {} [OPTION…] COMMAND\n\n", self.name);
+        for (words, help) in self.commands.iter().filter(|(words, _)| !is_known || of_topic(words)) {
+            text += &format!("  {words:<37} {help}\n");
+        }
+        text += "\noptions:\n";
+        let own = self.flags.iter().filter(|(command, ..)| topic.is_some() && of_topic(command));
+        for (words, help) in
+            own.map(|(_, words, help)| (words, help)).chain(self.options.iter().map(|(words, help)| (words, help)))
+        {
+            let indent = if words.starts_with("--") { 6 } else { 2 };
+            text += &format!("{:indent$}{words:<width$} {help}\n", "", width = 26 - indent);
+        }
+        text + "\n" + self.exits
     }
-    text += "\noptions:\n";
-    let own = FLAGS.iter().filter(|(command, ..)| topic.is_some() && of_topic(command));
-    for (words, help) in
-        own.map(|(_, words, help)| (words, help)).chain(OPTIONS.iter().map(|(words, help)| (words, help)))
-    {
-        let indent = if words.starts_with("--") { 6 } else { 2 };
-        text += &format!("{:indent$}{words:<width$} {help}\n", "", width = 26 - indent);
-    }
-    text + "\n" + EXITS
 }
 
 #[cfg(test)]
@@ -122,12 +154,12 @@ mod tests {
 
     #[test]
     fn the_help_of_a_command_is_about_that_command() {
-        let steps = text(Some("steps"));
+        let steps = TOOL.text(Some("steps"));
         assert!(
             steps.contains("FILE locals/NAME") && steps.contains("-m, --message TEXT") && !steps.contains("rollback"),
             "{steps}"
         );
-        assert!(text(Some("nothing")).contains("rollback"));
+        assert!(TOOL.text(Some("nothing")).contains("rollback"));
     }
 
     /// All literals of the parser behind these words.
@@ -152,7 +184,7 @@ mod tests {
             assert!(short.iter().chain(&long).any(|known| known == option), "{option} is not read");
         }
         for (command, words, help) in FLAGS {
-            let topic = text(command.split(' ').next());
+            let topic = TOOL.text(command.split(' ').next());
             assert!(topic.contains(words) && topic.contains(help), "{topic}");
         }
     }

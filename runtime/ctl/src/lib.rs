@@ -1,4 +1,4 @@
-//! `pvcontrol`: shows and steers a running device through its control socket.
+//! `pvcontrol`: shows and steers a running device through its control socket. [`tx`] is `pvtx`, which changes its state.
 //!
 //! ```text
 //!   arguments ─args─▶ Command ─run─▶ requests ─client─▶ pv-ctrl
@@ -22,6 +22,7 @@ mod run;
 mod show;
 mod table;
 mod top;
+pub mod tx;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -41,7 +42,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     // If nobody reads it, the exit code says it nevertheless.
     let _ = writeln!(io::stderr(), "pvcontrol: {failure}");
-    if matches!(failure, Failure::Usage(_)) {
+    if matches!(*failure, Failure::Usage(_)) {
         let _ = writeln!(io::stderr(), "pvcontrol --help tells what there is");
     }
     ExitCode::from(failure.exit_code())

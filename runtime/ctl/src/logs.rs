@@ -37,7 +37,7 @@ impl Wanted {
     }
 }
 
-pub(crate) fn run(client: &Client, wanted: &Wanted, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(client: &Client, wanted: &Wanted, out: &mut dyn Write) -> Result<(), Box<Failure>> {
     let kind = if wanted.timestamps { "timed-log" } else { "log" };
     let path = format!("/containers/{}/{kind}", wanted.container.as_str());
     let mut place = wanted.since.map(|since| since.to_string());

@@ -16,7 +16,12 @@ use crate::{console, exec, help, logs, show, top};
 const LONG: u64 = 1024 * 1024;
 
 /// Does what is wanted, and gives the exit code; lists and bytes go to `out`.
-pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_terminal: bool) -> Result<u8, Failure> {
+pub(crate) fn run(
+    options: Options,
+    command: Command,
+    out: &mut dyn Write,
+    is_terminal: bool,
+) -> Result<u8, Box<Failure>> {
     match command {
         Command::Exec(wanted) => {
             let mut client = Client::find(options.socket)?;
@@ -28,13 +33,13 @@ pub(crate) fn run(options: Options, command: Command, out: &mut dyn Write, is_te
             client.verbose = options.verbose;
             console::run(&client, &container, out)
         }
-        Command::Help(topic) => print(out, &help::text(topic.as_deref())).map(|()| 0),
+        Command::Help(topic) => print(out, &help::TOOL.text(topic.as_deref())).map(|()| 0),
         command => answer(options, command, out, is_terminal).map(|()| 0),
     }
 }
 
 /// Does what is done by requests and their answers.
-fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: bool) -> Result<(), Failure> {
+fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: bool) -> Result<(), Box<Failure>> {
     let mut client = Client::find(options.socket)?;
     client.verbose = options.verbose;
     let mut file;
@@ -51,7 +56,7 @@ fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: 
         Form::Fitting => is_terminal,
     };
     let list = |path: &str| client.get(path, About::Other)?.text(TEXT_MAX);
-    let shown = |path: &str, table: fn(&str) -> Result<String, Failure>| {
+    let shown = |path: &str, table: fn(&str) -> Result<String, Box<Failure>>| {
         let text = list(path)?;
         if tables { table(&text) } else { Ok(text + "\n") }
     };
@@ -150,7 +155,7 @@ fn answer(options: Options, command: Command, out: &mut dyn Write, is_terminal: 
 }
 
 /// A value of metadata from the standard input, without the end of its last line.
-fn typed() -> Result<Vec<u8>, Failure> {
+fn typed() -> Result<Vec<u8>, Box<Failure>> {
     let mut bytes = Vec::new();
     // One more than there can be, and its end: the device says that it is too long.
     let most = VALUE_MAX as u64 + 2;
@@ -162,7 +167,7 @@ fn typed() -> Result<Vec<u8>, Failure> {
 }
 
 /// The bytes of an upload, and how many they are.
-fn open(source: Source) -> Result<(Box<dyn io::Read>, u64), Failure> {
+fn open(source: Source) -> Result<(Box<dyn io::Read>, u64), Box<Failure>> {
     match source {
         Source::File(path) => {
             let cannot = || Failure::io(format!("cannot read {}", path.display()));
@@ -177,7 +182,7 @@ fn open(source: Source) -> Result<(Box<dyn io::Read>, u64), Failure> {
             let input = io::stdin().take(most + 1).read_to_end(&mut bytes);
             input.map_err(Failure::io("cannot read the standard input"))?;
             if bytes.len() as u64 > most {
-                return Err(Failure::Usage(format!("a state has at most {most} bytes")));
+                return Err(Failure::usage(format!("a state has at most {most} bytes")));
             }
             let length = bytes.len() as u64;
             Ok((Box::new(io::Cursor::new(bytes)), length))
@@ -186,18 +191,18 @@ fn open(source: Source) -> Result<(Box<dyn io::Read>, u64), Failure> {
 }
 
 /// A line on a terminal about something long.
-struct Progress {
+pub(crate) struct Progress {
     verb: &'static str,
     shown: bool,
     percent: Option<u64>,
 }
 
 impl Progress {
-    fn new(verb: &'static str, wanted: bool) -> Self {
+    pub(crate) fn new(verb: &'static str, wanted: bool) -> Self {
         Self { verb, shown: wanted && io::stderr().is_terminal(), percent: None }
     }
 
-    fn tell(&mut self, done: u64, all: Option<u64>) {
+    pub(crate) fn tell(&mut self, done: u64, all: Option<u64>) {
         let Some(all) = all.filter(|all| self.shown && *all >= LONG) else { return };
         let percent = done.saturating_mul(100) / all;
         if self.percent.replace(percent) == Some(percent) {
@@ -209,6 +214,6 @@ impl Progress {
     }
 }
 
-fn print(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
+fn print(out: &mut dyn Write, text: &str) -> Result<(), Box<Failure>> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::io("cannot write the answer"))
 }

@@ -10,9 +10,9 @@ pub(crate) const LIMITS: Limits = Limits { bytes: crate::client::TEXT_MAX as usi
 
 pub(crate) type Rows = Vec<Vec<String>>;
 
-pub(crate) fn rows(text: &str, row: impl Fn(&Object<'_>) -> Vec<String>) -> Result<Rows, Failure> {
-    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
-    let entries = value.as_array().ok_or(Failure::Answer("something that is not a list"))?;
+pub(crate) fn rows(text: &str, row: impl Fn(&Object<'_>) -> Vec<String>) -> Result<Rows, Box<Failure>> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::answer("something that is not JSON"))?;
+    let entries = value.as_array().ok_or(Failure::answer("something that is not a list"))?;
     Ok(entries.iter().filter_map(Value::as_object).map(row).collect())
 }
 
@@ -53,18 +53,18 @@ fn container(view: &Object<'_>) -> Vec<String> {
     ]
 }
 
-pub(crate) fn containers(text: &str) -> Result<String, Failure> {
+pub(crate) fn containers(text: &str) -> Result<String, Box<Failure>> {
     let heads = ["NAME", "GROUP", "STATUS", "GOAL", "RESTARTS", "RETRIES LEFT", "NEXT RETRY", "REASON"];
     Ok(table(&heads, &rows(text, container)?))
 }
 
-pub(crate) fn groups(text: &str) -> Result<String, Failure> {
+pub(crate) fn groups(text: &str) -> Result<String, Box<Failure>> {
     let row =
         |view: &Object<'_>| ["name", "status", "status_goal", "restart_policy"].map(|name| cell(view, name)).into();
     Ok(table(&["NAME", "STATUS", "GOAL", "RESTART POLICY"], &rows(text, row)?))
 }
 
-pub(crate) fn drivers(text: &str) -> Result<String, Failure> {
+pub(crate) fn drivers(text: &str) -> Result<String, Box<Failure>> {
     let row = |view: &Object<'_>| ["name", "type", "status"].map(|name| cell(view, name)).into();
     // A container that declares none is told so by an object.
     let rows = if text.trim() == "{}" { Rows::new() } else { rows(text, row)? };
@@ -72,7 +72,7 @@ pub(crate) fn drivers(text: &str) -> Result<String, Failure> {
 }
 
 /// Containers, then helpers.
-pub(crate) fn processes(containers: &str, daemons: &str) -> Result<String, Failure> {
+pub(crate) fn processes(containers: &str, daemons: &str) -> Result<String, Box<Failure>> {
     let container = |view: &Object<'_>| {
         vec!["container".into(), cell(view, "name"), cell(view, "pid"), cell(view, "status"), String::new()]
     };
@@ -87,12 +87,12 @@ pub(crate) fn processes(containers: &str, daemons: &str) -> Result<String, Failu
     Ok(table(&["KIND", "NAME", "PID", "STATUS", "RESPAWN"], &all))
 }
 
-pub(crate) fn objects(text: &str) -> Result<String, Failure> {
+pub(crate) fn objects(text: &str) -> Result<String, Box<Failure>> {
     let row = |view: &Object<'_>| vec![cell(view, "sha256"), cell(view, "size")];
     Ok(table(&["SHA256", "BYTES"], &rows(text, row)?))
 }
 
-pub(crate) fn steps(text: &str) -> Result<String, Failure> {
+pub(crate) fn steps(text: &str) -> Result<String, Box<Failure>> {
     let row = |view: &Object<'_>| {
         let progress = view.get("progress").and_then(Value::as_object);
         let status = progress.map_or_else(String::new, |progress| cell(progress, "status"));
@@ -102,9 +102,9 @@ pub(crate) fn steps(text: &str) -> Result<String, Failure> {
 }
 
 /// One container, a line for each thing worth knowing.
-pub(crate) fn inspected(text: &str) -> Result<String, Failure> {
-    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
-    let view = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+pub(crate) fn inspected(text: &str) -> Result<String, Box<Failure>> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::answer("something that is not JSON"))?;
+    let view = value.as_object().ok_or(Failure::answer("something that is not an object"))?;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let mut add = |name, text: String| {
         if !text.is_empty() {
@@ -151,9 +151,9 @@ pub(crate) fn inspected(text: &str) -> Result<String, Failure> {
 }
 
 /// The device, a line for each thing worth knowing.
-pub(crate) fn device(text: &str) -> Result<String, Failure> {
-    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
-    let view = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+pub(crate) fn device(text: &str) -> Result<String, Box<Failure>> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::answer("something that is not JSON"))?;
+    let view = value.as_object().ok_or(Failure::answer("something that is not an object"))?;
     let mut lines: Vec<(String, String)> = Vec::new();
     let revision = cell(view, "revision");
     lines.push(("board".into(), cell(view, "board")));
@@ -181,34 +181,34 @@ pub(crate) fn device(text: &str) -> Result<String, Failure> {
     Ok(told.map(|(name, value)| format!("{name:<9} {}\n", crate::failure::plain(value.trim()))).collect())
 }
 
-pub(crate) fn pairings(text: &str) -> Result<String, Failure> {
+pub(crate) fn pairings(text: &str) -> Result<String, Box<Failure>> {
     let row = |view: &Object<'_>| ["name", "date", "fingerprint"].map(|name| cell(view, name)).into();
     Ok(table(&["NAME", "DATE", "FINGERPRINT"], &rows(text, row)?))
 }
 
 /// Keys and values: texts as they are, all else as JSON.
-pub(crate) fn metadata(text: &str) -> Result<String, Failure> {
-    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
-    let object = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+pub(crate) fn metadata(text: &str) -> Result<String, Box<Failure>> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::answer("something that is not JSON"))?;
+    let object = value.as_object().ok_or(Failure::answer("something that is not an object"))?;
     let row = |key: &str| vec![key.to_owned(), cell(object, key)];
     Ok(table(&["KEY", "VALUE"], &object.iter().map(|member| row(&member.key)).collect::<Vec<_>>()))
 }
 
 /// A code, and for what it is good.
-pub(crate) fn code(text: &str) -> Result<String, Failure> {
-    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
-    let answer = value.as_object().ok_or(Failure::Answer("something that is not an object"))?;
+pub(crate) fn code(text: &str) -> Result<String, Box<Failure>> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::answer("something that is not JSON"))?;
+    let answer = value.as_object().ok_or(Failure::answer("something that is not an object"))?;
     let code = crate::failure::plain(&cell(answer, "code"));
     let minutes = number(answer, "expires_in").map(|seconds| seconds / 60).filter(|_| !code.is_empty());
-    let minutes = minutes.ok_or(Failure::Answer("no code"))?;
+    let minutes = minutes.ok_or(Failure::answer("no code"))?;
     Ok(format!("{code}\nvalid for {minutes} minutes and one `pvr login ADDRESS`\n"))
 }
 
 /// How many bytes were set free.
-pub(crate) fn reclaimed(text: &str) -> Result<String, Failure> {
-    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+pub(crate) fn reclaimed(text: &str) -> Result<String, Box<Failure>> {
+    let value = json::parse(text.as_bytes(), LIMITS).map_err(|_| Failure::answer("something that is not JSON"))?;
     let bytes = value.as_object().and_then(|answer| number(answer, "reclaimed"));
-    Ok(format!("{} bytes set free\n", bytes.ok_or(Failure::Answer("no number of bytes"))?))
+    Ok(format!("{} bytes set free\n", bytes.ok_or(Failure::answer("no number of bytes"))?))
 }
 
 #[cfg(test)]

@@ -12,28 +12,28 @@ use crate::failure::Failure;
 use crate::{args, run};
 
 /// Answers each connection with the next of these, and keeps what was asked.
-struct Device {
+pub(crate) struct Device {
     directory: tempfile::TempDir,
     asked: JoinHandle<Vec<String>>,
 }
 
 impl Device {
-    fn answering(answers: Vec<String>) -> Self {
+    pub(crate) fn answering(answers: Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = UnixListener::bind(directory.path().join("pv-ctrl")).unwrap();
         let answer_all = move || answers.into_iter().map(|answer| exchange(&socket, &answer)).collect();
         Self { directory, asked: std::thread::spawn(answer_all) }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("pv-ctrl")
     }
 
-    fn run(&self, line: &str) -> (Result<(), Failure>, String) {
+    fn run(&self, line: &str) -> (Result<(), Box<Failure>>, String) {
         self.run_on(line, false)
     }
 
-    fn run_on(&self, line: &str, is_terminal: bool) -> (Result<(), Failure>, String) {
+    fn run_on(&self, line: &str, is_terminal: bool) -> (Result<(), Box<Failure>>, String) {
         let words = ["-s".into(), self.socket().into()].into_iter().chain(line.split(' ').map(OsString::from));
         let mut out = Vec::new();
         let (options, command) = args::parse(words).unwrap();
@@ -41,7 +41,7 @@ impl Device {
         (done, String::from_utf8(out).unwrap())
     }
 
-    fn asked(self) -> Vec<String> {
+    pub(crate) fn asked(self) -> Vec<String> {
         self.asked.join().unwrap()
     }
 }
@@ -65,11 +65,11 @@ fn exchange(socket: &UnixListener, answer: &str) -> String {
     }
 }
 
-fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-fn refusal(code: u16, fields: &str, message: &str) -> String {
+pub(crate) fn refusal(code: u16, fields: &str, message: &str) -> String {
     let body = format!(r#"{{"Error":"{message}"}}"#);
     format!("HTTP/1.1 {code} No\r\nContent-Length: {}\r\n{fields}\r\n{body}", body.len())
 }
@@ -199,7 +199,7 @@ fn an_answer_that_ends_early_is_no_answer() {
         "hello\r\n\r\n".into(),
     ]);
     for line in ["groups ls", "steps get 7", "buildinfo"] {
-        assert!(matches!(device.run(line).0, Err(Failure::Answer(_))), "{line}");
+        assert!(matches!(device.run(line).0.map_err(|failure| *failure), Err(Failure::Answer(_))), "{line}");
     }
 }
 

@@ -16,9 +16,9 @@ use crate::table::table;
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The table of two answers to `GET /containers`, which lie `apart`.
-pub(crate) fn table_of(before: &str, after: &str, apart: Duration) -> Result<String, Failure> {
+pub(crate) fn table_of(before: &str, after: &str, apart: Duration) -> Result<String, Box<Failure>> {
     let before =
-        formats::json::parse(before.as_bytes(), LIMITS).map_err(|_| Failure::Answer("something that is not JSON"))?;
+        formats::json::parse(before.as_bytes(), LIMITS).map_err(|_| Failure::answer("something that is not JSON"))?;
     let before = before.as_array().unwrap_or_default();
     let row = |view: &Object<'_>| {
         let (name, usage) = (cell(view, "name"), used(view));
