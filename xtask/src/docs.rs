@@ -25,10 +25,10 @@ pub(crate) struct Options {
     /// Write nothing; fail if a part is not what the code says
     #[arg(long)]
     check: bool,
-    /// Write the manual pages of pvcontrol there, and nothing else
+    /// Write the manual pages of pvcontrol and pvtx there, and nothing else
     #[arg(long, value_name = "DIR", conflicts_with = "check")]
     man: Option<PathBuf>,
-    /// Write what shells complete pvcontrol with there, and nothing else: bash, zsh and fish
+    /// Write what shells complete them with there, and nothing else: bash, zsh and fish
     #[arg(long, value_name = "DIR", conflicts_with = "check")]
     completions: Option<PathBuf>,
     #[command(flatten)]

@@ -1,12 +1,12 @@
-//! Manual pages of `pvcontrol`, and what shells complete it with, from the table that its help comes from.
+//! Manual pages of the tools on a device, and what shells complete them with, from the tables that their help comes from.
 //!
 //! ```text
 //!   logs [-f] [-n LINES] CONTAINER      a word in small letters is a command, or one of several (`start|stop`);
 //!                                       one in capitals is an argument; what is in brackets can be left out
 //! ```
 //!
-//! Promises: a command or an option of that table is in each of the files. The parser on the device is written by hand and
-//! small; that it reads what the table says, and nothing else, is tested beside it. `pvr` makes its own from its arguments.
+//! Promises: a command or an option of a table is in each of its files. The parsers on the device are written by hand and
+//! small; that they read what their tables say, and nothing else, is tested beside them. `pvr` makes its own from its arguments.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, Command, ValueHint};
 use clap_complete::Shell;
-use ctl::help::{COMMANDS, EXITS, FLAGS, OPTIONS};
+use ctl::help::Tool;
 
-const NAME: &str = "pvcontrol";
-
-const ABOUT: &str = "shows and steers a running device";
-
-const LONG: &str = "pvcontrol shows and steers a running device, on the device itself or inside one of its containers, over its \
-                    control socket. On a terminal lists are tables; into a pipe or a file goes the JSON of the device, as it came.";
+/// The tools on a device.
+const TOOLS: &[Tool] = &[ctl::help::TOOL, ctl::tx::help::TOOL];
 
 /// Writes pages into one directory and completions into another, and says which files these are.
 pub(crate) fn write(man: Option<&Path>, completions: Option<&Path>) -> Result<Vec<PathBuf>> {
@@ -29,18 +25,21 @@ pub(crate) fn write(man: Option<&Path>, completions: Option<&Path>) -> Result<Ve
     if let Some(dir) = man {
         make(dir)?;
         let cannot = || format!("cannot write manual pages to {}", dir.display());
-        clap_mangen::generate_to(command(), dir).with_context(cannot)?;
+        TOOLS.iter().try_for_each(|tool| clap_mangen::generate_to(command(tool), dir)).with_context(cannot)?;
         for page in std::fs::read_dir(dir).with_context(cannot)? {
             let path = page.with_context(cannot)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            written.extend((name.starts_with(NAME) && name.ends_with(".1")).then(|| path.clone()));
+            let is_ours = TOOLS.iter().any(|tool| name.starts_with(tool.name)) && name.ends_with(".1");
+            written.extend(is_ours.then(|| path.clone()));
         }
         written.sort();
     }
     if let Some(dir) = completions {
         make(dir)?;
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let path = clap_complete::generate_to(shell, &mut command(), NAME, dir);
+        for (tool, shell) in
+            TOOLS.iter().flat_map(|tool| [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| (tool, shell)))
+        {
+            let path = clap_complete::generate_to(shell, &mut command(tool), tool.name, dir);
             written.push(path.with_context(|| format!("cannot write the completion of {shell} to {}", dir.display()))?);
         }
     }
@@ -70,7 +69,7 @@ impl Node {
     }
 
     /// `path` is the words before its name, and that.
-    fn command(&self, name: &'static str, path: &str) -> Command {
+    fn command(&self, tool: &Tool, name: &'static str, path: &str) -> Command {
         let mut command = Command::new(name).disable_help_subcommand(true);
         if let Some((help, words)) = &self.says {
             command = command.about(*help).args(arguments(words));
@@ -79,34 +78,35 @@ impl Node {
             command = command.about(format!("{name}: {}", verbs.join(", "))).subcommand_required(true);
         }
         let own: Vec<Arg> =
-            FLAGS.iter().filter(|(of, ..)| *of == path).map(|(_, words, help)| option(words, help)).collect();
+            tool.flags.iter().filter(|(of, ..)| *of == path).map(|(_, words, help)| option(words, help)).collect();
         let is_taken =
             |general: &Arg| own.iter().any(|own| own.get_short().is_some() && own.get_short() == general.get_short());
         // What a letter means behind a command is that command's to say.
-        let general = general().map(|arg| if is_taken(&arg) { arg.short(None) } else { arg });
+        let general = general(tool).map(|arg| if is_taken(&arg) { arg.short(None) } else { arg });
         command = command.args(general.collect::<Vec<_>>()).args(own);
         command.subcommands(
-            self.below.iter().map(|(name, node)| node.command(name, format!("{path} {name}").trim_start())),
+            self.below.iter().map(|(name, node)| node.command(tool, name, format!("{path} {name}").trim_start())),
         )
     }
 }
 
 /// Everything, as a program that reads its arguments with clap would have it.
-fn command() -> Command {
+fn command(tool: &Tool) -> Command {
     let mut root = Node::default();
-    for (words, help) in COMMANDS {
+    for (words, help) in tool.commands {
         root.add(&words.split(' ').collect::<Vec<_>>(), help);
     }
-    root.command(NAME, "").about(ABOUT).long_about(LONG).after_long_help(EXITS).arg_required_else_help(true)
+    let all = root.command(tool, tool.name, "").about(tool.about).long_about(tool.long);
+    all.after_long_help(tool.exits).arg_required_else_help(true)
 }
 
 fn is_verb(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_lowercase() || b"|-".contains(&byte))
 }
 
-fn general() -> impl Iterator<Item = Arg> {
+fn general(tool: &Tool) -> impl Iterator<Item = Arg> {
     // clap has this one itself.
-    OPTIONS.iter().filter(|(words, _)| !words.ends_with("--help")).map(|(words, help)| option(words, help))
+    tool.options.iter().filter(|(words, _)| !words.ends_with("--help")).map(|(words, help)| option(words, help))
 }
 
 /// `-n, --lines, --tail LINES`
@@ -135,7 +135,7 @@ fn option(words: &'static str, help: &'static str) -> Arg {
 
 /// The arguments of a command, without its options: they are in a table of their own.
 fn arguments(words: &[&'static str]) -> Vec<Arg> {
-    let mut within = false;
+    let (mut within, mut depth) = (false, 0);
     let mut arguments = Vec::new();
     for word in words {
         let begins = word.starts_with("[-");
@@ -144,8 +144,11 @@ fn arguments(words: &[&'static str]) -> Vec<Arg> {
             continue;
         }
         let name = word.trim_matches(['[', ']', '…']);
+        // What stands beside something that can be left out, can be left out with it.
+        depth += word.matches('[').count();
         let mut arg = Arg::new(name).value_name(name).value_hint(hint(name));
-        arg = arg.required(!word.starts_with('['));
+        arg = arg.required(depth == 0);
+        depth -= word.matches(']').count().min(depth);
         arguments.push(if word.contains('…') { arg.num_args(0..).trailing_var_arg(true) } else { arg });
     }
     arguments
@@ -153,7 +156,8 @@ fn arguments(words: &[&'static str]) -> Vec<Arg> {
 
 fn hint(value: &str) -> ValueHint {
     match value {
-        "FILE" | "PATH" => ValueHint::FilePath,
+        "FILE" | "FILE|-" | "PATH" => ValueHint::FilePath,
+        "DIR" | "OBJECTS" => ValueHint::DirPath,
         _ => ValueHint::Other,
     }
 }
@@ -184,7 +188,7 @@ mod tests {
     }
 
     /// Every command of the table, in full: `containers start`.
-    fn paths() -> Vec<String> {
+    fn paths(tool: &Tool) -> Vec<String> {
         fn collect(node: &Command, before: &str, into: &mut Vec<String>) {
             for below in node.get_subcommands() {
                 let path = format!("{before} {}", below.get_name()).trim().to_owned();
@@ -193,16 +197,18 @@ mod tests {
             }
         }
         let mut all = Vec::new();
-        collect(&command(), "", &mut all);
+        collect(&command(tool), "", &mut all);
         all
     }
 
     /// What bash offers for the last of these words.
     fn completed(made: &Made, words: &[&str]) -> Vec<String> {
         let script = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMP_LINE=\"$*\"; COMP_POINT=${#COMP_LINE}
-            _pvcontrol pvcontrol \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+            _$COMP_WORDS $COMP_WORDS \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
         let mut bash = Process::new("bash");
-        bash.args(["--norc", "-c", script, "bash"]).arg(made.path("completions/pvcontrol.bash")).args(words);
+        bash.args(["--norc", "-c", script, "bash"])
+            .arg(made.path(&format!("completions/{}.bash", words[0])))
+            .args(words);
         let output = bash.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         // Without the part of it that only a shell with a terminal has.
@@ -212,41 +218,47 @@ mod tests {
 
     #[test]
     fn the_tree_is_what_clap_takes_and_has_each_command_of_the_table_once() {
-        command().debug_assert();
-        let paths = paths();
+        TOOLS.iter().for_each(|tool| command(tool).debug_assert());
+        for tool in TOOLS {
+            assert!(tool.commands.len() <= paths(tool).len());
+        }
+        let paths = paths(&ctl::help::TOOL);
         for path in
             ["ls", "containers restart", "logs", "cmd run-commit", "steps show-progress", "pair", "pair rm", "help"]
         {
             assert_eq!(paths.iter().filter(|one| *one == path).count(), 1, "{path}: {paths:?}");
         }
-        assert!(COMMANDS.len() <= paths.len());
     }
 
     #[test]
     fn every_command_and_option_is_in_a_page_and_in_the_completions_of_three_shells() {
         let made = Made::new();
-        let shells =
-            ["pvcontrol.bash", "_pvcontrol", "pvcontrol.fish"].map(|name| made.read(&format!("completions/{name}")));
-        for path in paths() {
-            let page = made.read(&format!("man/pvcontrol-{}.1", path.replace(' ', "-")));
-            for (of, words, _) in FLAGS.iter().filter(|(of, ..)| *of == path) {
-                for word in words.split([',', ' ']).filter_map(|word| word.strip_prefix("--")) {
-                    assert!(page.contains(&word.replace('-', "\\-")), "{of} {word}: {page}");
+        for tool in TOOLS {
+            let name = tool.name;
+            let shells = [format!("{name}.bash"), format!("_{name}"), format!("{name}.fish")]
+                .map(|file| made.read(&format!("completions/{file}")));
+            for path in paths(tool) {
+                let page = made.read(&format!("man/{name}-{}.1", path.replace(' ', "-")));
+                for (of, words, _) in tool.flags.iter().filter(|(of, ..)| *of == path) {
+                    for word in words.split([',', ' ']).filter_map(|word| word.strip_prefix("--")) {
+                        assert!(page.contains(&word.replace('-', "\\-")), "{of} {word}: {page}");
+                    }
+                }
+                let verb = path.rsplit(' ').next().unwrap();
+                for shell in &shells {
+                    assert!(shell.contains(verb), "{path}");
                 }
             }
-            let verb = path.rsplit(' ').next().unwrap();
-            for shell in &shells {
-                assert!(shell.contains(verb), "{path}");
+            let options =
+                tool.options.iter().map(|(words, _)| *words).chain(tool.flags.iter().map(|(_, words, _)| *words));
+            for word in options.flat_map(|words| words.split([',', ' '])).filter_map(|word| word.strip_prefix("--")) {
+                for shell in &shells {
+                    assert!(shell.contains(word), "{word}");
+                }
             }
+            let whole = made.read(&format!("man/{name}.1"));
+            assert!(whole.contains("no control socket") && whole.contains(tool.about), "{whole}");
         }
-        let options = OPTIONS.iter().map(|(words, _)| *words).chain(FLAGS.iter().map(|(_, words, _)| *words));
-        for word in options.flat_map(|words| words.split([',', ' '])).filter_map(|word| word.strip_prefix("--")) {
-            for shell in &shells {
-                assert!(shell.contains(word), "{word}");
-            }
-        }
-        let whole = made.read("man/pvcontrol.1");
-        assert!(whole.contains("no control socket") && whole.contains("containers"), "{whole}");
     }
 
     #[test]
@@ -264,7 +276,8 @@ mod tests {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && said.is_empty(), "{}: {said}", path.display());
             let shown = String::from_utf8_lossy(&output.stdout);
-            assert!(shown.contains("NAME") && shown.contains("pvcontrol"), "{}: {shown:?}", path.display());
+            let is_of = TOOLS.iter().any(|tool| shown.contains(tool.name));
+            assert!(shown.contains("NAME") && is_of, "{}: {shown:?}", path.display());
         }
     }
 
@@ -278,5 +291,8 @@ mod tests {
         assert_eq!(completed(&made, &["pvcontrol", "logs", "--si"]), ["--since"]);
         assert_eq!(completed(&made, &["pvcontrol", "cmd", "run", "--re"]), ["--retry"]);
         assert_eq!(completed(&made, &["pvcontrol", "--tab"]), ["--table"]);
+        assert_eq!(completed(&made, &["pvtx", "com"]), ["commit"]);
+        assert_eq!(completed(&made, &["pvtx", "queue", "un"]), ["unpack"]);
+        assert_eq!(completed(&made, &["pvtx", "commit", "--me"]), ["--message"]);
     }
 }
