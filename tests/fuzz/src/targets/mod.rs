@@ -14,6 +14,7 @@ pub(crate) mod left;
 pub(crate) mod listing;
 pub(crate) mod logs;
 pub(crate) mod net;
+pub(crate) mod packages;
 pub(crate) mod requests;
 pub(crate) mod revision;
 pub(crate) mod seccomp;
