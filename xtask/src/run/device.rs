@@ -156,7 +156,7 @@ impl Device {
     ///
     /// | | |
     /// |---|---|
-    /// | `pvr`, `pvcontrol` | those of this tree; `pvcontrol` inside of the device |
+    /// | `pvr`, `pvcontrol`, `pvtx` | those of this tree; the last two inside of the device |
     /// | `fetch URL` | the page |
     /// | `pid CONTAINER` | of its first process, as the device counts |
     /// | `outside PATH` | a path of the device, as this machine reaches it |
@@ -182,6 +182,7 @@ impl Device {
         let (host, dir) = (quoted(&self.host), quoted(&self.dir));
         let programs = [
             ("pvcontrol", format!("exec {host} exec {dir} -- pvcontrol \"$@\"\n")),
+            ("pvtx", format!("exec {host} exec {dir} -- pvtx \"$@\"\n")),
             ("outside", format!("echo \"/proc/$({host} status {dir} --json | {PID1_OF})/root$1\"\n")),
             ("inside", INSIDE.to_owned()),
             ("peek", "cat \"$(outside \"/proc/$(pid \"$1\")/root$2\")\"\n".to_owned()),
