@@ -244,8 +244,6 @@ pub struct Core {
     unclaimed: VecDeque<(rustix::process::Pid, Outcome)>,
     /// Programs in containers that somebody has started, by the numbers that they were given.
     guests: BTreeMap<u32, programs::Guest>,
-    /// Containers that have started, and are asked whether they are ready.
-    unready: BTreeMap<String, readiness::Asked>,
     asked_programs: u32,
     uploads: Uploads,
     /// Objects that arrived for a revision that is not here yet.
@@ -311,7 +309,6 @@ impl Core {
             runs: 0,
             unclaimed: VecDeque::new(),
             guests: BTreeMap::new(),
-            unready: BTreeMap::new(),
             asked_programs: 0,
             uploads: Uploads::default(),
             arrived: Arrived::default(),

@@ -13,6 +13,7 @@ use rustix::process::Pid;
 use statemachine::container::{Effect, Event, Outcome, Status, Time};
 use statemachine::ids::RevisionId;
 
+use super::readiness::Asked;
 use super::{Asker, Core, Message};
 use crate::assembly::Assembled;
 use crate::console::Console;
@@ -61,6 +62,8 @@ pub(super) struct Seat {
     pub(super) starts: u32,
     /// Why it went down last.
     pub(super) reason: Option<String>,
+    /// It has started, and is asked whether it is ready.
+    pub(super) unready: Option<Asked>,
 }
 
 impl Seat {
@@ -94,6 +97,7 @@ impl Core {
                 process: None,
                 starts: 0,
                 reason: None,
+                unready: None,
             });
             self.table.insert(name.to_owned(), seat);
         }

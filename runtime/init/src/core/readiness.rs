@@ -23,7 +23,7 @@ use smol::{Async, LocalExecutor, Task};
 use statemachine::container::{Event, Goal, Outcome, Span, Status, Time};
 
 use super::Core;
-use super::containers::in_words;
+use super::containers::{Seat, in_words};
 use super::programs::Guest;
 use crate::logs::SharedLog;
 use crate::readiness::{Asking, LastLine, Verdict};
@@ -77,28 +77,32 @@ struct Heard {
 impl Core {
     /// A container has another status: one that is started may have to be asked, any other is not asked any more.
     pub(super) fn look_whether_to_ask(&mut self, name: &str, status: Status) {
-        if let Some(Asked { attempt: Some(id), .. }) = self.unready.remove(name) {
-            self.kill_program(id);
+        let now = self.now();
+        let Some(seat) = self.table.get_mut(name) else { return };
+        let before = seat.unready.take();
+        if let (Some(asks), Goal::Ready, Status::Started) =
+            (&seat.assembled.manifest.readiness, seat.assembled.member.policy.goal, status)
+        {
+            seat.unready = Some(Asked { asking: Asking::new(asks, now), attempt: None, why: None, told: false });
         }
-        let Some(seat) = self.table.get(name).filter(|_| status == Status::Started) else { return };
-        if let (Some(asks), Goal::Ready) = (&seat.assembled.manifest.readiness, seat.assembled.member.policy.goal) {
-            let asking = Asking::new(asks, self.now());
-            self.unready.insert(name.to_owned(), Asked { asking, attempt: None, why: None, told: false });
+        if let Some(id) = before.and_then(|before| before.attempt) {
+            self.kill_program(id);
         }
     }
 
     /// When the next container is to be asked.
     pub(super) fn asking_deadline(&self) -> Option<Time> {
-        self.unready.values().filter_map(|asked| asked.asking.due()).min()
+        self.table.values().filter_map(|seat| seat.unready.as_ref()?.asking.due()).min()
     }
 
     /// Asks those whose time has come.
     pub(super) fn elapse_asking(&mut self, now: Time) {
-        let begins = |(name, asked): (&String, &mut Asked)| asked.asking.begin(now).then(|| name.clone());
-        let due: Vec<String> = self.unready.iter_mut().filter_map(begins).collect();
+        let begins =
+            |(name, seat): (&String, &mut Seat)| seat.unready.as_mut()?.asking.begin(now).then(|| name.clone());
+        let due: Vec<String> = self.table.iter_mut().filter_map(begins).collect();
         for name in due {
             let begun = self.ask(&name);
-            let Some(asked) = self.unready.get_mut(&name) else { continue };
+            let Some(asked) = self.unready(&name) else { continue };
             match begun {
                 Ok(id) => asked.attempt = Some(id),
                 Err(why) => self.not_ready(&name, &why, ""),
@@ -129,7 +133,7 @@ impl Core {
     /// A program that asks a container has ended.
     pub(super) fn answered(&mut self, id: u32, name: &str, attempt: &Attempt, end: &End) {
         let line = attempt.output.end();
-        let Some(asked) = self.unready.get_mut(name).filter(|asked| asked.attempt == Some(id)) else { return };
+        let Some(asked) = self.unready(name).filter(|asked| asked.attempt == Some(id)) else { return };
         asked.attempt = None;
         let how = match end {
             _ if attempt.late => {
@@ -147,7 +151,7 @@ impl Core {
 
     fn not_ready(&mut self, name: &str, how: &str, line: &str) {
         let now = self.clock.now();
-        let Some(asked) = self.unready.get_mut(name) else { return };
+        let Some(asked) = self.table.get_mut(name).and_then(|seat| seat.unready.as_mut()) else { return };
         let verdict = asked.asking.failed(now);
         let why = asked.asking.told(how, line);
         // Each attempt is in the log of the container. Of the device's, the first and the one that decides are worth a line.
@@ -165,8 +169,12 @@ impl Core {
 
     /// Why a container is not as it should be: why it is not ready, else why it went down last.
     pub(super) fn reason_of(&self, name: &str) -> Option<&String> {
-        let why = self.unready.get(name).and_then(|asked| asked.why.as_ref());
-        why.or_else(|| self.table.get(name)?.reason.as_ref())
+        let seat = self.table.get(name)?;
+        seat.unready.as_ref().and_then(|asked| asked.why.as_ref()).or(seat.reason.as_ref())
+    }
+
+    fn unready(&mut self, name: &str) -> Option<&mut Asked> {
+        self.table.get_mut(name)?.unready.as_mut()
     }
 }
 
