@@ -41,6 +41,7 @@ pub mod progress;
 pub mod readiness;
 pub mod remount;
 pub mod resolve;
+pub mod rows;
 pub mod run_json;
 pub mod seccomp;
 pub mod services_json;

@@ -8,7 +8,7 @@
 //! pools, containers that are waited for, configuration files, images and their verity tables. Services are looked up where
 //! it is known what a container has mounted.
 //!
-//! API: [`resolve`].
+//! API: [`resolve`]; [`complaints`] for tools that want to hear more than the first.
 
 use alloc::format;
 use alloc::string::String;
@@ -83,6 +83,33 @@ pub fn resolve(revision: &Revision) -> Result<Resolved, DocumentError> {
         containers.push(container);
     }
     Ok(Resolved { device, containers, warnings })
+}
+
+/// What is wrong with the manifests of a revision: the first of each of them. Nothing exactly if [`resolve`] takes it.
+#[must_use]
+pub fn complaints(revision: &Revision) -> Vec<DocumentError> {
+    let (mut found, mut manifests, mut unheard) = (Vec::new(), Vec::new(), Vec::new());
+    for name in revision.containers() {
+        let text = revision.get(&format!("{name}/run.json")).map_or("", |entry| entry.raw);
+        match Manifest::parse(name, text, &mut unheard) {
+            Ok(manifest) => manifests.push(manifest),
+            Err(error) => found.push(error),
+        }
+    }
+    match Device::of(revision, &mut unheard) {
+        Err(error) => found.push(error),
+        Ok(device) => {
+            found.extend(check_disks(&device).err());
+            for manifest in &manifests {
+                let placed = place(&device, core::slice::from_ref(manifest));
+                found.extend(placed.and_then(|_| check_names(revision, &device, manifest)).err());
+            }
+        }
+    }
+    if found.is_empty() {
+        found.extend(resolve(revision).err());
+    }
+    found
 }
 
 /// The group of each container, as an index.
@@ -274,6 +301,28 @@ mod tests {
             let error = resolved(&[("a", members)], "").unwrap_err();
             assert!(error.contains(why), "{members}: {error}");
         }
+    }
+
+    #[test]
+    fn a_tool_hears_of_each_manifest_and_of_nothing_where_there_is_nothing() {
+        let text = |a: &str, b: &str, c: &str| {
+            format!(r##"{{"#spec":"pantavisor-service-system@1","a/run.json":{a},"b/run.json":{b},"c/run.json":{c}}}"##)
+        };
+        let good = |name: &str| format!(r#"{{"name":"{name}","group":"data"}}"#);
+        let heard = |text: String| -> Vec<String> {
+            let revision = Revision::parse(text.as_bytes()).unwrap();
+            let complaints = complaints(&revision);
+            assert_eq!(complaints.is_empty(), resolve(&revision).is_ok());
+            complaints.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(heard(text(&good("a"), &good("b"), &good("c"))), [""; 0]);
+        let bad = heard(text(r#"{"name":1}"#, r#"{"name":"b","group":"none"}"#, &good("c")));
+        assert_eq!(bad.len(), 2, "{bad:?}");
+        assert!(bad[0].starts_with("a/run.json: name") && bad[1].starts_with("b/run.json: group"), "{bad:?}");
+        assert_eq!(
+            heard(text(&good("a"), r#"{"name":"b","group":"app"}"#, &good("c"))),
+            ["b/run.json: type: is missing"]
+        );
     }
 
     #[test]

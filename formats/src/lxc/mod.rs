@@ -20,6 +20,7 @@ mod item;
 pub mod keys;
 mod limit;
 mod mount;
+mod neighbours;
 mod net;
 pub mod privileges;
 pub mod rights;
@@ -37,6 +38,7 @@ pub use idmap::{IDMAPS_MAX, IdKind, IdMap};
 pub use item::{AutoMount, Item, Namespace, Rootfs};
 pub use limit::{Limits, Resource, Signal};
 pub use mount::{Create, MountEntry, MountOption};
+pub use neighbours::neighbours;
 pub use net::{Gateway, LinkKind, MacvlanMode, NetItem};
 pub use security::{Access, Capability, CgroupVersion, DeviceKind, DeviceRule};
 

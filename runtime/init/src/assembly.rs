@@ -39,15 +39,14 @@ use formats::drivers_json::{Aliases, Board};
 use formats::leases::Leases;
 use formats::lxc::{self, Item};
 use formats::network::Pool;
-use formats::object::sha256;
 use formats::path::ContainerName;
 use formats::resolve::{self, Resolved, resolve};
+use formats::rows::{Files, spread};
 use formats::run_json::{AbsentRoles, Manifest};
-use formats::state::{Class, Owner, Revision};
+use formats::state::Revision;
 use statemachine::container::policy::STOP_GRACE;
-use statemachine::container::{Backoff, Factor, Goal, Policy, Recovery, RecoveryPolicy, RestartPolicy, Span};
-use statemachine::ids::Digest;
-use statemachine::transition::{self, Change, InPlace, Row};
+use statemachine::container::{Backoff, Factor, Goal, Policy, Recovery, RecoveryPolicy, Span};
+use statemachine::transition::{Change, InPlace, Row};
 
 pub use base::BaseRoot;
 pub(crate) use confine::READ_ONLY;
@@ -110,7 +109,7 @@ pub struct Assembly {
     pub leases: Leases,
     /// What a person should hear about.
     pub warnings: Vec<String>,
-    files: Vec<File>,
+    files: Files,
 }
 
 /// A container, ready to run.
@@ -138,15 +137,6 @@ pub struct Assembled {
     pub network: Option<Attachment>,
     /// Other containers whose volumes it uses, or a part of what they export as it is at its start.
     pub uses: BTreeSet<String>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct File {
-    path: String,
-    /// `None` is the base.
-    owner: Option<ContainerName>,
-    policy: RestartPolicy,
-    digest: Digest,
 }
 
 impl Assembled {
@@ -182,6 +172,7 @@ impl Assembly {
             exports.insert(container.manifest.name.clone(), exports::offered(&container.manifest));
             volumes.insert(container.manifest.name.clone(), volumes::of(&container.manifest, &device)?);
         }
+        let files = Files::of(revision, &containers);
         let mut assembled = Vec::new();
         for container in containers {
             let name = container.manifest.name.clone();
@@ -243,7 +234,6 @@ impl Assembly {
         order::check(&assembled)?;
         wires::check(&device.pools, &assembled)?;
         let leases = network::settle(&device.pools, &mut assembled, &settings.leases)?;
-        let files = files(revision, &assembled);
         let groups = device.groups.into_iter().map(|group| group.name).collect();
         let base = base::of(revision)?;
         Ok(Self { groups, containers: assembled, base, pools: device.pools, leases, warnings, files })
@@ -268,18 +258,10 @@ impl Assembly {
         self.containers.iter().map(|container| container.member.clone()).collect()
     }
 
-    /// All files, as [`transition::decide`] wants them.
+    /// All files, as [`decide`](statemachine::transition::decide) wants them.
     #[must_use]
     pub fn rows(&self) -> Vec<Row<'_>> {
-        self.files.iter().map(File::row).collect()
-    }
-}
-
-impl File {
-    fn row(&self) -> Row<'_> {
-        let owner = self.owner.as_ref();
-        let owner = owner.map_or(transition::Owner::Base, |name| transition::Owner::Container(name.as_str()));
-        Row { path: &self.path, owner, policy: self.policy, digest: self.digest }
+        self.files.rows()
     }
 }
 
@@ -305,10 +287,8 @@ pub fn switch(change: InPlace<'_>, old: &Assembly, new: &Assembly) -> Switch {
         stop.extend(stops.map(str::to_owned));
         start.extend(starts.map(str::to_owned));
     }
-    loop {
-        let touched = |name: &String| stop.contains(name) || start.contains(name);
-        let next = new.containers.iter().find(|one| !touched(&one.member.name) && one.uses.iter().any(touched));
-        let Some(name) = next.map(|one| one.member.name.clone()) else { break };
+    let mut touched: BTreeSet<String> = stop.union(&start).cloned().collect();
+    for name in spread(&mut touched, new.containers.iter().map(|one| (one.name.as_str(), &one.uses))) {
         stop.insert(name.clone());
         start.insert(name);
     }
@@ -328,10 +308,7 @@ fn policy(container: &resolve::Container, timeout: Option<u32>, settings: &Setti
             group::Goal::Ready => Goal::Ready,
         },
         timeout: timeout.map_or(settings.group_timeout, seconds),
-        restart: match container.restart_policy {
-            group::RestartPolicy::System => RestartPolicy::System,
-            group::RestartPolicy::Container => RestartPolicy::Container,
-        },
+        restart: container.restart_policy.into(),
         recovery: Recovery {
             policy: match recovery.policy {
                 group::RecoveryPolicy::No => RecoveryPolicy::No,
@@ -352,28 +329,4 @@ fn policy(container: &resolve::Container, timeout: Option<u32>, settings: &Setti
         },
         grace: settings.grace,
     }
-}
-
-/// Every file with its owner, sorted by path.
-fn files(revision: &Revision, assembled: &[Assembled]) -> Vec<File> {
-    let policies: BTreeMap<&ContainerName, RestartPolicy> =
-        assembled.iter().map(|container| (&container.name, container.member.policy.restart)).collect();
-    let mut files: Vec<File> = revision
-        .entries()
-        .filter(|entry| !matches!(entry.class, Class::Spec | Class::Ignored))
-        .map(|entry| {
-            let owner = match revision.owner(entry.key) {
-                Owner::Container(name) => Some(name.clone()),
-                Owner::System => None,
-            };
-            let digest = match entry.class {
-                Class::Object(id) => Digest(*id.as_bytes()),
-                _ => Digest(sha256(entry.raw.as_bytes())),
-            };
-            let policy = owner.as_ref().and_then(|name| policies.get(name).copied());
-            File { path: entry.key.to_owned(), policy: policy.unwrap_or(RestartPolicy::System), owner, digest }
-        })
-        .collect();
-    files.sort_by(|left, right| left.path.cmp(&right.path));
-    files
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use container::cgroup::Limit;
 use container::launch::{CgroupMode, Namespaces, Output, ProcMode, Resource, Rlimit, Source, SysMode};
-use statemachine::transition::{Decision, decide};
+use statemachine::container::RestartPolicy;
+use statemachine::transition::{self, Decision, decide};
 
 use super::*;
 
@@ -334,6 +335,9 @@ fn volumes_of_other_containers_are_layers_and_sources_and_make_a_dependency() {
     let assembly = state.assemble();
     let web = assembly.get("web").unwrap();
     assert_eq!(web.uses.iter().map(String::as_str).collect::<Vec<_>>(), ["base", "db"]);
+    // What tools tell beforehand.
+    let exports = |name: &str| assembly.get(name).map(|one| one.manifest.exports.as_slice());
+    assert_eq!(web.uses, lxc::neighbours("web", &lxc::Config::parse(config.as_bytes()).unwrap(), exports));
     let launch = &web.program.as_ref().unwrap().launch;
     assert_eq!(launch.root.layers, ["/volumes/web/root.squashfs", "/volumes/base/root.squashfs"]);
     let source = &launch.mounts.last().unwrap().source;

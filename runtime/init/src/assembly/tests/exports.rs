@@ -42,6 +42,9 @@ fn imports(exports: &str, lines: &str) -> Result<(Vec<Source>, Assembled), Strin
     let state = State::new().container("web", &web, &template("web")).container("app", app, &config);
     let assembly = state.assemble_with(&Settings::default()).map_err(|error| error.to_string())?;
     let app = assembly.get("app").unwrap().clone();
+    // What tools tell beforehand.
+    let exports = |name: &str| assembly.get(name).map(|one| one.manifest.exports.as_slice());
+    assert_eq!(app.uses, lxc::neighbours("app", &lxc::Config::parse(config.as_bytes()).unwrap(), exports));
     let launch = &app.program.as_ref().unwrap().launch;
     let sources = launch.mounts.iter().map(|mount| mount.source.clone());
     let sources: Vec<_> = sources.filter(|source| matches!(source, Source::Import { .. })).collect();
