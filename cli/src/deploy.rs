@@ -135,7 +135,7 @@ fn fill(root: &Path, revision: &Revision, from: &Pool, pool: &Pool, watch: &dyn 
 }
 
 /// What a bootloader reads, as names in `.pv` and files of `bsp/`.
-fn boot_links(revision: &Revision, warnings: &mut Vec<String>) -> Result<Vec<(String, String)>> {
+pub(crate) fn boot_links(revision: &Revision, warnings: &mut Vec<String>) -> Result<Vec<(String, String)>> {
     let bsp = Bsp::of(revision, &mut Vec::new()).map_err(|error| Error::user(error.to_string()))?;
     let Some(bsp) = bsp else {
         warnings.push("the state has no bsp/run.json: the trail has nothing that a bootloader could start".into());

@@ -17,6 +17,7 @@
 //! | [`state`], [`worktree`], [`compare`] | a state as text, the files beside it, and what differs |
 //! | [`add`], [`commit`], [`reset`], [`diff`], [`deploy`] | one command each |
 //! | [`check`] | what a device would refuse |
+//! | [`verify`](mod@verify) | all of what a device would refuse, of a state anywhere |
 //! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put`, `login` |
 //! | [`bundle`] | states and their objects in files: `export`, `import` |
 //! | [`app`], [`image`] | containers made of images |
@@ -49,6 +50,7 @@ pub mod scan;
 pub mod seccomp;
 pub mod sign;
 pub mod state;
+pub mod verify;
 pub mod verity;
 pub mod watch;
 pub mod worktree;

@@ -9,7 +9,6 @@
 //! Both sides are read as a device reads them: manifest, configuration, and the files which that includes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use formats::lxc::rights::{self, Right, beyond, confined, lines};
 use formats::lxc::{self, Config, privileges};
@@ -32,12 +31,27 @@ struct May {
 /// The containers of a state, by name; `None` if what one may do cannot be found out.
 type All = BTreeMap<String, Option<May>>;
 
+/// Reads a file of a revision, which is an object.
+pub(crate) type Read<'r> = &'r mut dyn FnMut(&str, ObjectId) -> Option<Vec<u8>>;
+
 /// What changes between the committed state and the one that takes its place, a line for each container and direction.
 pub(crate) fn changes(repo: &Repo, before: &State, after: &Revision) -> Vec<String> {
     // A state without a container may be no revision yet. One that is no revision otherwise runs nowhere.
     let before = before.revision().ok();
-    let before = before.map(|state| all(&state, |_, id| Some(repo.pool().path(id)))).unwrap_or_default();
-    let after = all(after, |key, _| Some(repo.root().join(key)));
+    let mut committed = |_: &str, id| check::read(&repo.pool().path(id)).ok();
+    let mut here = |key: &str, _| check::read(&repo.root().join(key)).ok();
+    between(before.as_ref(), &mut committed, after, &mut here)
+}
+
+/// The same of two revisions, wherever their files are.
+pub(crate) fn between(
+    before: Option<&Revision>,
+    read_before: Read<'_>,
+    after: &Revision,
+    read_after: Read<'_>,
+) -> Vec<String> {
+    let before = before.map(|state| all(state, read_before)).unwrap_or_default();
+    let after = all(after, read_after);
     let mut told = Vec::new();
     for (name, now) in after {
         // It was checked before it comes here.
@@ -68,8 +82,8 @@ fn tell(told: &mut Vec<String>, name: &str, what: &str, has: &[Right], had: &[Ri
     told.extend((!more.is_empty()).then(|| format!("{name} {what} {}", more.join("; "))));
 }
 
-/// What the containers of a revision may do. `place` says where the file of a key lies.
-fn all(revision: &Revision, place: impl Fn(&str, ObjectId) -> Option<PathBuf>) -> All {
+/// What the containers of a revision may do.
+fn all(revision: &Revision, read: Read<'_>) -> All {
     let Ok(resolved) = resolve(revision) else {
         // What somebody else has committed and no device takes.
         return revision.containers().iter().map(|name| (name.to_string(), None)).collect();
@@ -85,8 +99,7 @@ fn all(revision: &Revision, place: impl Fn(&str, ObjectId) -> Option<PathBuf>) -
         let Some(file) = &manifest.config else {
             return (name, Some(May { rights: rights::of(&manifest, None, manages), filter: None }));
         };
-        let mut read = |key: &str| check::read(&place(key, id(key)?)?).ok();
-        let may = lxc::lines(&name, file, &mut read).ok().map(|said| {
+        let may = lxc::lines(&name, file, &mut |key| read(key, id(key)?)).ok().map(|said| {
             let config: Config = said.into_iter().map(|line| line.item).collect();
             let filter = privileges::filter(&config).map(|file| format!("{name}/{file}"));
             let filter = filter.and_then(|key| id(&key).map(|id| (key, id)));

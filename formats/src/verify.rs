@@ -281,7 +281,11 @@ fn may_be_excluded(key: &str, policy: Policy) -> bool {
     }
 }
 
-fn verified_selection(
+/// What one signature says about each key of a revision, in the dialect in which it verifies.
+///
+/// # Errors
+/// [`KeyError`]: it does not count.
+pub fn verified_selection(
     revision: &Revision,
     signature: &Signature,
     verifier: &impl Verifier,

@@ -128,6 +128,17 @@ impl Bundle {
     /// # Errors
     /// It cannot be read, or is none; the message names it.
     pub fn open(path: &Path, watch: &dyn Watch) -> error::Result<Self> {
+        let mut bundle = Self::open_any(path, watch)?;
+        bundle.state = State::parse(&bundle.text()?, &path.join("json"))?;
+        bundle.state.revision()?;
+        Ok(bundle)
+    }
+
+    /// Opens a file whose state nobody has read yet: [`Bundle::state`] is empty. For who wants to say what is wrong with it.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no archive of a state; the message names it.
+    pub fn open_any(path: &Path, watch: &dyn Watch) -> error::Result<Self> {
         let wrong = |what: &dyn fmt::Display| Error::user(format!("{}: {what}", path.display()));
         let mut packed = File::open(path).context("open", path)?;
         let mut archive = tempfile::tempfile().context("make a temporary file for", path)?;
@@ -145,20 +156,54 @@ impl Bundle {
         let index = index(&archive, limits).map_err(|error| {
             wrong(&error).hint("a bundle is what `pvr export` writes: a tar with `json` and `objects/`")
         })?;
-        let mut bytes = Vec::new();
-        let (offset, len) = index.state;
-        let mut reader = &archive;
-        let read = reader.seek(SeekFrom::Start(offset)).and_then(|_| reader.take(len).read_to_end(&mut bytes));
-        read.context("read", path)?;
-        let state = State::parse(&bytes, &path.join("json"))?;
-        state.revision()?;
-        Ok(Self { path: path.to_owned(), archive, index, state })
+        Ok(Self { path: path.to_owned(), archive, index, state: State::default() })
     }
 
     /// Its state, which is one that can be a repository's.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The bytes of its state, as they stand in it.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn text(&self) -> error::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.part(self.index.state)?.read_to_end(&mut bytes).context("read", &self.path)?;
+        Ok(bytes)
+    }
+
+    /// The file that was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The objects that it has, whether its state names them or not.
+    pub fn objects(&self) -> impl Iterator<Item = ObjectId> {
+        self.index.objects.keys().copied()
+    }
+
+    /// How many bytes an object has; `None`: it is not in it.
+    #[must_use]
+    pub fn size(&self, id: ObjectId) -> Option<u64> {
+        self.index.objects.get(&id).map(|(_, len)| *len)
+    }
+
+    /// The bytes of an object, which nobody has checked. One is read at a time; `None`: it is not in it.
+    ///
+    /// # Errors
+    /// The archive cannot be read.
+    pub fn reader(&self, id: ObjectId) -> error::Result<Option<impl Read>> {
+        self.index.objects.get(&id).map(|place| self.part(*place)).transpose()
+    }
+
+    fn part(&self, (offset, len): Place) -> error::Result<impl Read> {
+        let mut reader = &self.archive;
+        reader.seek(SeekFrom::Start(offset)).context("read", &self.path)?;
+        Ok(reader.take(len))
     }
 
     /// An object to be read in place. Nothing of it is checked.
@@ -201,13 +246,11 @@ impl Bundle {
         Ok(missing.len())
     }
 
-    fn take(&self, id: ObjectId, key: &str, (offset, len): Place, pool: &Pool, watch: &dyn Watch) -> error::Result<()> {
+    fn take(&self, id: ObjectId, key: &str, place: Place, pool: &Pool, watch: &dyn Watch) -> error::Result<()> {
         let Some(mut incoming) = Incoming::open(pool, id)? else { return Ok(()) };
         // What another attempt has left may be of another source.
         incoming.restart()?;
-        let mut reader = &self.archive;
-        reader.seek(SeekFrom::Start(offset)).context("read", &self.path)?;
-        let (mut contents, mut buffer) = (reader.take(len), vec![0; PIECE]);
+        let (mut contents, mut buffer) = (self.part(place)?, vec![0; PIECE]);
         loop {
             let read = contents.read(&mut buffer).context("read", &self.path)?;
             let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };

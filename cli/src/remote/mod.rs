@@ -16,6 +16,7 @@
 //! | [`about`] | the same, for a person |
 //! | [`objects`] | objects between the pool and a remote |
 //! | [`clone`](mod@clone), [`get`], [`post`], [`put`], [`fastcopy`](mod@fastcopy), [`wait`] | one command each; `merge` is a way to `get` |
+//! | [`plan`](mod@plan) | what a post would do |
 //! | [`login`] | pairing with a device |
 
 pub mod about;
@@ -27,6 +28,7 @@ pub mod info;
 pub mod login;
 pub mod objects;
 pub(crate) mod origin;
+pub mod plan;
 pub mod post;
 pub mod put;
 pub mod record;

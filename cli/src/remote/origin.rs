@@ -16,6 +16,7 @@ use crate::remote::objects;
 use crate::repo::{Pool, Repo};
 use crate::sign::auto;
 use crate::state::State;
+use crate::verify::contents::Contents;
 use crate::watch::Watch;
 
 /// Where a state comes from.
@@ -44,6 +45,23 @@ impl<'c> Origin<'c> {
                 Ok(state)
             }
             Self::Bundle(bundle) => Ok(bundle.state().clone()),
+        }
+    }
+
+    /// The state, or none: a device in recovery runs nothing.
+    pub(crate) fn state_if_any(&self, watch: &dyn Watch) -> Result<Option<State>> {
+        match self {
+            Self::Remote { client, info } => state_if_any(client, info, watch),
+            Self::Repository(_) | Self::Bundle(_) => self.state(watch).map(Some),
+        }
+    }
+
+    /// Where its objects are.
+    pub(crate) fn contents(&self) -> Contents<'_> {
+        match self {
+            Self::Remote { client, info } => Contents::of_remote(client, info),
+            Self::Repository(repo) => Contents::Pool(repo.pool().clone()),
+            Self::Bundle(bundle) => Contents::Bundle(bundle),
         }
     }
 

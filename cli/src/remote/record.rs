@@ -49,6 +49,19 @@ impl Record {
         Self::parse(info, id, reply, &format!("it was asked for the object of {key}"))
     }
 
+    /// The same; `None` if the remote does not have it.
+    ///
+    /// # Errors
+    /// Nobody answers, or the record cannot be used.
+    pub fn find(client: &Client, info: &Info, id: ObjectId, key: &str, watch: &dyn Watch) -> Result<Option<Self>> {
+        let url = format!("{}/{id}", info.objects);
+        let reply = client.get(&url, Limits::DOCUMENT.bytes, Repeat::Harmless, watch)?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        Self::parse(info, id, reply, &format!("it was asked for the object of {key}")).map(Some)
+    }
+
     /// Tells the remote of an object that it is going to need.
     ///
     /// # Errors

@@ -238,11 +238,9 @@ fn proved(state: &State, key: &DeveloperKey) -> Result<()> {
 /// # Errors
 /// A signature that cannot be read.
 pub fn gaps(revision: &Revision) -> Result<Vec<String>> {
-    let examined = examine(revision, None)?;
-    let broken = examined.iter().filter(|one| one.verdict == Verdict::Broken);
+    let Gaps { broken, open } = Gaps::of(revision)?;
     let mut gaps: Vec<String> =
-        broken.map(|one| format!("{}: does not fit this state; devices will refuse it", one.signature.key)).collect();
-    let open = uncovered(revision, &examined);
+        broken.iter().map(|key| format!("{key}: does not fit this state; devices will refuse it")).collect();
     if let Some(first) = open.first() {
         gaps.push(format!("{} paths are not signed ({first}, …); strict devices will refuse them", open.len()));
     }
@@ -255,6 +253,30 @@ pub fn gaps(revision: &Revision) -> Result<Vec<String>> {
 /// A signature that cannot be read.
 pub fn unsigned(revision: &Revision) -> Result<Vec<&str>> {
     Ok(uncovered(revision, &examine(revision, None)?))
+}
+
+/// What a strict device would say against the signatures of a state, by name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Gaps {
+    /// Signatures that do not fit.
+    pub broken: Vec<String>,
+    /// Files that none covers.
+    pub open: Vec<String>,
+}
+
+impl Gaps {
+    /// Those of a state.
+    ///
+    /// # Errors
+    /// A signature that cannot be read.
+    pub fn of(revision: &Revision) -> Result<Self> {
+        let examined = examine(revision, None)?;
+        let broken = examined.iter().filter(|one| one.verdict == Verdict::Broken);
+        Ok(Self {
+            broken: broken.map(|one| one.signature.key.clone()).collect(),
+            open: uncovered(revision, &examined).into_iter().map(str::to_owned).collect(),
+        })
+    }
 }
 
 /// The patterns of `sig add --part`.

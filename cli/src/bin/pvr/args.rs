@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, fastcopy, get, init, login, network, post,
-    profile, put, reset, sbom, show, sig,
+    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, fastcopy, get, init, login, network, plan,
+    post, profile, put, reset, sbom, show, sig, verify,
 };
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
@@ -66,6 +66,7 @@ pub(crate) enum Command {
     #[command(visible_aliases = ["j", "inspect"])]
     Json(show::JsonArgs),
     Sbom(sbom::Args),
+    Verify(verify::Args),
     Sig(sig::Args),
     #[command(visible_alias = "c")]
     Clone(clone::Args),
@@ -73,6 +74,7 @@ pub(crate) enum Command {
     Get(get::GetArgs),
     #[command(visible_alias = "m")]
     Merge(get::MergeArgs),
+    Plan(plan::Args),
     #[command(visible_alias = "po")]
     Post(post::Args),
     #[command(visible_alias = "p")]

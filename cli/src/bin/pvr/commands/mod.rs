@@ -16,6 +16,7 @@ pub(crate) mod get;
 pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod network;
+pub(crate) mod plan;
 pub(crate) mod post;
 pub(crate) mod profile;
 pub(crate) mod put;
@@ -23,6 +24,7 @@ pub(crate) mod reset;
 pub(crate) mod sbom;
 pub(crate) mod show;
 pub(crate) mod sig;
+pub(crate) mod verify;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -46,10 +48,12 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Reset(args) => reset::run(&args),
         Command::Sbom(args) => sbom::run(&args),
         Command::Json(args) => show::json(&args, &keys),
+        Command::Verify(args) => verify::run(&args, &keys),
         Command::Sig(args) => sig::run(&args, &keys),
         Command::Clone(args) => clone::run(&args, &keys),
         Command::Get(args) => get::run(&args, &keys),
         Command::Merge(args) => get::merge(&args, &keys),
+        Command::Plan(args) => plan::run(&args, &keys),
         Command::Post(args) => post::run(&args, &keys),
         Command::Put(args) => put::run(&args, &keys),
         Command::Login(args) => login::run(&args, &keys),

@@ -1,0 +1,123 @@
+//! `pvr verify`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cli::remote::{Address, Place};
+use cli::verify::verify;
+use cli::{Error, Result};
+use formats::trust::{Trust, TrustError};
+use formats::verify::Mode;
+use indicatif::HumanBytes;
+
+use crate::commands::network::address;
+use crate::commands::{Keys, here};
+use crate::progress::Bar;
+use crate::term::{Done, note, out, warn};
+
+/// The bundle of the host, where distributions have it.
+const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Look at a state and its objects as a device does, and tell all that it would refuse
+///
+/// Canonical form, paths, manifests, container configurations and what they include, filters of system calls, heads of
+/// images, the hash of every object, every signature, and what nobody has signed; of a trail that was deployed also its
+/// files and boot links. Of each document the first mistake is told, and all documents are looked at. Nothing is written.
+///
+/// One line per finding: the file, the place in it, what is wrong. Ends with 1 if there is any.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = "Examples:
+  pvr verify                                   the committed state, by your own key
+  pvr verify device.tgz --cacerts ca.pem       a bundle, by an authority
+  pvr verify /mnt/storage/trails/0 --json      a trail that was deployed")]
+pub(crate) struct Args {
+    /// The directory of a repository or trail, or a bundle [default: the committed state]
+    #[arg(value_name = "PLACE")]
+    place: Option<String>,
+    /// Check signatures with these public keys (PEM); may be given again [default: your own]
+    #[arg(long, value_name = "FILE")]
+    pubkey: Vec<PathBuf>,
+    /// Check signatures with these authorities (PEM); `_system_` for those of this machine [default: those of your configuration]
+    #[arg(long, value_name = "FILE")]
+    cacerts: Vec<String>,
+    /// How much the device asks of signatures
+    #[arg(long, value_name = "MODE", default_value = "strict", value_parser = ["strict", "audit", "lenient", "disabled"])]
+    policy: String,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
+    let place = match &args.place {
+        Some(text) => whole(address(text)?)?,
+        None => Place::Directory(here()?.root().to_owned()),
+    };
+    let mode = Mode::parse(&args.policy).ok_or_else(|| Error::internal("a mode that is none"))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let trust = if mode == Mode::Disabled { Trust::new() } else { trust(args, keys)? };
+    let report = verify(&place, mode, &trust.at(now), &Bar::default())?;
+    if args.json {
+        out(report.to_json().pretty())?;
+    } else {
+        report.findings.iter().try_for_each(|finding| out(finding.to_line()))?;
+        report.warnings.iter().for_each(warn);
+        if mode < Mode::Strict && mode > Mode::Disabled {
+            report.unsigned.iter().for_each(|key| warn(format_args!("{key}: nobody who is trusted has signed it")));
+        }
+        let (objects, bytes) = report.objects;
+        note(format_args!(
+            "{} files, {objects} objects ({}), {} containers, {} signatures that count",
+            report.files,
+            HumanBytes(bytes),
+            report.containers,
+            report.signatures.len()
+        ));
+    }
+    match report.findings.len() {
+        0 => Ok(()),
+        1 => Err(Error::user("a device would refuse this state, for one reason").into()),
+        count => Err(Error::user(format!("a device would refuse this state, for {count} reasons")).into()),
+    }
+}
+
+/// A part of a state is no state that a device could refuse.
+fn whole(address: Address) -> Result<Place> {
+    if address.selector.is_everything() {
+        return Ok(address.place);
+    }
+    Err(Error::user(format!("parts ({}) cannot be verified on their own", address.selector.to_text()))
+        .hint("leave out what follows the #"))
+}
+
+/// The keys that are trusted: those that are named, else the developer's own and those in the configuration.
+fn trust(args: &Args, keys: &Keys) -> Result<Trust> {
+    let mut trust = Trust::new();
+    let mut public = args.pubkey.clone();
+    let mut authorities: Vec<PathBuf> = args
+        .cacerts
+        .iter()
+        .map(|name| if matches!(name.as_str(), "_system_" | "__system__") { SYSTEM_BUNDLE } else { name }.into())
+        .collect();
+    if public.is_empty() && authorities.is_empty() {
+        let files = keys.files()?;
+        public.extend(Some(files.public()).filter(|path| path.exists()));
+        authorities.extend(Some(files.authorities()).filter(|path| path.exists()));
+    }
+    for path in &public {
+        trust.add_public_keys(&read(path)?).map_err(|error| unusable(path, error))?;
+    }
+    for path in &authorities {
+        trust.add_certificates(&read(path)?).map_err(|error| unusable(path, error))?;
+    }
+    Ok(trust)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error::io("read", path, &error))
+}
+
+fn unusable(path: &Path, error: TrustError) -> Error {
+    Error::user(format!("{}: {error}", path.display()))
+}
