@@ -18,6 +18,7 @@ use crate::add::add;
 use crate::check::{check, check_configurations};
 use crate::compare::{Change, Comparison, Content, Status, compare};
 use crate::error::{Context as _, Error, Result};
+use crate::history::{self, Deed};
 use crate::repo::durable::{self, Prepared};
 use crate::repo::{Repo, Staged};
 use crate::rights;
@@ -80,6 +81,9 @@ pub fn commit(repo: &Repo, message: &str, key: Option<&DeveloperKey>, watch: &dy
     let rights = rights::changes(repo, &committed, &signed);
     store_objects(repo, &comparison, watch)?;
     publish(repo, &state, &steps, message)?;
+    let signer = key.map(DeveloperKey::fingerprint);
+    let deed = Deed { command: "commit", message, signer: signer.as_deref() };
+    warnings.extend(history::note(repo, deed, Some(&committed), &state));
     Staged::clear(&staged)?;
     let lines = comparison.changes.iter().filter_map(line).collect();
     Ok(Committed { lines, rights, steps, warnings, digest: Some(signed.digest().to_string()) })

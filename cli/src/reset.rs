@@ -48,14 +48,7 @@ pub fn reset(repo: &Repo, options: Options, watch: &dyn Watch) -> Result<Done> {
         let id = object_id(value).ok_or_else(|| Error::user(format!("{key}: its value names no object")))?;
         repo.pool().check(id, key, watch)?;
     }
-    let mut done = Done::default();
-    for (key, value) in state.files() {
-        let path = place(repo.root(), key)?;
-        if !is_there(repo, &state, key, value, &path, options)? {
-            bring(repo, key, value, &path, options)?;
-            done.written.push(key.to_owned());
-        }
-    }
+    let mut done = Done { written: bring_all(repo, &state, options)?, removed: Vec::new() };
     if options.clean {
         done.removed = clean(repo.root(), &state)?;
     }
@@ -63,19 +56,42 @@ pub fn reset(repo: &Repo, options: Options, watch: &dyn Watch) -> Result<Done> {
     Ok(done)
 }
 
+/// Brings every file of a state whose objects were checked. Returns the paths that were written.
+///
+/// # Errors
+/// A file cannot be written.
+pub(crate) fn bring_all(repo: &Repo, state: &State, options: Options) -> Result<Vec<String>> {
+    let mut written = Vec::new();
+    for (key, value) in state.files() {
+        let path = place(repo.root(), key)?;
+        if !is_there(repo, state, key, value, &path, options)? {
+            bring(repo, key, value, &path, options)?;
+            written.push(key.to_owned());
+        }
+    }
+    Ok(written)
+}
+
+/// Removes a file, and the directories that have nothing in them then.
+///
+/// # Errors
+/// It cannot be removed.
+pub(crate) fn remove(root: &Path, path: &str) -> Result<()> {
+    let file = root.join(path);
+    fs::remove_file(&file).context("remove", &file)?;
+    for above in Path::new(path).ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        // One with something in it stays, and so do those that it is in.
+        if fs::remove_dir(root.join(above)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Removes the files that are not in the state. Links and special files can be in none, and are left.
 fn clean(root: &Path, state: &State) -> Result<Vec<String>> {
     let extra: Vec<String> = scan(root)?.files.into_keys().filter(|path| state.get(path).is_none()).collect();
-    for path in &extra {
-        let file = root.join(path);
-        fs::remove_file(&file).context("remove", &file)?;
-        for above in Path::new(path).ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
-            // One with something in it stays, and so do those that it is in.
-            if fs::remove_dir(root.join(above)).is_err() {
-                break;
-            }
-        }
-    }
+    extra.iter().try_for_each(|path| remove(root, path))?;
     Ok(extra)
 }
 

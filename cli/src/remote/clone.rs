@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::check::check_configurations;
 use crate::error::{Context as _, Error, Result};
+use crate::history::{self, Deed};
 use crate::http::{Client, host};
 use crate::remote::address::{Address, Place};
 use crate::remote::get::overlay;
@@ -25,6 +26,8 @@ pub struct Options {
     pub objects: Option<PathBuf>,
     /// Whether inline files get the canonical text, not the indented one.
     pub canonical: bool,
+    /// When it is done, in seconds since 1970, for its history.
+    pub moment: Option<u64>,
 }
 
 /// What was made.
@@ -80,6 +83,12 @@ pub fn clone(
     let repo = Repo::init(&building.path, options.objects.as_deref(), &spec)?;
     let objects = origin.bring(&objects::of(&state, |_| true), repo.pool(), watch)?;
     durable::replace(&repo.books().join("json"), state.canonical().as_bytes(), 0o644)?;
+    let repo = match options.moment {
+        Some(moment) => repo.at_moment(moment),
+        None => repo,
+    };
+    let deed = Deed { command: "clone", message: &address.to_text(), signer: None };
+    warnings.extend(history::note(&repo, deed, None, &state));
     let options = reset::Options { canonical: options.canonical, ..reset::Options::default() };
     let files = reset::reset(&repo, options, watch)?.written.len();
     if let Err(error) = check_configurations(&revision, repo.root()) {

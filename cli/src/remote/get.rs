@@ -13,6 +13,7 @@ use formats::json::Json;
 
 use crate::compare::{Status, compare, read};
 use crate::error::{Error, Result};
+use crate::history::{self, Deed};
 use crate::http::Client;
 use crate::remote::address::{Address, Place};
 use crate::remote::objects;
@@ -94,12 +95,14 @@ pub fn get(repo: &Repo, client: &Client, address: &Address, how: How, force: boo
     if matches!(address.place, Place::Bundle(_)) {
         // What comes from a file is as much ours as what was edited here: no device has it in use.
         Prepared::new(books, &books.join("json"), result.canonical().as_bytes(), 0o644)?.publish()?;
+        note(repo, "import", address, &committed, &result, &mut got);
         return Ok(got);
     }
     let base = overlay(&base, &source, selector);
     let base = Prepared::new(books, &books.join("base"), base.canonical().as_bytes(), 0o644)?;
     Prepared::new(books, &books.join("json"), result.canonical().as_bytes(), 0o644)?.publish()?;
     base.publish()?;
+    note(repo, if how == How::Merge { "merge" } else { "get" }, address, &committed, &result, &mut got);
     let known = repo.remembered()?;
     let place = || Some(address.place.to_text());
     repo.remember(&Remembered {
@@ -108,6 +111,13 @@ pub fn get(repo: &Repo, client: &Client, address: &Address, how: How, force: boo
         put: known.put.or_else(place),
     })?;
     Ok(got)
+}
+
+fn note(repo: &Repo, command: &str, address: &Address, committed: &State, result: &State, got: &mut Got) {
+    if !got.is_nothing() {
+        let deed = Deed { command, message: &address.to_text(), signer: None };
+        got.warnings.extend(history::note(repo, deed, Some(committed), result));
+    }
 }
 
 pub(crate) fn has(state: &State, part: &str) -> bool {

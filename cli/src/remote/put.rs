@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::history::{self, Deed};
 use crate::http::Client;
 use crate::remote::address::{Address, Place};
 use crate::remote::info::Info;
@@ -46,7 +47,7 @@ pub fn put(
     watch: &dyn Watch,
 ) -> Result<(usize, Vec<String>)> {
     let _lock = repo.lock()?;
-    let (state, warnings) = presentable(repo, address)?;
+    let (state, mut warnings) = presentable(repo, address)?;
     let sent = match &address.place {
         Place::Directory(directory) => {
             let other = Repo::at(directory)?;
@@ -55,7 +56,17 @@ pub fn put(
             }
             let _other = other.lock()?;
             let sent = objects::adopt(repo.pool(), &objects::of(&state, |_| true), other.pool())?;
+            let before = other.committed()?;
             durable::replace(&other.books().join("json"), state.canonical().as_bytes(), 0o644)?;
+            let other = match repo.moment() {
+                Some(moment) => other.at_moment(moment),
+                None => other,
+            };
+            let whence = repo.root().display().to_string();
+            let deed = Deed { command: "put", message: &whence, signer: None };
+            if before.canonical() != state.canonical() {
+                warnings.extend(history::note(&other, deed, Some(&before), &state));
+            }
             sent
         }
         Place::Bundle(path) => {

@@ -6,6 +6,7 @@
 //!   .pvr/base          the state that was last taken from or given to a remote, canonical; absent if none was
 //!   .pvr/new           what `add` has staged: {"PATH":{"ForceObject":bool,"Sha":"<hex>"}}; absent if nothing
 //!   .pvr/commitmsg     the last message
+//!   .pvr/history, .pvr/states/   see [`history`](crate::history)
 //!   .pvr/objects/      the pool, unless `ObjectsDir` of the configuration names another directory
 //!   .pvr/lock          see [`lock`]
 //!   .pvr/known         see [`known`]; may be removed at any time
@@ -45,6 +46,7 @@ pub struct Repo {
     root: PathBuf,
     books: PathBuf,
     pool: Pool,
+    moment: Option<u64>,
 }
 
 impl Repo {
@@ -86,7 +88,7 @@ impl Repo {
             Some(directory) => root.join(directory),
             None => books.join("objects"),
         };
-        Ok(Self { root: root.to_owned(), books, pool: Pool::at(pool) })
+        Ok(Self { root: root.to_owned(), books, pool: Pool::at(pool), moment: None })
     }
 
     /// The repository that a directory lies in.
@@ -100,6 +102,18 @@ impl Repo {
             None => Err(Error::user(format!("{} is not in a repository", start.display()))
                 .hint("`pvr init` makes one here; or change to the directory that has .pvr in it")),
         }
+    }
+
+    /// The same, for what is done at this moment, in seconds since 1970.
+    #[must_use]
+    pub fn at_moment(self, seconds: u64) -> Self {
+        Self { moment: Some(seconds), ..self }
+    }
+
+    /// When what is done to it is done, if anybody knows.
+    #[must_use]
+    pub fn moment(&self) -> Option<u64> {
+        self.moment
     }
 
     /// The work tree.

@@ -12,7 +12,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use base64ct::{Base64, Encoding as _};
 use formats::json::Json;
+use formats::object::ObjectId;
 use formats::state::Revision;
 use formats::trust::{SignError, Signer, Trust};
 use ring::rand::SystemRandom;
@@ -136,6 +138,15 @@ impl DeveloperKey {
     #[must_use]
     pub fn public_key(&self) -> String {
         self.signer.public_key()
+    }
+
+    /// The SHA-256 of its public half as it stands in certificates (SPKI, DER).
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let pem = self.public_key();
+        let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        // It was written here, so it is base64.
+        ObjectId::of(&Base64::decode_vec(&body).unwrap_or_default()).to_string()
     }
 
     /// A store that trusts this key and nothing else.

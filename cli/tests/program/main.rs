@@ -11,6 +11,7 @@ mod deploying;
 mod device;
 mod grants;
 mod health;
+mod history;
 mod images;
 mod inside;
 mod needs;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, fastcopy, get, init, login, network, plan,
-    post, profile, put, reset, sbom, show, sig, verify,
+    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, fastcopy, get, history, init, login,
+    network, plan, post, profile, put, reset, sbom, show, sig, verify,
 };
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Diff(diff::Args),
     #[command(visible_alias = "ci")]
     Commit(commit::Args),
+    #[command(visible_alias = "log")]
+    History(history::Args),
     #[command(visible_aliases = ["r", "checkout", "co"])]
     Reset(reset::Args),
     #[command(visible_aliases = ["j", "inspect"])]

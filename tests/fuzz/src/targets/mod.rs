@@ -8,6 +8,7 @@ pub(crate) mod dhcp;
 pub(crate) mod drivers;
 pub(crate) mod fat;
 pub(crate) mod gpt;
+pub(crate) mod history;
 pub(crate) mod journal;
 pub(crate) mod layers;
 pub(crate) mod left;

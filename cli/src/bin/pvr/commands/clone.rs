@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use cli::remote::clone::{Options, clone, default_directory};
 
-use crate::commands::Keys;
 use crate::commands::network::{Network, address};
+use crate::commands::{Keys, moment};
 use crate::progress::Bar;
 use crate::term::{Done, note, warn};
 
@@ -39,7 +39,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     let address = address(&args.address, keys)?;
     let directory = args.dir.clone().unwrap_or_else(|| default_directory(&address));
-    let options = Options { objects: args.objects.clone(), canonical: args.canonical };
+    let options = Options { objects: args.objects.clone(), canonical: args.canonical, moment: Some(moment()?) };
     let done = clone(&args.network.client(keys)?, &address, &directory, &options, &Bar::default())?;
     done.warnings.iter().for_each(warn);
     note(format_args!(

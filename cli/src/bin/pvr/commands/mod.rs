@@ -13,6 +13,7 @@ pub(crate) mod dm;
 pub(crate) mod docs;
 pub(crate) mod fastcopy;
 pub(crate) mod get;
+pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod network;
@@ -28,6 +29,7 @@ pub(crate) mod verify;
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cli::profile::Profile;
 use cli::repo::Repo;
@@ -45,6 +47,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Status(args) => show::status(&args),
         Command::Diff(args) => diff::run(&args, &keys),
         Command::Commit(args) => commit::run(&args, &keys),
+        Command::History(args) => history::run(&args),
         Command::Reset(args) => reset::run(&args),
         Command::Sbom(args) => sbom::run(&args),
         Command::Json(args) => show::json(&args, &keys),
@@ -78,9 +81,20 @@ pub(crate) fn run(args: Args) -> Done {
     }
 }
 
-/// The repository of the current directory.
+/// The repository of the current directory, for what is done now.
 pub(crate) fn here() -> Result<Repo> {
-    Repo::find(&cwd()?)
+    Ok(Repo::find(&cwd()?)?.at_moment(moment()?))
+}
+
+/// What the clock says, in seconds since 1970, or what `SOURCE_DATE_EPOCH` says instead.
+pub(crate) fn moment() -> Result<u64> {
+    let Some(text) = env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+    };
+    let seconds = text.to_str().and_then(|text| text.parse::<u32>().ok());
+    seconds.map(u64::from).ok_or_else(|| {
+        Error::user(format!("SOURCE_DATE_EPOCH is {text:?} and not seconds since 1970, up to 4294967295"))
+    })
 }
 
 pub(crate) fn cwd() -> Result<PathBuf> {

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
         .or(remembered.post)
         .or(remembered.get)
         .ok_or_else(|| Error::user("this repository remembers no device to plan for").hint("pvr plan REMOTE"))?;
-    let address = address(&text)?;
+    let address = address(&text, keys)?;
     if args.remote.is_some() && !address.selector.is_everything() {
         let error = Error::user(format!("parts ({}) are not posted on their own", address.selector.to_text()));
         return Err(error.hint("leave out what follows the #").into());
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
         note("there is no key yet: what is told of signatures is told of those that are there");
     }
     let ours = if args.worktree { Ours::WorkTree(key.as_ref()) } else { Ours::Committed };
-    let plan = plan(&repo, ours, &args.network.client(keys), &address, &Bar::default())?;
+    let plan = plan(&repo, ours, &args.network.client(keys)?, &address, &Bar::default())?;
     if args.json {
         out(plan.to_json().pretty())?
     } else {

@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     let place = match &args.place {
-        Some(text) => whole(address(text)?)?,
+        Some(text) => whole(address(text, keys)?)?,
         None => Place::Directory(here()?.root().to_owned()),
     };
     let mode = Mode::parse(&args.policy).ok_or_else(|| Error::internal("a mode that is none"))?;
