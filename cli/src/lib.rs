@@ -17,6 +17,7 @@
 //! | [`state`], [`worktree`], [`compare`] | a state as text, the files beside it, and what differs |
 //! | [`add`], [`commit`], [`reset`], [`diff`], [`deploy`] | one command each |
 //! | [`check`] | what a device would refuse |
+//! | [`doctor`](mod@doctor) | what would stop one from working |
 //! | [`history`] | what was committed here, and the states of then |
 //! | [`verify`](mod@verify) | all of what a device would refuse, of a state anywhere |
 //! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put`, `login` |
@@ -38,6 +39,7 @@ pub mod compare;
 pub mod contents;
 pub mod deploy;
 pub mod diff;
+pub mod doctor;
 pub mod error;
 pub mod history;
 pub mod http;

@@ -12,7 +12,8 @@
 //!   .pvr/known         see [`known`]; may be removed at any time
 //! ```
 //!
-//! Members of the configuration that are not known are kept.
+//! Members of the configuration that are not known are kept. `FormatVersion` says of which version a repository is whose books
+//! mean something that this one does not know; it is absent today, which is [`VERSION`].
 
 pub(crate) mod building;
 pub mod durable;
@@ -39,6 +40,9 @@ use crate::state::State;
 
 /// The directory of the books.
 pub const BOOKS: &str = ".pvr";
+
+/// The version of the books that this program knows.
+pub const VERSION: u64 = 1;
 
 /// A repository that exists.
 #[derive(Clone, Debug)]
@@ -186,6 +190,21 @@ fn objects_dir(path: &Path) -> Result<Option<String>> {
     let config = json::parse(&bytes, Limits::DOCUMENT)
         .map_err(|error| Error::user(format!("{}: {error}", path.display())))?
         .to_json();
+    let version = config.get("FormatVersion").map(Json::canonical);
+    match version.as_deref().map(str::parse::<u64>) {
+        None | Some(Ok(0..=VERSION)) => {}
+        Some(Ok(newer)) => {
+            let path = path.display();
+            return Err(Error::user(format!(
+                "{path}: the repository is of version {newer}, and this pvr knows version {VERSION}"
+            ))
+            .hint("use the newer pvr that has made it, or clone from where it came from"));
+        }
+        Some(Err(_)) => {
+            return Err(Error::user(format!("{}: FormatVersion must be a number", path.display()))
+                .hint(format!("this pvr knows version {VERSION}; without the member it is that")));
+        }
+    }
     match config.get("ObjectsDir") {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(directory)) if directory.is_empty() => Ok(None),
@@ -230,6 +249,24 @@ mod tests {
         fs::create_dir_all(&below).unwrap();
         assert_eq!(Repo::find(&below).unwrap().pool().directory(), objects);
         assert!(Repo::find(scratch.path()).is_err());
+    }
+
+    #[test]
+    fn a_repository_of_a_newer_version_is_not_touched() {
+        let scratch = tempfile::tempdir().unwrap();
+        let repo = Repo::init(scratch.path(), None, SPEC).unwrap();
+        let config = repo.books().join("config");
+        let text = fs::read_to_string(&config).unwrap();
+        let with = |version: &str| text.replacen('{', &format!("{{\"FormatVersion\": {version},"), 1);
+        fs::write(&config, with("1")).unwrap();
+        assert!(Repo::at(scratch.path()).is_ok());
+        for (version, part) in
+            [("2", "is of version 2, and this pvr knows version 1"), ("\"1\"", "must be a number"), ("-1", "must be")]
+        {
+            fs::write(&config, with(version)).unwrap();
+            let error = Repo::at(scratch.path()).unwrap_err();
+            assert!(error.message.contains(part) && error.hint.is_some(), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod bundles;
 mod copying;
 mod deploying;
 mod device;
+mod doctor;
 mod grants;
 mod health;
 mod history;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, fastcopy, get, history, init, login,
-    network, plan, post, profile, put, reset, sbom, show, sig, verify,
+    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, doctor, fastcopy, get, history, init,
+    login, network, plan, post, profile, put, reset, sbom, show, sig, verify,
 };
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
@@ -30,6 +30,7 @@ use crate::commands::{
   pvr status                            what a commit would do
   pvr commit -m 'web: first version'    check, sign, commit
   pvr clone 10.0.0.5 device             what a device runs
+  pvr plan                              what a post would do
   pvr post --wait                       and back to it, as a new revision
   pvr deploy /mnt/storage/trails/0      the factory state of a device's storage
 
@@ -101,6 +102,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Scan(device::ScanArgs),
     GlobalConfig(profile::Args),
+    Doctor(doctor::Args),
     Completion(docs::CompletionArgs),
     Man(docs::ManArgs),
     /// Print the version

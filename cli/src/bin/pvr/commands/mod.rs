@@ -11,6 +11,7 @@ pub(crate) mod device;
 pub(crate) mod diff;
 pub(crate) mod dm;
 pub(crate) mod docs;
+pub(crate) mod doctor;
 pub(crate) mod fastcopy;
 pub(crate) mod get;
 pub(crate) mod history;
@@ -75,6 +76,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Device(args) => device::run(&args),
         Command::Scan(args) => device::run_scan(&args),
         Command::GlobalConfig(args) => profile::run(&args, &keys),
+        Command::Doctor(args) => doctor::run(&args, &keys),
         Command::Completion(args) => docs::completion(&args),
         Command::Man(args) => docs::man(&args),
         Command::Version => out(concat!("pvr ", env!("CARGO_PKG_VERSION"))),

@@ -211,20 +211,28 @@ fn add(add: &Add, args: &Args, key: &sign::keys::DeveloperKey) -> Done {
 
 /// The keys that are trusted here: those that are named, else the developer's own and those in the configuration.
 fn trust(args: &Args, keys: &Keys) -> Result<Trust> {
+    let pubkey = args.short_pubkey.as_ref().or(args.pubkey.as_ref());
+    trusted(pubkey.map_or(&[], std::slice::from_ref), args.cacerts.as_slice(), keys)
+}
+
+/// Those of these files, or of the developer if there are none.
+pub(crate) fn trusted(public: &[PathBuf], authorities: &[String], keys: &Keys) -> Result<Trust> {
     let mut trust = Trust::new();
-    let files = keys.files()?;
-    let pubkey = args.short_pubkey.clone().or_else(|| args.pubkey.clone());
-    let named = pubkey.is_some() || args.cacerts.is_some();
-    let own = |path: PathBuf| (!named && path.exists()).then_some(path);
-    if let Some(path) = pubkey.or_else(|| own(files.public())) {
-        trust.add_public_keys(&read(&path)?).map_err(|error| unusable(&path, &error))?;
+    let mut public = public.to_vec();
+    let mut authorities: Vec<PathBuf> = authorities
+        .iter()
+        .map(|name| if matches!(name.as_str(), "_system_" | "__system__") { SYSTEM_BUNDLE } else { name }.into())
+        .collect();
+    if public.is_empty() && authorities.is_empty() {
+        let files = keys.files()?;
+        public.extend(Some(files.public()).filter(|path| path.exists()));
+        authorities.extend(Some(files.authorities()).filter(|path| path.exists()));
     }
-    let cacerts = args.cacerts.as_deref().map(|name| match name {
-        "_system_" | "__system__" => PathBuf::from(SYSTEM_BUNDLE),
-        path => PathBuf::from(path),
-    });
-    if let Some(path) = cacerts.or_else(|| own(files.authorities())) {
-        trust.add_certificates(&read(&path)?).map_err(|error| unusable(&path, &error))?;
+    for path in &public {
+        trust.add_public_keys(&read(path)?).map_err(|error| unusable(path, &error))?;
+    }
+    for path in &authorities {
+        trust.add_certificates(&read(path)?).map_err(|error| unusable(path, &error))?;
     }
     Ok(trust)
 }

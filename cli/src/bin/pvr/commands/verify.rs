@@ -1,23 +1,20 @@
 //! `pvr verify`
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use cli::remote::{Address, Place};
 use cli::verify::verify;
 use cli::{Error, Result};
-use formats::trust::{Trust, TrustError};
+use formats::trust::Trust;
 use formats::verify::Mode;
 use indicatif::HumanBytes;
 
 use crate::commands::network::address;
+use crate::commands::sig::trusted;
 use crate::commands::{Keys, here};
 use crate::progress::Bar;
 use crate::term::{Done, note, out, warn};
-
-/// The bundle of the host, where distributions have it.
-const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Look at a state and its objects as a device does, and tell all that it would refuse
 ///
@@ -56,7 +53,7 @@ pub(crate) fn run(args: &Args, keys: &Keys) -> Done {
     };
     let mode = Mode::parse(&args.policy).ok_or_else(|| Error::internal("a mode that is none"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let trust = if mode == Mode::Disabled { Trust::new() } else { trust(args, keys)? };
+    let trust = if mode == Mode::Disabled { Trust::new() } else { trusted(&args.pubkey, &args.cacerts, keys)? };
     let report = verify(&place, mode, &trust.at(now), &Bar::default())?;
     if args.json {
         out(report.to_json().pretty())?;
@@ -89,35 +86,4 @@ fn whole(address: Address) -> Result<Place> {
     }
     Err(Error::user(format!("parts ({}) cannot be verified on their own", address.selector.to_text()))
         .hint("leave out what follows the #"))
-}
-
-/// The keys that are trusted: those that are named, else the developer's own and those in the configuration.
-fn trust(args: &Args, keys: &Keys) -> Result<Trust> {
-    let mut trust = Trust::new();
-    let mut public = args.pubkey.clone();
-    let mut authorities: Vec<PathBuf> = args
-        .cacerts
-        .iter()
-        .map(|name| if matches!(name.as_str(), "_system_" | "__system__") { SYSTEM_BUNDLE } else { name }.into())
-        .collect();
-    if public.is_empty() && authorities.is_empty() {
-        let files = keys.files()?;
-        public.extend(Some(files.public()).filter(|path| path.exists()));
-        authorities.extend(Some(files.authorities()).filter(|path| path.exists()));
-    }
-    for path in &public {
-        trust.add_public_keys(&read(path)?).map_err(|error| unusable(path, error))?;
-    }
-    for path in &authorities {
-        trust.add_certificates(&read(path)?).map_err(|error| unusable(path, error))?;
-    }
-    Ok(trust)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| Error::io("read", path, &error))
-}
-
-fn unusable(path: &Path, error: TrustError) -> Error {
-    Error::user(format!("{}: {error}", path.display()))
 }
