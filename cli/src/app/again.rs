@@ -9,7 +9,6 @@
 //! silently.
 
 use std::fs;
-use std::path::Path;
 
 use formats::json::{self, Json, Limits};
 use formats::path::ContainerName;
@@ -205,7 +204,6 @@ impl<'r> Old<'r> {
             Some(image) => {
                 recipe.remove("docker_ovl_digest");
                 making.pack(image, &recipe)?;
-                self.verity(&making)?;
                 Facts::of(image, &recipe.overrides())?
             }
             None => {
@@ -227,6 +225,9 @@ impl<'r> Old<'r> {
         if image.is_none() {
             let digest = recipe.text("docker_digest").unwrap_or_default();
             making.build.write(self.name.as_str(), MARKER, digest.as_bytes())?;
+        } else if recipe.member("dm_enabled").and_then(|all| all.get(ROOT)) == Some(&Json::Bool(true)) {
+            let directory = making.build.path().join(self.name.as_str());
+            crate::verity::renew(self.repo, self.name.as_str(), &directory, ROOT, making.watch)?;
         }
         making.publish(&mut recipe, rendered, &facts, true)
     }
@@ -243,19 +244,6 @@ impl<'r> Old<'r> {
             rendered(self.repo, &self.name, &recipe, &facts).ok()
         };
         recipes.into_iter().flatten().filter_map(render).collect()
-    }
-
-    /// A hash tree is of one image; another needs another.
-    fn verity(&self, making: &Making<'_>) -> Result<()> {
-        let checked = self.recipe.member("dm_enabled").and_then(|all| all.get(ROOT)) == Some(&Json::Bool(true));
-        let made = making.build.path().join(self.name.as_str()).join(ROOT);
-        let hash = |path: &Path| crate::repo::pool::hash_file(path, &crate::watch::Unwatched).map(|(id, _)| id).ok();
-        if !checked || hash(&made) == hash(&self.directory.join(ROOT)) {
-            return Ok(());
-        }
-        Err(Error::user(format!("{ROOT} of {} is checked by dm-verity, and pvr makes no hash trees", self.name)).hint(
-            format!("take {ROOT} out of dm_enabled in src.json, update, and make the hash tree with the tool that made this one"),
-        ))
     }
 }
 

@@ -103,6 +103,15 @@ pub fn apply(repo: &Repo, prefix: &str, watch: &dyn Watch) -> Result<Vec<Checked
     Ok(done)
 }
 
+/// Makes tree and table of a volume whose image is another now, in a directory that becomes the container's.
+///
+/// # Errors
+/// Its table or its image cannot be used.
+pub(crate) fn renew(repo: &Repo, name: &str, directory: &Path, volume: &str, watch: &dyn Watch) -> Result<()> {
+    let table = read_table(directory, name, volume)?;
+    hashed(repo, name, directory, volume, table, watch).map(drop)
+}
+
 /// All volumes of the work tree that have a table.
 ///
 /// # Errors
