@@ -314,3 +314,39 @@ pub fn table() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use formats::json::{self, Limits};
+
+    #[test]
+    fn the_documentation_has_the_table_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/pvr.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, rest) = text.split_once("<!-- as in the code: arguments -->\n").unwrap();
+        let (written, _) = rest.split_once("<!-- end -->").unwrap();
+        assert!(written == table(), "put this between the marks of docs/pvr.md:\n{}", table());
+    }
+
+    #[test]
+    fn an_argument_is_in_the_table_once_and_one_of_the_templates_takes_it() {
+        for (at, one) in ARGUMENTS.iter().enumerate() {
+            assert!(!ARGUMENTS[..at].iter().any(|other| other.name == one.name), "{}", one.name);
+            assert!(one.confined == Taken || one.builtin == Taken, "{}", one.name);
+        }
+    }
+
+    #[test]
+    fn forms_are_read_as_existing_tools_read_them() {
+        let args = json::parse(
+            br#"{"PV_GROUP":7,"PV_DEBUG_MODE":"","PV_EXTRA_VOLUMES":"a, b,","PV_LXC_EXTRA_ENV":"A=1","PV_CONDITIONS":{},"PV_SECURITY_WITH_HOST":true}"#,
+            Limits::DOCUMENT,
+        );
+        let args = Arguments::read(args.unwrap().to_json(), Template::Confined, &mut Vec::new()).unwrap();
+        assert_eq!(args.text("PV_GROUP").as_deref(), Some("7"));
+        assert!(!args.yes("PV_DEBUG_MODE") && args.yes("PV_SECURITY_WITH_HOST"));
+        assert_eq!(args.commas("PV_EXTRA_VOLUMES"), ["a", "b"]);
+        assert_eq!((args.list("PV_LXC_EXTRA_ENV"), args.json("PV_CONDITIONS")), (vec!["A=1".to_owned()], None));
+    }
+}

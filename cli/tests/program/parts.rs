@@ -58,6 +58,7 @@ fn a_container_of_another_state_has_its_files_and_the_new_name_in_its_documents(
     assert_eq!(bench.bytes("nav/root.squashfs"), theirs.bytes("gps/root.squashfs"));
     let src = bench.read("nav/src.json");
     assert!(src.contains(&format!("\"pvr\": \"{all}\"")) && src.contains("\"docker_name\": \"oci:../image\""), "{src}");
+    assert!(bench.ok(&["app", "info", "nav"]).stdout.contains(&format!("source      {all}\n")));
     commit(&bench);
     bench.strict().unwrap();
     // What it was made of there is enough to make it here.

@@ -146,7 +146,11 @@ fn info(name: &str, json: bool) -> Done {
     let tag = info.src.get("docker_tag").and_then(Json::as_str).map(|tag| format!(":{tag}")).unwrap_or_default();
     let digest = said(src, "docker_digest");
     let digest = digest.rsplit_once('@').map_or(digest.as_str(), |(_, digest)| digest);
-    out(format_args!("source      {}{tag}", said(src, "docker_name")))?;
+    // What came from another state is that state's, whatever it was made of there.
+    match info.src.get("pvr").and_then(Json::as_str) {
+        Some(address) => out(format_args!("source      {address}"))?,
+        None => out(format_args!("source      {}{tag}", said(src, "docker_name")))?,
+    }
     out(format_args!("digest      {digest}"))?;
     out(format_args!("platform    {}", said(src, "docker_platform")))?;
     out(format_args!("template    {}", said(src, "template")))?;
