@@ -208,9 +208,9 @@ mod tests {
         }
         for argument in crate::app::ARGUMENTS {
             let taken = argument.builtin == crate::app::Use::Taken;
-            // Two of ours: ports, and a gateway that existing tools have in some versions only.
-            let ours =
-                ["PV_NETWORK_PORTS", "PV_LXC_NETWORK_IPV4_GATEWAY", "PV_SERVICES_OPTIONAL"].contains(&argument.name);
+            // Ours, or of some versions of existing tools only.
+            let ours = ["PV_NETWORK_PORTS", "PV_LXC_NETWORK_IPV4_GATEWAY", "PV_SERVICES_OPTIONAL", health::DISABLE];
+            let ours = ours.contains(&argument.name);
             assert!(!taken || ours || seen.contains(argument.name), "no golden case has {}", argument.name);
         }
     }

@@ -26,6 +26,7 @@ mod registry;
 mod remote;
 mod sbom;
 mod scanning;
+mod shapes;
 mod signing;
 mod users;
 mod verifying;
