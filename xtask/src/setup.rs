@@ -84,6 +84,11 @@ const NEEDS: &[Need] = &[
         proof: Proof::Program("umoci"),
         why: "unpacks images as pvr must make them (cli/tests/flatten)",
     },
+    Need {
+        package: "podman",
+        proof: Proof::Program("podman"),
+        why: "a daemon that images are taken from, with storage of its own (cli/tests/flatten)",
+    },
     Need { package: "skopeo", proof: Proof::Program("skopeo"), why: "packs layers anew for it, which knows gzip only" },
     Need { package: "erofs-utils", proof: Proof::Program("mkfs.erofs"), why: "the same, of another kind" },
     Need {

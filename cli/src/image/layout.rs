@@ -177,6 +177,12 @@ impl DockerArchive {
         Ok(Self { files: Files::tar(path, limits)?, tag: tag.map(str::to_owned), limits })
     }
 
+    /// One with a single image in hand, as a plain tar. `name` is what it is called in messages.
+    pub(super) fn of(archive: File, name: &str, limits: Limits) -> Result<Self> {
+        let tree = flatten([&archive], limits).map_err(|error| Error::user(format!("{name}: {error}")))?;
+        Ok(Self { files: Files::Tar { archive, tree, path: name.into() }, tag: None, limits })
+    }
+
     fn wrong(&self, what: impl std::fmt::Display) -> Error {
         Error::user(format!("{}: manifest.json: {what}", self.name()))
     }

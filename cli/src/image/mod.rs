@@ -13,7 +13,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`mod@reference`], [`manifest`], [`digest`] | names and documents |
-//! | [`source`], [`layout`], [`registry`] | where images are |
+//! | [`source`], [`layout`], [`registry`], [`daemon`], [`order`] | where images are |
+//! | [`cosign`] | who has signed them |
 //! | [`rootfs`] | files that are no image |
 //! | [`mod@pull`] | from a source to a tree |
 //! | [`tar`], [`flatten`], [`tree`] | layers |
@@ -21,6 +22,8 @@
 //! | [`mod@pack`], [`squashfs`], [`erofs`] | the result |
 //! | [`listing`] | what is in a result |
 
+pub mod cosign;
+pub mod daemon;
 mod difference;
 pub mod digest;
 pub mod erofs;
@@ -29,6 +32,7 @@ pub mod layout;
 mod limits;
 pub mod listing;
 pub mod manifest;
+pub mod order;
 pub mod pack;
 pub mod pull;
 pub mod reference;

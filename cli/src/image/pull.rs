@@ -149,7 +149,7 @@ pub fn pull(source: &dyn Source, choice: &Choice, scratch: &Path, limits: Limits
 const TRIES_MAX: u32 = 64;
 
 /// Passes a blob on piece by piece, and fails unless the whole of it had the size and digest that were promised.
-fn fetch(
+pub(super) fn fetch(
     source: &dyn Source,
     blob: &Blob,
     limits: Limits,

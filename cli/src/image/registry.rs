@@ -25,9 +25,10 @@ pub use auth::{Credentials, Login};
 pub use mirrors::{Mirrors, Url};
 
 use super::Limits;
+use super::cosign::{self, Key};
 use super::digest::Digest;
 use super::manifest::{ACCEPT, Document};
-use super::pull::pause;
+use super::pull::{fetch, pause};
 use super::source::{Blob, Choice, Failure, Parts, Source, Tried};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::http::certificates;
@@ -47,6 +48,7 @@ pub struct Registry {
     what: String,
     login: Login,
     authorization: RefCell<Option<String>>,
+    signer: Option<Key>,
     limits: Limits,
 }
 
@@ -59,6 +61,8 @@ pub struct Reach {
     pub login: Login,
     /// Certificates of authorities in PEM; these and no others are trusted then.
     pub authorities: Option<Vec<u8>>,
+    /// Whose signature an image must have.
+    pub signer: Option<Key>,
 }
 
 impl Reach {
@@ -109,6 +113,7 @@ impl Registry {
             what: what.to_owned(),
             login: reach.login.clone(),
             authorization: RefCell::new(None),
+            signer: reach.signer.clone(),
             limits,
         })
     }
@@ -216,6 +221,52 @@ impl Registry {
         Ok(bytes)
     }
 
+    /// Whether the key that is asked for, if one is, has signed one of these. Each is named by the one before it, so that a
+    /// signature of an index is one of its images.
+    fn check_signed(&self, way: &[Digest]) -> Result<()> {
+        let Some(key) = &self.signer else { return Ok(()) };
+        let refused = |why: String| {
+            Error::user(format!("{}: it is not signed with {}: {why}", self.name(), key.name()))
+                .hint("nothing was taken; sign it with `cosign sign --key`, or ask its author for the key")
+        };
+        let mut reasons = Vec::new();
+        for digest in way {
+            let tag = cosign::tag(digest);
+            let document = match self.document(&tag) {
+                Ok(document) => document,
+                Err(error) => {
+                    reasons.push(error.message);
+                    continue;
+                }
+            };
+            let signatures =
+                cosign::signatures(&document, self.limits).map_err(|why| refused(format!("{tag}: {why}")))?;
+            if signatures.is_empty() {
+                reasons.push(format!("{tag} holds no signature of cosign's"));
+            }
+            for signature in signatures {
+                let judged = self.payload(&signature).map_err(|error| error.message);
+                match judged.and_then(|payload| key.verify(&signature, &payload, way)) {
+                    Ok(()) => return Ok(()),
+                    Err(why) => reasons.push(format!("{tag}: {why}")),
+                }
+            }
+        }
+        Err(refused(reasons.join("; ")))
+    }
+
+    /// The bytes that were signed.
+    fn payload(&self, signature: &cosign::Signature) -> Result<Vec<u8>> {
+        let blob = Blob { place: signature.payload.to_string(), digest: Some(signature.payload), size: signature.size };
+        let mut bytes = Vec::new();
+        let mut take = |more: &[u8]| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        };
+        fetch(self, &blob, self.limits, &mut take, &|_| {})?;
+        Ok(bytes)
+    }
+
     fn no_registry(&self, path: &str) -> Error {
         self.failed(path, "this is no registry: it answers a web page")
             .hint("check the host; in a network with a sign-in page, sign in first")
@@ -230,6 +281,7 @@ impl Source for Registry {
 
     fn parts(&self, platform: &Choice) -> Result<Parts> {
         let mut what = self.what.clone();
+        let mut way = Vec::new();
         for _ in 0..4 {
             let bytes = self.document(&what)?;
             let digest = Digest::of(&bytes);
@@ -238,8 +290,10 @@ impl Source for Registry {
                     .failed(&what, format_args!("it came as other bytes ({digest})"))
                     .hint("something on the way changes it; try another mirror"));
             }
+            way.push(digest);
             match Document::parse(&bytes, self.limits).map_err(|why| self.failed(&what, why))? {
                 Document::Manifest(manifest) => {
+                    self.check_signed(&way)?;
                     let layers = manifest.layers.iter().map(Blob::from).collect();
                     return Ok(Parts { digest, config: Blob::from(&manifest.config), layers });
                 }

@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops where it fails")]
 
 mod cases;
+mod daemon;
 #[path = "../program/images.rs"]
 #[allow(dead_code, reason = "the tests of the program build more kinds of images")]
 mod images;
