@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use cli::image::Limits;
-use cli::image::flatten::flatten;
+use cli::image::flatten::{alone, flatten};
 use cli::image::squashfs::entry;
 use cli::image::tar::{Kind, Writer};
 use cli::image::tree::{Node, PathTooLong, Tree};
@@ -19,6 +19,12 @@ pub(crate) fn layers(bytes: &[u8]) {
     let mut right = bytes.to_vec();
     right.chunks_exact_mut(BLOCK).filter(|block| block[257..262] == *b"ustar").for_each(set_sum);
     check(&[&right]);
+    if let Ok(tree) = alone(Cursor::new(&right), LIMITS) {
+        // No name of it is a mark, so as a layer it is the same.
+        let names = written(&tree, &[&right]).map(|(names, _)| names);
+        let as_layer = flatten([Cursor::new(&right)], LIMITS).expect("what stands alone is a layer too");
+        assert_eq!(names, written(&as_layer, &[&right]).map(|(names, _)| names));
+    }
     let middle = right.len() / BLOCK / 2 * BLOCK;
     let (below, above) = right.split_at(middle);
     check(&[below, above]);

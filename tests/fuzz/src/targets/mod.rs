@@ -4,6 +4,7 @@ pub(crate) mod assembly;
 pub(crate) mod bootenv;
 pub(crate) mod bundles;
 pub(crate) mod contents;
+pub(crate) mod cosign;
 pub(crate) mod dhcp;
 pub(crate) mod drivers;
 pub(crate) mod fat;
