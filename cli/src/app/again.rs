@@ -178,7 +178,13 @@ impl<'r> Old<'r> {
         }
         let recipe = Recipe::parse(document).map_err(wrong)?;
         if recipe.text("docker_name").is_none() {
-            return Err(Error::user(format!("{name}/{SRC} names no image (docker_name)")));
+            let error = Error::user(format!("{name}/{SRC} names no image (docker_name)"));
+            return Err(match recipe.text("rootfs_url") {
+                Some(url) => {
+                    error.hint(format!("`pvr app add {name} --type rootfs --from {url} --force` reads it again"))
+                }
+                None => error,
+            });
         }
         if let Some(base) = recipe.text("base") {
             return Err(Error::user(format!(

@@ -18,9 +18,11 @@ use super::recipe::Recipe;
 use super::template::{self, Rendered};
 use super::{CONFIG, FILTER, MARKER, ROOT, RUN, SRC, Users, edits, network, read_json, recipe, users};
 use crate::error::{Context as _, Error, Result};
+use crate::image::daemon::Daemon;
 use crate::image::digest::Digest;
 use crate::image::layout::{DockerArchive, Layout};
 use crate::image::manifest::{Config, Platform};
+use crate::image::order::{Order, Where};
 use crate::image::reference::{Place, Reference};
 use crate::image::registry::{Reach, Registry};
 use crate::image::source::{Choice, Source};
@@ -37,6 +39,13 @@ pub struct Means {
     pub limits: Limits,
     /// How registries are reached.
     pub reach: Reach,
+}
+
+impl Means {
+    /// Those of somebody who makes a container.
+    pub(super) fn of(options: &super::Options) -> Self {
+        Self { times: options.times, limits: options.limits, reach: options.reach.clone() }
+    }
 }
 
 /// The files of a container that are made of its recipe; all others are somebody's.
@@ -66,14 +75,14 @@ impl<'a> Making<'a> {
 
     /// The digest of the image that a reference means now.
     pub(super) fn resolve(&self, from: &Reference, recipe: &Recipe) -> Result<Digest> {
-        let choice = Choice(platforms(self.repo, recipe)?);
-        Ok(source(self.repo, from, self.means)?.parts(&choice)?.digest)
+        let choice = Choice(self.platforms(recipe)?);
+        Ok(self.source(from, recipe)?.parts(&choice)?.digest)
     }
 
     /// Fetches the image that a reference means, and notes it in the recipe.
     pub(super) fn fetch(&self, from: &Reference, recipe: &mut Recipe) -> Result<Image> {
-        let choice = Choice(platforms(self.repo, recipe)?);
-        let source = source(self.repo, from, self.means)?;
+        let choice = Choice(self.platforms(recipe)?);
+        let source = self.source(from, recipe)?;
         let mut image = pull(source.as_ref(), &choice, self.build.path(), self.means.limits, self.watch)?;
         template::complete(&mut image)?;
         recipe.made_of(&image);
@@ -90,6 +99,52 @@ impl<'a> Making<'a> {
         squashfs::write(image, &target, self.means.times, &packing, self.watch)?;
         let digest = recipe.text("docker_digest").unwrap_or_default();
         self.build.write(self.name.as_str(), MARKER, digest.as_bytes())
+    }
+
+    /// Where a reference leads. Files of this machine are looked for from the work tree.
+    fn source(&self, from: &Reference, recipe: &Recipe) -> Result<Box<dyn Source + 'a>> {
+        let (tag, limits) = (from.tag.as_deref(), self.means.limits);
+        let here = |path: &Path| self.repo.root().join(path);
+        Ok(match &from.place {
+            Place::Registry { .. } => return self.looked_for(from, recipe),
+            _ if self.means.reach.signer.is_some() => {
+                return Err(Error::user(format!("{}: it is in no registry, where its signature would be", from.name))
+                    .hint("--require-signed is for images of registries"));
+            }
+            Place::Layout(path) => Box::new(Layout::directory(&here(path), tag, limits)),
+            Place::OciArchive(path) => Box::new(Layout::archive(&here(path), tag, limits)?),
+            Place::DockerArchive(path) => Box::new(DockerArchive::open(&here(path), tag, limits)?),
+        })
+    }
+
+    /// Where a name that is one of a registry is looked for, as its recipe says.
+    fn looked_for(&self, from: &Reference, recipe: &Recipe) -> Result<Box<dyn Source + 'a>> {
+        let Place::Registry { registry, repository, digest } = &from.place else {
+            return Err(Error::internal("a file where a name was expected"));
+        };
+        let (means, digest) = (self.means, digest.map(|digest| digest.to_string()));
+        let what = digest.as_deref().or(from.tag.as_deref()).unwrap_or("latest");
+        let mut order = recipe.text("docker_source").map_or(Ok(vec![Where::Remote]), Where::parse)?;
+        if means.reach.signer.is_some() {
+            // A signature is beside its image in the registry, and nowhere else.
+            order = vec![Where::Remote];
+        }
+        // Whether it is there at all is known when it is asked.
+        let place = |place: &Where| -> Result<Box<dyn Source>> {
+            Ok(match place {
+                Where::Remote => Box::new(Registry::new(registry, repository, what, &means.reach, means.limits)?),
+                Where::Local => {
+                    let name = digest.clone().unwrap_or_else(|| format!("{registry}/{repository}:{what}"));
+                    Box::new(Daemon::here(&name, self.build.path(), means.limits)?)
+                }
+            })
+        };
+        Ok(Box::new(Order::of(order.iter().map(place).collect(), self.watch)))
+    }
+
+    /// The platforms that will do.
+    pub(super) fn platforms(&self, recipe: &Recipe) -> Result<Vec<Platform>> {
+        platforms(self.repo, recipe)
     }
 
     /// What its template makes of a recipe.
@@ -117,7 +172,7 @@ impl<'a> Making<'a> {
         self.build.write(name, SRC, recipe::indented(&recipe.to_json()).as_bytes())?;
         self.build.publish(self.repo, name, replace)?;
         let exposed = if recipe.network.ports.is_empty() { network::exposed(facts)? } else { Vec::new() };
-        let image = recipe.text("docker_digest").unwrap_or_default().to_owned();
+        let image = recipe.text("docker_digest").or_else(|| recipe.text("rootfs_url")).unwrap_or_default().to_owned();
         Ok(Made { name: self.name.clone(), image, exposed, warnings: rendered.warnings })
     }
 }
@@ -189,22 +244,6 @@ impl Packed {
         let config = Config { config, platform, created: 0, diff_ids: Vec::new() };
         Ok(Facts::packed(&config, &recipe.overrides(), &self.tree, &self.passwd, &self.group))
     }
-}
-
-/// Where a reference leads. Files of this machine are looked for from the work tree.
-fn source(repo: &Repo, from: &Reference, means: &Means) -> Result<Box<dyn Source>> {
-    let (tag, limits) = (from.tag.as_deref(), means.limits);
-    let here = |path: &Path| repo.root().join(path);
-    Ok(match &from.place {
-        Place::Registry { registry, repository, digest } => {
-            let what = digest.map(|digest| digest.to_string());
-            let what = what.as_deref().or(tag).unwrap_or("latest");
-            Box::new(Registry::new(registry, repository, what, &means.reach, limits)?)
-        }
-        Place::Layout(path) => Box::new(Layout::directory(&here(path), tag, limits)),
-        Place::OciArchive(path) => Box::new(Layout::archive(&here(path), tag, limits)?),
-        Place::DockerArchive(path) => Box::new(DockerArchive::open(&here(path), tag, limits)?),
-    })
 }
 
 /// The platforms that will do: the one that was named, else those that the work tree names for its device.

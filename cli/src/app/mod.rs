@@ -26,9 +26,11 @@ mod info;
 mod line;
 mod make;
 mod network;
+mod origin;
 mod part;
 mod recipe;
 mod rm;
+mod rootfs;
 mod run;
 mod tasks;
 mod template;
@@ -49,8 +51,10 @@ pub use grants::{Device, Grants, HostMount, Wide};
 pub use info::{Info, info, list};
 pub use make::{Made, Means};
 pub use network::{Network, lines as network};
+pub use origin::Origin;
 pub use part::take;
 pub use rm::remove;
+pub use rootfs::add_rootfs;
 pub use tasks::Tasks;
 pub use template::{GOALS, Template};
 pub use users::Users;
@@ -84,7 +88,9 @@ pub struct Options {
     /// Its name; without one it is called like the image.
     pub name: Option<String>,
     /// The image.
-    pub from: Reference,
+    pub from: Origin,
+    /// Where an image that a registry names is looked for, like `remote,local`; `None`: there.
+    pub source: Option<String>,
     /// What the device runs.
     pub platform: Option<Platform>,
     /// How it is started and confined.
@@ -135,7 +141,8 @@ impl Options {
     pub fn new(from: Reference, times: squashfs::Times) -> Self {
         Self {
             name: None,
-            from,
+            from: Origin::Image(from),
+            source: None,
             platform: None,
             template: Template::default(),
             users: Users::default(),
@@ -166,6 +173,21 @@ impl Options {
 /// # Errors
 /// The image cannot be had or used, the container would not be one, or there is one already; nothing is left behind.
 pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
+    let Origin::Image(from) = &options.from else {
+        return Err(Error::internal("a root file system where an image was expected"));
+    };
+    let (name, mut recipe) = named(repo, options)?;
+    let means = Means::of(options);
+    let making = Making::begin(repo, &name, &means, watch)?;
+    let image = making.fetch(from, &mut recipe)?;
+    let facts = Facts::of(&image, &recipe.overrides())?;
+    let rendered = making.render(&recipe, &facts)?;
+    making.pack(&image, &recipe)?;
+    making.publish(&mut recipe, rendered, &facts, options.force)
+}
+
+/// The name of a container that is to be made, and its recipe.
+fn named(repo: &Repo, options: &Options) -> Result<(ContainerName, Recipe)> {
     let name = name(options)?;
     let place = repo.root().join(name.as_str());
     if place.symlink_metadata().is_ok() && !options.force {
@@ -176,14 +198,7 @@ pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
         Template::Confined if !names_group(&options.args) => group(repo)?,
         _ => None,
     };
-    let mut recipe = Recipe::of(options, group)?;
-    let means = Means { times: options.times, limits: options.limits, reach: options.reach.clone() };
-    let making = Making::begin(repo, &name, &means, watch)?;
-    let image = making.fetch(&options.from, &mut recipe)?;
-    let facts = Facts::of(&image, &recipe.overrides())?;
-    let rendered = making.render(&recipe, &facts)?;
-    making.pack(&image, &recipe)?;
-    making.publish(&mut recipe, rendered, &facts, options.force)
+    Ok((name, Recipe::of(options, group)?))
 }
 
 /// Whether arguments say which group a container belongs to.
@@ -194,7 +209,7 @@ fn names_group(args: &Json) -> bool {
 fn name(options: &Options) -> Result<ContainerName> {
     let text = match (&options.name, options.from.short_name()) {
         (Some(name), _) => name.clone(),
-        (None, Some(name)) => name.to_owned(),
+        (None, Some(name)) => name,
         (None, None) => return Err(Error::user("the image has no name to call a container by").hint("give a NAME")),
     };
     ContainerName::parse(&text).map_err(|why| {

@@ -8,10 +8,11 @@ use formats::json::Json;
 use formats::lxc::Capability;
 
 use super::arguments::Arguments;
-use super::{Device, Grants, HostMount, Network, Options, Tasks, Template, Users, Volume, Wide, facts, health};
+use super::{Device, Grants, HostMount, Network, Options, Origin, Tasks, Template, Users, Volume, Wide, facts, health};
 use crate::contents::layers;
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::image::order::Where;
 use crate::image::reference::{Place, Reference};
 
 /// What the document is.
@@ -80,7 +81,18 @@ impl Recipe {
             options.volumes.iter().fold(Json::object(), |all, one| all.with(&one.path, one.persistence()));
         set(&mut document, "persistence", persistence);
         let mut recipe = Self::parse(document)?;
-        recipe.name_image(&options.from);
+        match &options.from {
+            Origin::Image(from) => recipe.name_image(from),
+            Origin::Rootfs { place, .. } => recipe.set("rootfs_url", place.name()),
+        }
+        if let Some(order) = &options.source {
+            Where::parse(order)?;
+            if recipe.text("docker_source") != Some("remote") {
+                return Err(Error::user("--source says where to look for a name, and this is a file")
+                    .hint("leave it out, or name an image like nginx:1.27"));
+            }
+            recipe.set("docker_source", order.as_str());
+        }
         Ok(recipe)
     }
 
@@ -164,7 +176,10 @@ impl Recipe {
             (None, _) => self.remove("docker_tag"),
         }
         let remote = matches!(from.place, Place::Registry { .. });
-        self.set("docker_source", if remote { "remote" } else { "local" });
+        // Who looks in both places goes on doing so, whatever the name.
+        if !remote || !self.text("docker_source").is_some_and(|order| order.contains(',')) {
+            self.set("docker_source", if remote { "remote" } else { "local" });
+        }
     }
 
     /// Notes of which image it is made.

@@ -28,6 +28,7 @@ mod sbom;
 mod scanning;
 mod shapes;
 mod signing;
+mod sources;
 mod users;
 mod verifying;
 mod verity;

@@ -114,6 +114,12 @@ fn answer(stream: TcpStream, address: SocketAddr, layout: &Layout, fault: Fault,
         let index = std::fs::read(layout.0.join("index.json")).unwrap();
         return say("200 OK", "Content-Type: application/vnd.oci.image.index.v1+json\r\n", index.len(), &index);
     }
+    if what.ends_with(".sig") {
+        return match std::fs::read(layout.0.join(what)) {
+            Ok(document) => say("200 OK", "", document.len(), &document),
+            Err(_) => say("404 Not Found", "", 0, b""),
+        };
+    }
     let Some(mut body) = layout.read(what) else { return say("404 Not Found", "", 0, b"") };
     if !path.contains("/blobs/") || body.len() < 400 {
         return say("200 OK", "", body.len(), &body);

@@ -82,6 +82,16 @@ impl Place {
         Ok(if metadata.is_dir() { Self::Directory(path) } else { Self::Archive(path) })
     }
 
+    /// The same for who looks from another directory.
+    #[must_use]
+    pub fn whole(self, cwd: &Path) -> Self {
+        match self {
+            Self::Directory(path) => Self::Directory(cwd.join(path)),
+            Self::Archive(path) => Self::Archive(cwd.join(path)),
+            url @ Self::Url { .. } => url,
+        }
+    }
+
     /// What is remembered of it.
     #[must_use]
     pub fn name(&self) -> String {

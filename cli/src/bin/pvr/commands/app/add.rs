@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use cli::app::{self, Device, GOALS, Grants, HostMount, Options, Tasks, Template, Users, Volume, Wide};
+use cli::app::{self, Device, GOALS, Grants, HostMount, Options, Origin, Tasks, Template, Users, Volume, Wide};
 use cli::image::reference::Reference;
+use cli::image::rootfs::{Owner, Place};
 use cli::{Error, Result};
 use formats::group::RestartPolicy;
 use formats::json::Json;
@@ -18,6 +19,9 @@ use crate::term::{Done, note, warn};
 /// What containers can be made of.
 pub(super) const TYPES: [&str; 2] = ["docker", "pvr"];
 
+/// The further one, of which nothing is made again.
+const ROOTFS: &str = "rootfs";
+
 /// Make a container of an image, or take one of another state
 ///
 /// Fetches the image, checks every byte of it, and writes NAME/: root.squashfs, run.json, lxc.container.conf, src.json.
@@ -30,6 +34,10 @@ pub(super) const TYPES: [&str; 2] = ["docker", "pvr"];
 A registry is asked with https, and with http if it is on this machine. PVR_MIRRORS or mirrors.json in the configuration
 directory name other places: PVR_MIRRORS='docker.io=http://127.0.0.1:5000'. Names and passwords are those of
 `docker login`, or PVR_REGISTRY_USERNAME and PVR_REGISTRY_PASSWORD.
+
+Root file systems (--type rootfs):
+  DIR   FILE.tar[.gz|.xz|.zst]   https://HOST/FILE.tar[...][#sha256=HEX]
+  They do not say what to start: --config Cmd='[\"/sbin/init\"]' or --config-json FILE does.
 
 Other states (--type pvr):
   ADDRESS#PART[,PART...]   a device, a URL, a repository or a bundle; the first part becomes NAME
@@ -45,10 +53,17 @@ pub(super) struct Add {
     /// The image, or the address of another state and its parts
     #[arg(long, env = "PVR_FROM", hide_env_values = true, value_name = "IMAGE")]
     from: String,
-    /// What it is made of: an image (docker) or a part of another state (pvr)
+    /// What it is made of: an image (docker), a part of another state (pvr), a directory or a tar (rootfs)
     #[arg(long = "type", short = 't', default_value = TYPES[0], value_name = "TYPE")]
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TYPES))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new([TYPES[0], TYPES[1], ROOTFS]))]
     kind: String,
+    /// Where a name is looked for: remote (its registry), local (a daemon of this machine), or both in order
+    /// [default: remote]
+    #[arg(long, value_name = "ORDER")]
+    source: Option<String>,
+    /// Whose the files of a root file system become [default: kept]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Owner::WORDS))]
+    owner: Option<String>,
     #[command(flatten)]
     shape: Shape,
     /// Replace a container of this name
@@ -150,7 +165,18 @@ pub(super) fn run(args: &Add, keys: &Keys) -> Done {
         return take(args, keys);
     }
     let repo = here()?;
-    let from = Reference::parse(&args.from)?.seen_from(&cwd()?, repo.root());
+    if args.kind == ROOTFS {
+        let owner = args.owner.as_deref().and_then(Owner::parse).unwrap_or_default();
+        let from = Origin::Rootfs { place: Place::parse(&args.from)?.whole(&cwd()?), owner };
+        let client = args.network.client(keys)?;
+        let made = app::add_rootfs(&repo, &options(args, from, keys)?, &client, &Bar::default())?;
+        told(&made, "Adding");
+        return Ok(());
+    }
+    if args.owner.is_some() {
+        return Err(Error::user("--owner is for --type rootfs; an image says whose its files are").into());
+    }
+    let from = Origin::Image(Reference::parse(&args.from)?.seen_from(&cwd()?, repo.root()));
     let made = app::add(&repo, &options(args, from, keys)?, &Bar::default())?;
     told(&made, "Adding");
     Ok(())
@@ -158,6 +184,9 @@ pub(super) fn run(args: &Add, keys: &Keys) -> Done {
 
 /// A part of another state.
 fn take(args: &Add, keys: &Keys) -> Done {
+    if args.source.is_some() || args.owner.is_some() {
+        return Err(Error::user("--source is for images and --owner for --type rootfs").into());
+    }
     if args.shape != Shape::default() {
         return Err(Error::user(
             "a part of another state comes as it is there: it has its own group, grants and arguments",
@@ -188,7 +217,7 @@ pub(super) fn told(made: &app::Made, what: &str) {
     ));
 }
 
-fn options(args: &Add, from: Reference, keys: &Keys) -> Result<Options> {
+fn options(args: &Add, from: Origin, keys: &Keys) -> Result<Options> {
     let shape = &args.shape;
     let app::Means { times, limits, reach } = args.means.library(keys)?;
     let variable = |text: &String| match text.split_once('=') {
@@ -198,6 +227,7 @@ fn options(args: &Add, from: Reference, keys: &Keys) -> Result<Options> {
     Ok(Options {
         name: args.name.clone(),
         from,
+        source: args.source.clone(),
         platform: shape.platform.as_deref().map(platform_of).transpose()?,
         template: shape.template.as_deref().and_then(Template::parse).unwrap_or_default(),
         users: shape.users.as_deref().and_then(Users::parse).unwrap_or_default(),

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cli::app;
 use cli::image::Limits;
+use cli::image::cosign::Key;
 use cli::image::registry::{Credentials, Login, Reach};
 use cli::image::squashfs::Times;
 use cli::{Error, Result};
@@ -24,6 +25,9 @@ pub(super) struct Means {
     /// Trust these authorities (PEM) and no others for registries
     #[arg(long, env = "PVR_REGISTRY_CACERT", hide_env_values = true, value_name = "FILE")]
     cacert: Option<PathBuf>,
+    /// Take only images of registries that this key (PEM, P-256) has signed, as cosign keeps signatures
+    #[arg(long, env = "PVR_REQUIRE_SIGNED", hide_env_values = true, value_name = "FILE")]
+    require_signed: Option<PathBuf>,
     /// The name to log in with
     #[arg(
         long,
@@ -77,6 +81,7 @@ fn reach(args: &Means, keys: &Keys) -> Result<Reach> {
     if let Some(path) = &args.cacert {
         reach.trust(path)?;
     }
+    reach.signer = args.require_signed.as_deref().map(Key::open).transpose()?;
     let docker = env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
     reach.login = Login {

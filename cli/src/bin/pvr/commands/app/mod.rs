@@ -144,12 +144,16 @@ fn info(name: &str, json: bool) -> Done {
     };
     let (src, run) = (Some(&info.src), info.run.as_ref());
     let tag = info.src.get("docker_tag").and_then(Json::as_str).map(|tag| format!(":{tag}")).unwrap_or_default();
-    let digest = said(src, "docker_digest");
+    let made_of = |member: &str, other: &str| match info.src.get(member) {
+        None => said(src, other),
+        Some(_) => said(src, member),
+    };
+    let digest = made_of("docker_digest", "rootfs_digest");
     let digest = digest.rsplit_once('@').map_or(digest.as_str(), |(_, digest)| digest);
     // What came from another state is that state's, whatever it was made of there.
     match info.src.get("pvr").and_then(Json::as_str) {
         Some(address) => out(format_args!("source      {address}"))?,
-        None => out(format_args!("source      {}{tag}", said(src, "docker_name")))?,
+        None => out(format_args!("source      {}{tag}", made_of("docker_name", "rootfs_url")))?,
     }
     out(format_args!("digest      {digest}"))?;
     out(format_args!("platform    {}", said(src, "docker_platform")))?;
