@@ -59,22 +59,6 @@ fn passwd(layer: Layer) -> Layer {
 }
 
 #[test]
-fn an_app_goes_to_the_group_of_apps_if_the_device_has_one() {
-    let bench = Bench::new();
-    bench.layout("image", &[Image::new(CONFIG).layer(passwd(Layer::new()), Packed::Zstd)]);
-    let group = |name: &str, more: &[&str]| {
-        bench.app(&[&["add", name, "--from", "oci:../image"], more].concat());
-        bench.read(&format!("{name}/run.json")).contains("\"group\": \"app\"")
-    };
-    assert!(group("a", &[]), "of the default groups");
-    assert!(!group("b", &["--template", "builtin-lxc-docker"]));
-    bench.write("device.json", r#"{"groups":[{"name":"root"},{"name":"app"}]}"#);
-    assert!(group("c", &[]));
-    bench.write("device.json", r#"{"groups":[{"name":"root"},{"name":"late"}]}"#);
-    assert!(!group("d", &[]));
-}
-
-#[test]
 fn a_container_is_made_committed_looked_at_and_removed() {
     let bench = Bench::new();
     bench.layout("image", &[Image::new(CONFIG).layer(passwd(Layer::new()), Packed::Zstd)]);

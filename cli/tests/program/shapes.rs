@@ -86,3 +86,18 @@ fn a_password_that_everybody_can_see_is_warned_of() {
     assert!(!seen(&[("PVR_REGISTRY_USERNAME", "me"), ("PVR_REGISTRY_PASSWORD", "secret")], &[]));
     assert_eq!(bench.run(&[&["app", "add", "x"], &FROM[..], &["-u", "me"]].concat()).code, 2);
 }
+
+#[test]
+fn an_app_goes_to_the_group_of_apps_if_the_device_has_one() {
+    let bench = bench();
+    let group = |name: &str, more: &[&str]| {
+        bench.app(&[&["add", name, "--from", "oci:../image"], more].concat());
+        bench.read(&format!("{name}/run.json")).contains("\"group\": \"app\"")
+    };
+    assert!(group("a", &[]), "of the default groups");
+    assert!(!group("b", &["--template", "builtin-lxc-docker"]));
+    bench.write("device.json", r#"{"groups":[{"name":"root"},{"name":"app"}]}"#);
+    assert!(group("c", &[]));
+    bench.write("device.json", r#"{"groups":[{"name":"root"},{"name":"late"}]}"#);
+    assert!(!group("d", &[]));
+}
