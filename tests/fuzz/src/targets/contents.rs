@@ -16,10 +16,10 @@ pub(crate) fn squashfs(bytes: &[u8]) {
         let above = path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
         assert_eq!(image.entries().get(above).map(|entry| &entry.kind), Some(&Kind::Directory), "{path:?}");
         assert!(!shown(path).contains(char::is_control));
-        if entry.kind == Kind::File {
-            if let Ok(contents) = image.read(entry, u64::MAX) {
-                assert_eq!(contents.len() as u64, entry.size);
-            }
+        if entry.kind == Kind::File
+            && let Ok(contents) = image.read(entry, u64::MAX)
+        {
+            assert_eq!(contents.len() as u64, entry.size);
         }
         // Wherever it leads, it leads to something of the list.
         assert!(image.find(path).is_none_or(|(to, _)| image.entries().contains_key(to)));
