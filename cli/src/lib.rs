@@ -27,12 +27,14 @@
 //! | [`profile`] | what a person says once about servers |
 //! | [`verity`] | images that devices check block by block: `dm` |
 //! | [`contents`], [`sbom`] | what is inside of objects, and the list of it |
+//! | [`cache`] | what was fetched or made once |
 //! | [`sign`] | the developer's key, what a commit signs, `sig` |
 #![forbid(unsafe_code)]
 
 pub mod add;
 pub mod app;
 pub mod bundle;
+pub mod cache;
 pub mod check;
 pub mod commit;
 pub mod compare;

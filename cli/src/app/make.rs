@@ -15,6 +15,7 @@ use formats::path::ContainerName;
 use super::build::Build;
 use super::facts::Facts;
 use super::recipe::Recipe;
+use super::root::Root;
 use super::template::{self, Rendered};
 use super::{CONFIG, FILTER, MARKER, ROOT, RUN, SRC, Users, edits, network, read_json, recipe, users};
 use crate::error::{Context as _, Error, Result};
@@ -26,7 +27,7 @@ use crate::image::order::{Order, Where};
 use crate::image::reference::{Place, Reference};
 use crate::image::registry::{Reach, Registry};
 use crate::image::source::{Choice, Source};
-use crate::image::{Image, Limits, listing, pull, squashfs};
+use crate::image::{Image, Limits, describe, listing, squashfs};
 use crate::repo::Repo;
 use crate::watch::Watch;
 
@@ -76,27 +77,27 @@ impl<'a> Making<'a> {
     /// The digest of the image that a reference means now.
     pub(super) fn resolve(&self, from: &Reference, recipe: &Recipe) -> Result<Digest> {
         let choice = Choice(self.platforms(recipe)?);
-        Ok(self.source(from, recipe)?.parts(&choice)?.digest)
+        let source = self.source(from, recipe)?;
+        let digest = source.parts(&choice)?.digest;
+        source.told().iter().for_each(|line| self.watch.say(line));
+        Ok(digest)
     }
 
-    /// Fetches the image that a reference means, and notes it in the recipe.
+    /// Fetches the image that a reference means, and notes it in the recipe. Of one that was packed before it is an outline.
     pub(super) fn fetch(&self, from: &Reference, recipe: &mut Recipe) -> Result<Image> {
         let choice = Choice(self.platforms(recipe)?);
         let source = self.source(from, recipe)?;
-        let mut image = pull(source.as_ref(), &choice, self.build.path(), self.means.limits, self.watch)?;
-        template::complete(&mut image)?;
+        let described = describe(source.as_ref(), &choice, self.means.limits)?;
+        source.told().iter().for_each(|line| self.watch.say(line));
+        let root = self.root(&described.digest, recipe);
+        let image = root.image(source.as_ref(), described, self.build.path(), self.watch)?;
         recipe.made_of(&image);
         Ok(image)
     }
 
     /// Packs the files of an image.
     pub(super) fn pack(&self, image: &Image, recipe: &Recipe) -> Result<()> {
-        let packing: Vec<&str> = match recipe.text("format_options") {
-            Some(options) => options.split_ascii_whitespace().collect(),
-            None => squashfs::PACKED.to_vec(),
-        };
-        let target = self.build.path().join(self.name.as_str()).join(ROOT);
-        squashfs::write(image, &target, self.means.times, &packing, self.watch)?;
+        self.root(&image.digest, recipe).write(image, self.watch)?;
         let digest = recipe.text("docker_digest").unwrap_or_default();
         self.build.write(self.name.as_str(), MARKER, digest.as_bytes())
     }
@@ -139,12 +140,17 @@ impl<'a> Making<'a> {
                 }
             })
         };
-        Ok(Box::new(Order::of(order.iter().map(place).collect(), self.watch)))
+        Ok(Box::new(Order::of(order.iter().map(place).collect())))
     }
 
     /// The platforms that will do.
     pub(super) fn platforms(&self, recipe: &Recipe) -> Result<Vec<Platform>> {
         platforms(self.repo, recipe)
+    }
+
+    fn root<'r>(&'r self, image: &Digest, recipe: &'r Recipe) -> Root<'r> {
+        let target = self.build.path().join(self.name.as_str()).join(ROOT);
+        Root::of(self.means, image, recipe.text("format_options"), target)
     }
 
     /// What its template makes of a recipe.

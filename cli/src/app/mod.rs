@@ -30,6 +30,7 @@ mod origin;
 mod part;
 mod recipe;
 mod rm;
+mod root;
 mod rootfs;
 mod run;
 mod tasks;

@@ -7,12 +7,12 @@
 //! Asked as HTTP/1.0, so that an answer is its bytes up to its end. Whether all of them came is known by the digests of the
 //! layers.
 
-use std::cell::OnceCell;
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use formats::json::Value;
@@ -48,7 +48,7 @@ pub struct Daemon {
     /// Where its files are put.
     scratch: PathBuf,
     limits: Limits,
-    archive: OnceCell<DockerArchive>,
+    archive: OnceLock<DockerArchive>,
 }
 
 /// The socket of a daemon: the one that is named, else the first that there is.
@@ -85,7 +85,7 @@ impl Daemon {
     #[must_use]
     pub fn at(socket: &Path, image: &str, scratch: &Path, limits: Limits) -> Self {
         let (socket, image, scratch) = (socket.to_owned(), image.to_owned(), scratch.to_owned());
-        Self { socket, image, scratch, limits, archive: OnceCell::new() }
+        Self { socket, image, scratch, limits, archive: OnceLock::new() }
     }
 
     fn failed(&self, what: impl std::fmt::Display) -> Error {

@@ -16,17 +16,20 @@
 //! | [`source`], [`layout`], [`registry`], [`daemon`], [`order`] | where images are |
 //! | [`cosign`] | who has signed them |
 //! | [`rootfs`] | files that are no image |
-//! | [`mod@pull`] | from a source to a tree |
+//! | [`mod@pull`], `fetch` | from a source to a tree, by way of the [cache](crate::cache) |
 //! | [`tar`], [`flatten`], [`tree`] | layers |
 //! | [`mod@difference`] | what lies over one image to make it another |
 //! | [`mod@pack`], [`squashfs`], [`erofs`] | the result |
 //! | [`listing`] | what is in a result |
+//! | [`finished`] | results that were made before |
 
 pub mod cosign;
 pub mod daemon;
 mod difference;
 pub mod digest;
 pub mod erofs;
+mod fetch;
+pub mod finished;
 pub mod flatten;
 pub mod layout;
 mod limits;
@@ -46,4 +49,4 @@ pub(crate) mod unpack;
 
 pub use difference::difference;
 pub use limits::Limits;
-pub use pull::{Image, pull};
+pub use pull::{Described, Image, describe, pull};

@@ -1,11 +1,12 @@
 //! Several places of one image, the first that has it.
 
-use std::cell::Cell;
 use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::source::{Blob, Choice, Parts, Source, Tried};
+use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::watch::Watch;
 
 /// Where an image is looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,22 +45,23 @@ fn wrong(list: &str) -> Error {
 }
 
 /// Places in order. One that cannot even be asked stands there as the reason.
-pub struct Order<'w> {
+pub struct Order {
     places: Vec<Result<Box<dyn Source>>>,
     /// The one that has the image.
-    chosen: Cell<usize>,
-    watch: &'w dyn Watch,
+    chosen: AtomicUsize,
+    /// Why those before it were passed over.
+    told: Mutex<Vec<String>>,
 }
 
-impl<'w> Order<'w> {
+impl Order {
     /// The places, the first one first.
     #[must_use]
-    pub fn of(places: Vec<Result<Box<dyn Source>>>, watch: &'w dyn Watch) -> Self {
-        Self { places, chosen: Cell::new(0), watch }
+    pub fn of(places: Vec<Result<Box<dyn Source>>>) -> Self {
+        Self { places, chosen: AtomicUsize::new(0), told: Mutex::default() }
     }
 
     fn chosen(&self) -> Result<&dyn Source> {
-        match self.places.get(self.chosen.get()) {
+        match self.places.get(self.chosen.load(Ordering::Relaxed)) {
             Some(Ok(place)) => Ok(place.as_ref()),
             Some(Err(error)) => Err(error.clone()),
             None => Err(Error::internal("an image of no place")),
@@ -67,7 +69,7 @@ impl<'w> Order<'w> {
     }
 }
 
-impl Source for Order<'_> {
+impl Source for Order {
     fn name(&self) -> String {
         self.chosen().map(Source::name).unwrap_or_default()
     }
@@ -78,9 +80,10 @@ impl Source for Order<'_> {
             let tried = place.as_ref().map_err(Clone::clone).and_then(|place| place.parts(platform));
             match (tried, failed) {
                 (Ok(parts), failed) => {
-                    self.chosen.set(number);
+                    self.chosen.store(number, Ordering::Relaxed);
                     if let Some(error) = failed {
-                        self.watch.say(&format!("{}; it is taken from {}", error.message, self.name()));
+                        let line = format!("{}; it is taken from {}", error.message, self.name());
+                        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                     }
                     return Ok(parts);
                 }
@@ -101,13 +104,20 @@ impl Source for Order<'_> {
     fn is_remote(&self) -> bool {
         self.chosen().is_ok_and(Source::is_remote)
     }
+
+    fn cache(&self) -> Option<&Cache> {
+        self.chosen().ok().and_then(Source::cache)
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::image::digest::Digest;
-    use crate::watch::Unwatched;
 
     /// A place that has an image, or says why it has none.
     struct Place(&'static str, bool);
@@ -129,7 +139,7 @@ mod tests {
     }
 
     fn asked(places: Vec<Result<Box<dyn Source>>>) -> Result<String> {
-        let order = Order::of(places, &Unwatched);
+        let order = Order::of(places);
         let parts = order.parts(&Choice::default())?;
         let mut text = String::new();
         order.blob(&parts.config, 0).map_err(|failure| failure.error)?.read_to_string(&mut text).unwrap();

@@ -52,6 +52,19 @@ impl Format {
         }
     }
 
+    /// Which version of its tool is here, as it says itself; another one may write other bytes.
+    #[must_use]
+    pub fn version(self) -> Option<String> {
+        let (program, flag) = match self {
+            Self::Squashfs => ("mksquashfs", "-version"),
+            Self::Erofs => ("mkfs.erofs", "-V"),
+        };
+        // Not all versions call this a success.
+        let said = Command::new(program).arg(flag).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        let line = String::from_utf8_lossy(&said.stdout).lines().next()?.trim().to_owned();
+        line.chars().any(|letter| letter.is_ascii_digit()).then_some(line)
+    }
+
     /// How it is packed where nobody says otherwise.
     #[must_use]
     pub const fn packed(self) -> &'static [&'static str] {

@@ -5,31 +5,35 @@
 //!      └ 401 with a challenge ─▶ token of the realm, or name and password ─▶ once more
 //! ```
 //!
-//! https, and plain http to this machine alone. Every request has time limits and few retries; a redirect is followed
-//! without the credentials. What a server answers is data: it is bounded, and believed only where a digest says so.
+//! https, and plain http to this machine alone. Every request has time limits and few retries, not before the time that a
+//! busy registry names; a redirect is followed without the credentials. What goes on goes on with the same bytes: `If-Range`
+//! names them where the registry has named them. What a server answers is data: it is bounded, and believed only where a digest says so.
 
 mod auth;
 mod mirrors;
+mod patience;
 
-use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::http::{Response, StatusCode};
+use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 pub use auth::{Credentials, Login};
 pub use mirrors::{Mirrors, Url};
+use patience::Patience;
 
 use super::Limits;
 use super::cosign::{self, Key};
 use super::digest::Digest;
+use super::fetch::{self, pause};
 use super::manifest::{ACCEPT, Document};
-use super::pull::{fetch, pause};
 use super::source::{Blob, Choice, Failure, Parts, Source, Tried};
+use crate::cache::Cache;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::http::certificates;
 
@@ -47,8 +51,12 @@ pub struct Registry {
     /// Tag or digest.
     what: String,
     login: Login,
-    authorization: RefCell<Option<String>>,
     signer: Option<Key>,
+    authorization: Mutex<Option<String>>,
+    /// What the registry calls the bytes of a blob.
+    marks: Mutex<HashMap<String, String>>,
+    patience: Patience,
+    cache: Option<Cache>,
     limits: Limits,
 }
 
@@ -63,6 +71,8 @@ pub struct Reach {
     pub authorities: Option<Vec<u8>>,
     /// Whose signature an image must have.
     pub signer: Option<Key>,
+    /// What was fetched before, and where it is kept.
+    pub cache: Option<Cache>,
 }
 
 impl Reach {
@@ -112,8 +122,11 @@ impl Registry {
             repository: repository.to_owned(),
             what: what.to_owned(),
             login: reach.login.clone(),
-            authorization: RefCell::new(None),
             signer: reach.signer.clone(),
+            authorization: Mutex::new(None),
+            marks: Mutex::default(),
+            patience: Patience::default(),
+            cache: reach.cache.clone(),
             limits,
         })
     }
@@ -130,10 +143,14 @@ impl Registry {
             let mut request = self.agent.get(&url).header("Accept", accept);
             if from > 0 {
                 request = request.header("Range", format!("bytes={from}-"));
+                if let Some(mark) = locked(&self.marks).get(path) {
+                    request = request.header("If-Range", mark);
+                }
             }
-            if let Some(authorization) = &*self.authorization.borrow() {
+            if let Some(authorization) = &*locked(&self.authorization) {
                 request = request.header("Authorization", authorization);
             }
+            self.patience.wait();
             let response = request.call().map_err(|error| Failure {
                 error: self.failed(path, &error).hint(advice(&error, &self.url)),
                 passing: is_passing(&error),
@@ -148,7 +165,7 @@ impl Registry {
                 .filter_map(|value| value.to_str().ok().map(str::to_owned))
                 .collect();
             let authorization = auth::answer(&self.agent, &challenges, &self.url, &self.repository, &self.login)?;
-            self.authorization.replace(Some(authorization));
+            *locked(&self.authorization) = Some(authorization);
         }
         Err(Error::internal("a request was neither answered nor refused").into())
     }
@@ -158,11 +175,18 @@ impl Registry {
         if status.is_success() {
             return Ok(response);
         }
-        let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE;
+        // To ask again later is worth it if later is soon.
+        let too_long = if is_busy { self.patience.asked(response.headers()).err() } else { None };
+        let passing = (status.is_server_error() || is_busy) && too_long.is_none();
         let mut said = Vec::new();
         // The status is the news; a complaint that cannot be read only makes the message poorer.
         let _ = response.body_mut().as_reader().take(COMPLAINT_MAX).read_to_end(&mut said);
         let error = self.failed(path, format_args!("the registry answers {status}{}", complaint(&said)));
+        if let Some(seconds) = too_long {
+            let hint = format!("it asks to wait {seconds} s: try again then, log in, or use a mirror (PVR_MIRRORS)");
+            return Err(Failure { error: error.hint(hint), passing });
+        }
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.hint(
                 "is the name right? Hubs say this of what does not exist, too. Else log in: `docker login`, or \
@@ -180,8 +204,23 @@ impl Registry {
         Err(Failure { error, passing })
     }
 
-    /// A manifest or an index, whole.
+    /// A manifest or an index, whole. What a digest names is asked for once.
     fn document(&self, what: &str) -> Result<Vec<u8>> {
+        let here = self.cache.as_ref().zip(Digest::parse(what));
+        if let Some(bytes) = here.and_then(|(cache, id)| cache.document(&id, self.limits.document)) {
+            return Ok(bytes);
+        }
+        let bytes = self.ask(what)?;
+        if let Some((cache, id)) = here
+            && Digest::of(&bytes) == id
+        {
+            // Without it, it is fetched again another time.
+            let _ = cache.keep(&bytes);
+        }
+        Ok(bytes)
+    }
+
+    fn ask(&self, what: &str) -> Result<Vec<u8>> {
         let path = format!("manifests/{what}");
         let mut failures = 0;
         loop {
@@ -258,13 +297,7 @@ impl Registry {
     /// The bytes that were signed.
     fn payload(&self, signature: &cosign::Signature) -> Result<Vec<u8>> {
         let blob = Blob { place: signature.payload.to_string(), digest: Some(signature.payload), size: signature.size };
-        let mut bytes = Vec::new();
-        let mut take = |more: &[u8]| {
-            bytes.extend_from_slice(more);
-            Ok(())
-        };
-        fetch(self, &blob, self.limits, &mut take, &|_| {})?;
-        Ok(bytes)
+        fetch::document(self, &blob, self.limits)
     }
 
     fn no_registry(&self, path: &str) -> Error {
@@ -304,8 +337,17 @@ impl Source for Registry {
     }
 
     fn blob(&self, blob: &Blob, from: u64) -> Tried<Box<dyn Read + '_>> {
-        let response = self.get(&format!("blobs/{}", blob.place), "*/*", from)?;
-        let skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { from };
+        let path = format!("blobs/{}", blob.place);
+        let response = self.get(&path, "*/*", from)?;
+        if let Some(mark) = mark(response.headers()) {
+            locked(&self.marks).insert(path, mark);
+        }
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        let range = response.headers().get("Content-Range").and_then(|range| range.to_str().ok());
+        if is_part && range.is_some_and(|range| !range.starts_with(&format!("bytes {from}-"))) {
+            return Err(self.failed(&blob.place, "it sends another part than it was asked for").into());
+        }
+        let skip = if is_part { 0 } else { from };
         // What ureq limits by itself is meant for documents; the caller counts.
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
         let skipped = std::io::copy(&mut body.by_ref().take(skip), &mut std::io::sink());
@@ -321,6 +363,21 @@ impl Source for Registry {
     fn is_remote(&self) -> bool {
         true
     }
+
+    fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+}
+
+/// A value that is whole whoever has held it.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name of these very bytes. A weak one is a name of others, too.
+fn mark(headers: &HeaderMap) -> Option<String> {
+    let mark = headers.get("ETag")?.to_str().ok()?;
+    (!mark.starts_with("W/")).then(|| mark.to_owned())
 }
 
 fn authorities(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {

@@ -4,10 +4,11 @@ use std::io::Read;
 
 use super::digest::Digest;
 use super::manifest::{Descriptor, Platform};
+use crate::cache::Cache;
 use crate::error::Error;
 
 /// A place with one image in it, or one for each of several platforms.
-pub trait Source {
+pub trait Source: Sync {
     /// What it is called in messages: `registry.example.com/team/web:1`.
     fn name(&self) -> String;
 
@@ -23,9 +24,20 @@ pub trait Source {
     /// It cannot be had; whether another try is worth it is said too.
     fn blob(&self, blob: &Blob, from: u64) -> Tried<Box<dyn Read + '_>>;
 
-    /// Whether a read that fails may succeed when it is tried again.
+    /// Whether it is at the other end of a network: a read that fails may succeed when it is tried again, and several blobs
+    /// at once are sooner here than one after the other.
     fn is_remote(&self) -> bool {
         false
+    }
+
+    /// Where its blobs are kept. What is a file of this machine already is not kept twice.
+    fn cache(&self) -> Option<&Cache> {
+        None
+    }
+
+    /// What a person should hear about where it was found.
+    fn told(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

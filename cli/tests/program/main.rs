@@ -6,6 +6,7 @@ mod apps;
 mod bad;
 mod bench;
 mod bundles;
+mod cache;
 mod copying;
 mod deploying;
 mod device;

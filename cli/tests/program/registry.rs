@@ -30,6 +30,12 @@ pub(crate) enum Fault {
     Wrong,
     /// Sends elsewhere for a token, without TLS.
     Lures,
+    /// Answers 429 once, and says when to come again.
+    Limited {
+        seconds: u32,
+    },
+    /// Breaks off each layer once, then answers nothing more of it: as a machine that is switched off.
+    Dies,
 }
 
 /// A registry that serves one layout under every name.
@@ -68,10 +74,11 @@ fn answer(stream: TcpStream, address: SocketAddr, layout: &Layout, fault: Fault,
     };
     let authorization = header("authorization").map(|(_, value)| value.to_owned()).unwrap_or_default();
     let range = header("range").map(|(_, value)| value.to_owned()).unwrap_or_default();
+    let if_range = header("if-range").map(|(_, value)| format!(" {value}")).unwrap_or_default();
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
     let earlier =
         log.lock().unwrap().iter().filter(|line| **line == path || line.starts_with(&format!("{path} "))).count();
-    log.lock().unwrap().push(format!("{path} {range}").trim_end().to_owned());
+    log.lock().unwrap().push(format!("{path} {range}{if_range}").trim_end().to_owned());
     // name:secret
     let known = authorization == "Basic bmFtZTpzZWNyZXQ=";
     let say = |status: &str, more: &str, len: usize, body: &[u8]| {
@@ -105,6 +112,11 @@ fn answer(stream: TcpStream, address: SocketAddr, layout: &Layout, fault: Fault,
     if fault == Fault::Busy && earlier < 2 {
         return say("503 Service Unavailable", "", 0, b"");
     }
+    if let Fault::Limited { seconds } = fault
+        && earlier < 1
+    {
+        return say("429 Too Many Requests", &format!("Retry-After: {seconds}\r\n"), 0, b"");
+    }
     let what = path.rsplit('/').next().unwrap_or_default();
     if what == "none" {
         let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
@@ -131,7 +143,11 @@ fn answer(stream: TcpStream, address: SocketAddr, layout: &Layout, fault: Fault,
             let rest = &body[from..];
             let some = rest.len().min(body.len() / 3 + 1);
             let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
-            say(status, "", rest.len(), &rest[..some]);
+            let of = format!("ETag: \"{what}\"\r\nContent-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
+            say(status, &of, rest.len(), &rest[..some]);
+        }
+        Fault::Dies if body.len() > 4000 => {
+            say("200 OK", "", body.len(), if earlier == 0 { &body[..body.len() / 2] } else { b"" })
         }
         // Each time a bit more, and always from the beginning.
         Fault::BreaksOff { ranges: false } => {

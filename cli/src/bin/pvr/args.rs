@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    about, add, app, bundle, clone, commit, deploy, device, diff, dm, docs, doctor, fastcopy, get, history, init,
-    login, network, plan, post, profile, put, reset, sbom, show, sig, verify,
+    about, add, app, bundle, cache, clone, commit, deploy, device, diff, dm, docs, doctor, fastcopy, get, history,
+    init, login, network, plan, post, profile, put, reset, sbom, show, sig, verify,
 };
+use crate::progress::Mode;
 
 /// Works on device states: what a device runs, as files, with one signed JSON document over them.
 ///
@@ -45,6 +46,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) wide: network::Wide,
+
+    /// How progress is told, on standard error
+    #[arg(long, global = true, env = "PVR_PROGRESS", hide_env_values = true, value_enum, default_value_t = Mode::Auto)]
+    pub(crate) progress: Mode,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -92,6 +97,7 @@ pub(crate) enum Command {
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
     App(app::Args),
+    Cache(cache::Args),
     Deploy(deploy::Args),
     Dm(dm::Args),
     #[command(hide = true, alias = "dmc")]

@@ -4,6 +4,7 @@ pub(crate) mod about;
 pub(crate) mod add;
 pub(crate) mod app;
 pub(crate) mod bundle;
+pub(crate) mod cache;
 pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod deploy;
@@ -42,6 +43,7 @@ use crate::term::{Done, note, out};
 
 pub(crate) fn run(args: Args) -> Done {
     let keys = Keys { directory: args.config_dir, wide: args.wide };
+    crate::progress::choose(args.progress);
     match args.command {
         Command::Init(args) => init::run(&args),
         Command::Add(args) => add::run(&args),
@@ -69,6 +71,7 @@ pub(crate) fn run(args: Args) -> Done {
         Command::Export(args) => bundle::run_export(&args),
         Command::Import(args) => bundle::run_import(&args, &keys),
         Command::App(args) => app::run(&args, &keys),
+        Command::Cache(args) => cache::run(&args),
         Command::Deploy(args) => deploy::run(&args, &keys),
         Command::Dm(args) => dm::run(&args),
         Command::DmConvert(args) => dm::convert(&args),

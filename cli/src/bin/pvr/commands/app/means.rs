@@ -69,7 +69,7 @@ fn times() -> Result<Times> {
 }
 
 fn reach(args: &Means, keys: &Keys) -> Result<Reach> {
-    let mut reach = Reach::default();
+    let mut reach = Reach { cache: crate::commands::cache::open()?, ..Reach::default() };
     // Without a HOME there are no files to look into, and nothing is missing but what they might say.
     if let Ok(directory) = keys.directory() {
         reach.mirrors.add_file(&directory.join(MIRRORS))?;
