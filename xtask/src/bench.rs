@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::run::{memory, start, update};
+use crate::run::{memory, pvr, start, update};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure, and how: `start`, `memory` or `update`; `start --help` has all of it
+    /// What to measure, and how: `start`, `memory`, `update` or `pvr`; `start --help` has all of it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     args: Vec<OsString>,
 }
@@ -22,6 +22,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         "start" => start::run(args),
         "memory" => memory::run(args),
         "update" => update::run(args),
-        what => bail!("bench knows start, memory and update, and not {what:?}"),
+        "pvr" => pvr::run(args),
+        what => bail!("bench knows start, memory, update and pvr, and not {what:?}"),
     }
 }

@@ -109,18 +109,25 @@ impl Goal {
 
 /// All figures of one command.
 pub(super) struct Report {
-    /// `start`, `memory` or `update`.
+    /// `start`, `memory`, `update` or `pvr`.
     what: &'static str,
     title: &'static str,
     figures: Vec<Figure>,
     /// What else a program that reads the answer may want: an object.
     more: Value,
+    /// How the program was built.
+    program: &'static str,
 }
 
 impl Report {
     /// What was measured. Figures of one name stand together.
     pub(super) fn new(what: &'static str, title: &'static str, figures: Vec<Figure>, more: Value) -> Self {
-        Self { what, title, figures, more }
+        Self { what, title, figures, more, program: PROGRAM }
+    }
+
+    /// Of a program that was built otherwise.
+    pub(super) fn built(self, program: &'static str) -> Self {
+        Self { program, ..self }
     }
 
     /// What was measured of a whole device, in the order of the goals.
@@ -144,7 +151,7 @@ impl Report {
         if let Some(dir) = &wishes.svg {
             fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
             let path = dir.join(format!("{}.svg", self.what));
-            let below = format!("{}, {PROGRAM}, {}", picture::machine(), picture::day()?);
+            let below = format!("{}, {}, {}", picture::machine(), self.program, picture::day()?);
             fs::write(&path, picture::draw(self.title, &self.figures, &below))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -170,7 +177,7 @@ impl Report {
             })
         };
         let mut answer = json!({
-            "command": format!("bench {}", self.what), "passed": self.is_passed(), "program": PROGRAM,
+            "command": format!("bench {}", self.what), "passed": self.is_passed(), "program": self.program,
             "machine": picture::machine(), "figures": self.figures.iter().map(figure).collect::<Vec<_>>(),
         });
         if let (Some(answer), Some(more)) = (answer.as_object_mut(), self.more.as_object()) {
@@ -180,7 +187,7 @@ impl Report {
     }
 
     fn table(&self, out: Out) {
-        out.line(format!("\n{}, {PROGRAM}", picture::machine()));
+        out.line(format!("\n{}, {}", picture::machine(), self.program));
         out.line(bold(out, &row([self.title, "cairn", "peer", "", "ratio", "goal"], "met")));
         for figure in &self.figures {
             let met = match figure.is_met() {

@@ -20,6 +20,7 @@ mod live;
 pub(crate) mod memory;
 mod outside;
 mod picture;
+pub(crate) mod pvr;
 mod registry;
 pub(crate) mod scene;
 pub(crate) mod stage;
