@@ -29,6 +29,7 @@ mod packages;
 mod parts;
 mod pick_nostd;
 mod porting;
+mod pvr;
 mod qemu;
 mod run;
 mod setup;

@@ -16,7 +16,7 @@ use crate::lane::{Lane, Teller, Told};
 use crate::run::scene::Interrupted;
 use crate::run::story::show::Show;
 use crate::term::{Out, bold, green, red};
-use crate::{Json, cargo, escape, flash, mtd, nostd, oci, pick_nostd, porting, run, setup, tidy};
+use crate::{Json, cargo, escape, flash, mtd, nostd, oci, pick_nostd, porting, pvr, run, setup, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -101,6 +101,7 @@ const ON: &str = " on ";
 const STAGES: &[Stage] = &[
     Stage::check("setup", true, setup::ensure),
     Stage::check("unit tests", true, unit_tests),
+    Stage::check(pvr::NAME, false, pvr::check),
     Stage::check("doc tests", false, doc_tests),
     Stage::check("no std", false, nostd::check),
     Stage::check("bare metal", false, pick_nostd::check),
@@ -143,6 +144,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         (Some(oci::NAME), None, []) => return oci::run(None, options.json.json),
         (Some(oci::NAME), None, [prefix]) => return oci::run(Some(prefix), options.json.json),
         (Some(one @ ("escape" | oci::NAME)), None, _) => bail!("`test {one}` takes one --only"),
+        (Some(pvr::NAME), None, []) => return pvr::run(options.json),
         (Some("leaks"), rounds, []) => return run::leaks::run(rounds.unwrap_or(run::leaks::ROUNDS), options.json),
         (_, Some(_), _) => bail!("--rounds belongs to `test leaks`"),
         _ => {}
@@ -232,8 +234,9 @@ fn select(options: &Options) -> Result<Vec<Stage>> {
 }
 
 /// What runs only when it is named: the whole tidy contains the quick one, and the stories of boards take longer than all
-/// other stages together. So do parts of stages, whose images are made of hundreds of packages, but for these.
-const NAMED: &[&str] = &["tidy (sources)", "boards"];
+/// other stages together. So do parts of stages, whose images are made of hundreds of packages, but for these. The tests of `pvr`
+/// are among the unit tests.
+const NAMED: &[&str] = &["tidy (sources)", "boards", pvr::NAME];
 
 /// Parts that run unnamed: what a kernel with one cgroup tree does to containers, of which this machine may have none.
 const UNNAMED: &[&str] = &["containers/ends on qemu-x86_64-grub"];

@@ -8,7 +8,7 @@ use std::process::Command;
 use snapbox::{assert_data_eq, str};
 use tar::EntryType;
 
-use crate::bench::{Bench, Ran};
+use crate::bench::{Bench, Ran, noted};
 use crate::images::{Image, Layer, Layout, Packed};
 
 const CONFIG: &str = r#"{"Env":["PATH=/bin","A=b c"],"Entrypoint":["web"],"Cmd":["-c","x \"y\""],"User":"web","WorkingDir":"/srv","Volumes":{"/var/lib/web":{}}}"#;
@@ -18,7 +18,7 @@ impl Bench {
     pub(crate) fn with(&self, env: &[(&str, &str)], args: &[&str]) -> Ran {
         let mut command = self.command(args);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(env.iter().copied());
-        command.output().unwrap().into()
+        noted(args, command.output().unwrap().into())
     }
 
     pub(crate) fn app(&self, args: &[&str]) -> Ran {

@@ -1,6 +1,7 @@
 //! A directory with a repository, a configuration and the real program.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -91,7 +92,7 @@ impl Bench {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        self.command(args).output().unwrap().into()
+        noted(args, self.command(args).output().unwrap().into())
     }
 
     pub(crate) fn ok(&self, args: &[&str]) -> Ran {
@@ -148,6 +149,18 @@ pub(crate) fn strict(revision: &Revision, trust: &Trust) -> Result<(), VerifyErr
     // The first day of 2060, when all golden certificates are valid.
     let now = trust.at(Duration::from_secs(2_840_140_800));
     verify(Untrusted::new(revision.clone()), policy, &now).map(drop)
+}
+
+/// Says to `cargo xtask test pvr` what was run and with what it ended.
+pub(crate) fn noted(args: &[&str], ran: Ran) -> Ran {
+    if let Some(notes) = std::env::var_os("PVR_TEST_NOTES") {
+        let words: Vec<_> = args.iter().take(3).copied().collect();
+        let line = format!("{} {}\n", ran.code, words.join(" ").replace('\n', " "));
+        // One write at the end of the file, so that tests beside each other do not mix their lines.
+        let mut file = fs::File::options().append(true).create(true).open(notes).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    ran
 }
 
 pub(crate) fn golden(name: &str) -> PathBuf {

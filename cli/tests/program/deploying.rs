@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::bench::{Bench, golden};
+use crate::bench::{Bench, golden, noted};
 use formats::state::{Class, Revision};
 
 /// Path, mode and inode of every file below a directory.
@@ -116,7 +116,7 @@ fn a_trail_is_made_of_bundles_too_and_a_bad_one_leaves_nothing() {
     let beside = |args: &[&str]| -> crate::bench::Ran {
         let scratch = bench.top().join("elsewhere");
         fs::create_dir_all(&scratch).unwrap();
-        bench.command(args).current_dir(scratch).output().unwrap().into()
+        noted(args, bench.command(args).current_dir(scratch).output().unwrap().into())
     };
     let text = fs::read(golden("es256.json")).unwrap();
     for (name, sources) in [("0", &["../whole.tgz"][..]), ("1", &["../whole.tgz", "../web.tgz#web"])] {

@@ -111,6 +111,12 @@ impl Image {
         self
     }
 
+    /// A layer whose bytes were made elsewhere.
+    pub(crate) fn bytes(mut self, tar: Vec<u8>, packed: Packed) -> Self {
+        self.layers.push((tar, packed));
+        self
+    }
+
     /// Writes it into a layout and returns its descriptor.
     fn write(&self, layout: &Layout) -> String {
         let (architecture, variant) = self.platform;
@@ -127,7 +133,7 @@ impl Image {
                 let (suffix, bytes) = match packed {
                     Packed::Plain => ("", tar.clone()),
                     Packed::Gzip => {
-                        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
                         encoder.write_all(tar).unwrap();
                         ("+gzip", encoder.finish().unwrap())
                     }

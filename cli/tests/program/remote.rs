@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Ran};
+use crate::bench::{Bench, Ran, noted};
 use crate::device::{Device, Fault, Progress};
 
 /// A bench that has committed a container, and a device that runs it.
@@ -25,7 +25,7 @@ fn of(bench: &Bench) -> Device {
 
 /// The program beside the repository.
 fn beside(bench: &Bench, args: &[&str]) -> Ran {
-    bench.command(args).current_dir(bench.top()).output().unwrap().into()
+    noted(args, bench.command(args).current_dir(bench.top()).output().unwrap().into())
 }
 
 /// It fails with this code, says all of this, and what to do.
@@ -46,7 +46,7 @@ fn names(bench: &Bench) -> Vec<String> {
 
 /// A clone of the device, at `copy`.
 fn in_clone(bench: &Bench, args: &[&str]) -> Ran {
-    bench.command(args).current_dir(bench.top().join("copy")).output().unwrap().into()
+    noted(args, bench.command(args).current_dir(bench.top().join("copy")).output().unwrap().into())
 }
 
 fn cloned(bench: &Bench, device: &Device) {
