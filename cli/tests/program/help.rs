@@ -23,6 +23,27 @@ fn below(help: &str) -> Vec<String> {
 }
 
 #[test]
+fn outside_of_a_repository_and_with_nonsense_every_command_says_why_it_fails() {
+    let bench = Bench::with_web();
+    bench.write("file", "x");
+    for (code, args, part) in [
+        (1, &["putobjects", "../none/objects"][..], "objects"),
+        (1, &["man", "file"], "cannot write manual pages"),
+        (2, &["cache", "clean", "--max", "much"], "is no size"),
+        (2, &["device", "scan", "--nonsense"], "unexpected argument"),
+        (2, &["sig", "key", "--nonsense"], "unexpected argument"),
+    ] {
+        let ran = bench.run(args);
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(part), "{args:?}: {}", ran.stderr);
+    }
+    fs::rename(bench.path(".pvr"), bench.top().join("books")).unwrap();
+    for args in [&["app", "ls"][..], &["json"], &["merge", "../none"], &["add"], &["commit"], &["sig", "ls"]] {
+        bench.refused(args, &["is not in a repository", "pvr init"]);
+    }
+}
+
+#[test]
 fn the_help_of_every_command_is_what_was_meant() {
     let bench = Bench::new();
     let mut open = vec![Vec::<String>::new()];

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) wide: network::Wide,
 
-    /// How progress is told, on standard error
+    /// How progress is told on standard error: `auto` is a bar on a terminal, else lines
     #[arg(long, global = true, env = "PVR_PROGRESS", hide_env_values = true, value_enum, default_value_t = Mode::Auto)]
     pub(crate) progress: Mode,
 

@@ -36,15 +36,11 @@ const OBJECT: Duration = Duration::from_millis(500);
 /// How progress is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Mode {
-    /// A bar on a terminal, else lines
+    // Without words of their own: the help of every command has this flag, and a line for it is enough.
     Auto,
-    /// A bar
     Bar,
-    /// A line every few seconds
     Plain,
-    /// A line of JSON every half second
     Json,
-    /// Nothing
     None,
 }
 
