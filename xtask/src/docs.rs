@@ -1,12 +1,13 @@
-//! `docs`: writes the parts of `docs/` that come from the code, or tells which of them no longer do.
+//! `docs`: writes the parts of `docs/` that come from the code or from a run, or tells which of them no longer do.
 //!
 //! ```text
 //!   <!-- from the code: NAME -->      between the two lines stands what the part NAME of the table below writes;
+//!   <!-- from a run: NAME -->         here what a device and its owner have really said ([`session`])
 //!   <!-- end -->                      everything else in the file is written by people
 //! ```
 //!
 //! Promises: the same code writes the same bytes; with `--check` nothing is written, and the exit code says whether
-//! anything would be. `tidy` checks too.
+//! anything would be. `tidy` checks what comes from the code; a run takes a minute, and needs root.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -17,14 +18,17 @@ use clap::Args;
 use formats::lxc::keys::{HONOURED, IGNORED, REFUSED};
 use serde_json::json;
 
-use crate::term::green;
-use crate::{Json, cargo, manual};
+use crate::term::{Out, green};
+use crate::{Json, cargo, manual, run, session};
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Write nothing; fail if a part is not what the code says
     #[arg(long)]
     check: bool,
+    /// Only what comes from the code: run nothing
+    #[arg(long)]
+    quick: bool,
     /// Write the manual pages of pvcontrol and pvtx there, and nothing else
     #[arg(long, value_name = "DIR", conflicts_with = "check")]
     man: Option<PathBuf>,
@@ -38,11 +42,14 @@ pub(crate) struct Options {
 /// A part of a document.
 struct Part {
     file: &'static str,
+    /// As the line before it says: where it is from, and its name there.
     name: &'static str,
-    write: fn() -> String,
+    write: fn(Out) -> Result<String>,
 }
 
-const PARTS: &[Part] = &[Part { file: "docs/lxc.md", name: "keys", write: lxc_keys }];
+const PARTS: &[Part] = &[Part { file: "docs/lxc.md", name: "from the code: keys", write: |_| Ok(lxc_keys()) }];
+
+const RUNS: &[Part] = &[Part { file: "docs/mission.md", name: "from a run: mission", write: mission }];
 
 const END: &str = "<!-- end -->";
 
@@ -57,10 +64,14 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut stale = Vec::new();
-    for part in PARTS {
-        let (path, is, should) = part.compare()?;
+    let runs = if options.quick { &[] } else { RUNS };
+    for part in PARTS.iter().chain(runs) {
+        let (path, is, should) = part.compare(out)?;
         if is == should {
             continue;
+        }
+        if options.check {
+            out.line(difference(&is, &should));
         }
         stale.push(part.file);
         if !options.check {
@@ -86,7 +97,7 @@ const STALE: &str = "is not what the code says; `cargo xtask docs` writes it";
 pub(crate) fn check() -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for part in PARTS {
-        let (_, is, should) = part.compare()?;
+        let (_, is, should) = part.compare(Out::Stderr)?;
         found.extend((is != should).then(|| (part.file.to_owned(), STALE.to_owned())));
     }
     Ok(found)
@@ -94,19 +105,37 @@ pub(crate) fn check() -> Result<Vec<(String, String)>> {
 
 impl Part {
     /// Its file, as it is and as it should be.
-    fn compare(&self) -> Result<(PathBuf, String, String)> {
+    fn compare(&self, out: Out) -> Result<(PathBuf, String, String)> {
         let path = cargo::root().join(self.file);
         let is = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let should = self.replace(&is)?;
+        let should = self.replace(&is, out)?;
         Ok((path, is, should))
     }
 
-    fn replace(&self, text: &str) -> Result<String> {
-        let begin = format!("<!-- from the code: {} -->\n", self.name);
+    fn replace(&self, text: &str, out: Out) -> Result<String> {
+        let begin = format!("<!-- {} -->\n", self.name);
         let Some((before, rest)) = text.split_once(&begin) else { bail!("{} has no line {begin}", self.file) };
         let Some((_, after)) = rest.split_once(END) else { bail!("{} has no line {END}", self.file) };
-        Ok(format!("{before}{begin}{}{END}{after}", (self.write)()))
+        Ok(format!("{before}{begin}{}{END}{after}", (self.write)(out)?))
     }
+}
+
+/// The first line that differs, as it is and as it should be.
+fn difference(is: &str, should: &str) -> String {
+    let mut lines = is.lines().zip(should.lines()).zip(1..);
+    match lines.find(|((is, should), _)| is != should) {
+        Some(((is, should), line)) => format!("line {line} is\n  {is}\nand should be\n  {should}"),
+        None => format!("{} lines, and should have {}", is.lines().count(), should.lines().count()),
+    }
+}
+
+/// The commands of `docs/mission.sh`, run on a device of this machine.
+fn mission(out: Out) -> Result<String> {
+    const SCRIPT: &str = "docs/mission.sh";
+    let script =
+        std::fs::read_to_string(cargo::root().join(SCRIPT)).with_context(|| format!("cannot read {SCRIPT}"))?;
+    let (said, home) = run::said("mission", SCRIPT, out)?;
+    session::of(&script, &said, &home)
 }
 
 /// What becomes of every key of `lxc.container.conf(5)`.
@@ -138,12 +167,12 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_two_lines_is_written() {
-        let part = Part { file: "x.md", name: "n", write: || "new\n".into() };
+        let part = Part { file: "x.md", name: "from the code: n", write: |_| Ok("new\n".into()) };
         let text = "a\n<!-- from the code: n -->\nold\nold\n<!-- end -->\nb\n";
-        let new = part.replace(text).unwrap();
+        let new = part.replace(text, Out::Stderr).unwrap();
         assert_eq!(new, "a\n<!-- from the code: n -->\nnew\n<!-- end -->\nb\n");
-        assert_eq!(part.replace(&new).unwrap(), new);
-        assert!(part.replace("a\n").unwrap_err().to_string().contains("x.md has no line"));
+        assert_eq!(part.replace(&new, Out::Stderr).unwrap(), new);
+        assert!(part.replace("a\n", Out::Stderr).unwrap_err().to_string().contains("x.md has no line"));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod porting;
 mod pvr;
 mod qemu;
 mod run;
+mod session;
 mod setup;
 mod sizes;
 mod term;
@@ -104,7 +105,7 @@ enum Command {
     Boards(boards::Options),
     /// Measure containers beside those of crun, runc and lxc-start
     Bench(bench::Options),
-    /// Write the parts of docs/ that come from the code
+    /// Write the parts of docs/ that come from the code, and the session of the mission, which is told for it
     Docs(docs::Options),
     #[command(hide = true)]
     Tied(tied::Options),

@@ -218,7 +218,7 @@ impl<'p> Teller<'p> {
 
     fn pvr(&self, args: &[&str], dir: &Path) -> Result<()> {
         let mut command = Command::new(&self.props.pvr);
-        command.args(args).current_dir(dir).env("PVR_CONFIG_DIR", self.dir.join("keys"));
+        command.args(args).current_dir(dir).env("PVR_CONFIG_DIR", self.dir.join("keys")).env("PVR_CACHE_MAX", "0");
         let output = command.output().with_context(|| format!("cannot run {}", self.props.pvr.display()))?;
         if !output.status.success() {
             bail!("`pvr {}` failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());

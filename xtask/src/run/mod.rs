@@ -147,6 +147,17 @@ pub(crate) fn check(name: &str, out: Out) -> Result<()> {
     telling.scene.stop()
 }
 
+/// What the script of a step has said when the story was told, and the directory that it ran in.
+pub(crate) fn said(name: &str, step: &str, out: Out) -> Result<(String, String)> {
+    let mut telling = Telling::begin(&format!("docs-{name}"), name, None, Show::Kept(out, Vec::new()))?;
+    telling.tell()?;
+    telling.scene.stop()?;
+    let home = telling.scene.path("work").display().to_string();
+    let Show::Kept(_, told) = telling.show else { bail!("nothing was kept of the story") };
+    let said = told.into_iter().find(|(name, _)| name == step).map(|(_, said)| said);
+    Ok((said.with_context(|| format!("{name} has no step {step:?} that shows what it says"))?, home))
+}
+
 /// A story, and the device that it is about.
 struct Telling {
     story: Story,
@@ -236,6 +247,7 @@ fn prepare(
     let mut variables = BTreeMap::from([
         ("PATH".to_owned(), format!("{}:{inherited}", bin.display())),
         ("PVR_CONFIG_DIR".to_owned(), factory.keys.display().to_string()),
+        ("PVR_CACHE_DIR".to_owned(), scene.path("cache").display().to_string()),
         ("ROOT".to_owned(), cargo::root().display().to_string()),
         ("DEVICE".to_owned(), "127.0.0.1".to_owned()),
         ("IMAGES".to_owned(), scene.path("images").display().to_string()),

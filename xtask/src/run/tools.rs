@@ -33,10 +33,10 @@ impl Tools {
     }
 }
 
-/// The program `pvr` in a directory, with keys of this run and none of the person's.
+/// The program `pvr` in a directory, with keys of this run and none of the person's, and without a cache.
 pub(crate) fn pvr(program: &Path, keys: &Path, dir: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(dir).env("PVR_CONFIG_DIR", keys);
+    command.current_dir(dir).env("PVR_CONFIG_DIR", keys).env("PVR_CACHE_MAX", "0");
     command
 }
 

@@ -274,6 +274,7 @@ fn variables(
     Ok(BTreeMap::from([
         ("PATH".to_owned(), format!("{}:{inherited}:/usr/sbin:/sbin", bin.display())),
         ("PVR_CONFIG_DIR".to_owned(), keys.display().to_string()),
+        ("PVR_CACHE_DIR".to_owned(), scene.path("cache").display().to_string()),
         ("ROOT".to_owned(), cargo::root().display().to_string()),
         ("IMAGES".to_owned(), images.display().to_string()),
         ("PLATFORM".to_owned(), arch.platform()),

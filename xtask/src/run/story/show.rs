@@ -8,6 +8,8 @@ use crate::term::{Out, bold, dim, green, red};
 pub(crate) enum Show {
     /// A line for each event that a person wants to see.
     Timeline(Out),
+    /// The same, and what the scripts of steps have said that are to be shown, by step.
+    Kept(Out, Vec<(String, String)>),
     /// Every event as it is.
     Json,
     #[cfg(test)]
@@ -23,14 +25,20 @@ impl Show {
     /// Where everything else that is said goes.
     pub(crate) fn out(&self) -> Out {
         match self {
-            Self::Timeline(out) => *out,
+            Self::Timeline(out) | Self::Kept(out, _) => *out,
             _ => Out::Stderr,
         }
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
+        if let Self::Kept(_, told) = self
+            && event.kind == "story"
+            && event.text("is") == "told"
+        {
+            told.push((event.text("step").to_owned(), event.text("output").to_owned()));
+        }
         match self {
-            Self::Timeline(out) => {
+            Self::Timeline(out) | Self::Kept(out, _) => {
                 if let Some(text) = words(event, *out) {
                     let time = format!("{:>8.2} s", Duration::from_millis(event.t).as_secs_f64());
                     out.line(format!("{}  {text}", dim(*out, &time)));
