@@ -168,6 +168,7 @@ fn group(target: &str, test: &str) -> String {
     match (target, test.split_once("::")) {
         ("program", Some((module, _))) => format!("program: {module}"),
         ("cli", Some((module, _))) => format!("library: {module}"),
+        ("flatten", _) => "layers, beside umoci".to_owned(),
         _ => target.to_owned(),
     }
 }
@@ -250,7 +251,7 @@ mod tests {
         let said = "running 3 tests\ntest apps::a ... ok\ntest cache::b ... FAILED\ntest c ... ignored\nrest ... ok\n";
         assert_eq!(read(said), [("apps::a".to_owned(), true), ("cache::b".to_owned(), false)]);
         assert_eq!(group("program", "apps::a"), "program: apps");
-        assert_eq!(group("flatten", "a"), "flatten");
+        assert_eq!(group("flatten", "a::b"), "layers, beside umoci");
     }
 
     #[test]

@@ -9,25 +9,26 @@
 //!
 //! Promises: nothing is believed because it lies here. A blob is hashed whenever it is used, and one that is not what its
 //! name says is removed and counts as missing. A name appears with one rename, so several programs use one cache at once;
-//! nothing is synced, because what a power cut damages is found by its digest. Whoever can write here can also read it
-//! all: the directory is its owner's alone. What has not been used for longest goes first when it becomes too much
-//! ([`room`]).
+//! nothing is synced, because what a power cut damages is found by its digest. What a note says of a question nobody can
+//! check: whoever could write here could say what an image is made of. So a directory that somebody else owns or can write
+//! to is refused. What has not been used for longest goes first when it becomes too much ([`room`]).
 
 mod part;
 pub mod room;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use formats::json::{self, Json, Limits};
 use ring::digest::{Context as Hasher, SHA256};
+use rustix::process::geteuid;
 
 pub use part::{Part, Wanted};
 
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::image::digest::{Digest, digest};
 use crate::repo::durable::temporary_in;
 
@@ -37,6 +38,9 @@ pub const LIMIT: u64 = 4 * 1024 * 1024 * 1024;
 const BLOBS: &str = "blobs";
 const NOTES: &str = "notes";
 const PART: &str = ".part";
+
+/// The bits of a mode that let the group or everybody write.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Bytes that are hashed at once.
 const PIECE: usize = 256 * 1024;
@@ -52,11 +56,20 @@ impl Cache {
     /// The cache in a directory, which is made if it is not there.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made, or is not its user's alone.
     pub fn open(directory: &Path, limit: u64) -> Result<Self> {
         for below in [BLOBS, NOTES] {
             let path = directory.join(below);
             DirBuilder::new().recursive(true).mode(0o700).create(&path).context("create", &path)?;
+            for path in [directory, &path] {
+                let metadata = fs::metadata(path).context("look at", path)?;
+                if metadata.uid() != geteuid().as_raw() || metadata.mode() & OTHERS_WRITE != 0 {
+                    let what = format!("{} is no cache of yours alone: somebody else can write there", path.display());
+                    return Err(
+                        Error::user(what).hint("make it yours (chown, chmod go-w), or name another: PVR_CACHE_DIR")
+                    );
+                }
+            }
         }
         Ok(Self { directory: directory.to_owned(), limit })
     }
@@ -235,6 +248,20 @@ mod tests {
         assert_eq!(cache.document(&id, 3), None);
         assert_eq!(cache.keep_file(&target).unwrap(), id);
         assert_eq!(cache.document(&id, 3).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn where_others_can_write_there_is_no_cache() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let scratch = tempfile::tempdir().unwrap();
+        Cache::open(scratch.path(), LIMIT).unwrap();
+        for path in [scratch.path().to_owned(), scratch.path().join(NOTES)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
+            let error = Cache::open(scratch.path(), LIMIT).unwrap_err();
+            assert!(error.message.contains("somebody else can write there"), "{error}");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        Cache::open(scratch.path(), LIMIT).unwrap();
     }
 
     #[test]

@@ -237,7 +237,7 @@ fn status(scene: &Scene, pvr: &Path, times: u32, out: Out) -> Result<f64> {
     bench.run(&repo, &["commit", "-m", "large"])?;
     std::thread::sleep(QUIET);
     let (first, _) = bench.run(&repo, &["status"])?;
-    out.line(format!("status that reads everything: {:.0} ms", first));
+    out.line(format!("the first status: {first:.0} ms"));
     let samples: Result<Vec<f64>> = (0..times).map(|_| Ok(bench.run(&repo, &["status"])?.0)).collect();
     // It holds twice as much as anything else here.
     fs::remove_dir_all(&repo)?;
