@@ -8,19 +8,12 @@ use std::process::Command;
 use snapbox::{assert_data_eq, str};
 use tar::EntryType;
 
-use crate::bench::{Bench, Ran, noted};
+use crate::bench::{Bench, Ran};
 use crate::images::{Image, Layer, Layout, Packed};
 
 const CONFIG: &str = r#"{"Env":["PATH=/bin","A=b c"],"Entrypoint":["web"],"Cmd":["-c","x \"y\""],"User":"web","WorkingDir":"/srv","Volumes":{"/var/lib/web":{}}}"#;
 
 impl Bench {
-    /// The program, with the tools of this machine and what is named.
-    pub(crate) fn with(&self, env: &[(&str, &str)], args: &[&str]) -> Ran {
-        let mut command = self.command(args);
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(env.iter().copied());
-        noted(args, command.output().unwrap().into())
-    }
-
     pub(crate) fn app(&self, args: &[&str]) -> Ran {
         let ran = self.with(&[], &[&["app"], args].concat());
         assert_eq!(ran.code, 0, "pvr app {args:?}: {}", ran.stderr);

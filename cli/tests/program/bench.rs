@@ -95,6 +95,13 @@ impl Bench {
         noted(args, self.command(args).output().unwrap().into())
     }
 
+    /// The program, with the tools of this machine and what is named.
+    pub(crate) fn with(&self, env: &[(&str, &str)], args: &[&str]) -> Ran {
+        let mut command = self.command(args);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(env.iter().copied());
+        noted(args, command.output().unwrap().into())
+    }
+
     pub(crate) fn ok(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, 0, "pvr {args:?}: {}", ran.stderr);

@@ -38,7 +38,9 @@ fn outside_of_a_repository_and_with_nonsense_every_command_says_why_it_fails() {
         assert!(ran.stderr.contains(part), "{args:?}: {}", ran.stderr);
     }
     fs::rename(bench.path(".pvr"), bench.top().join("books")).unwrap();
-    for args in [&["app", "ls"][..], &["json"], &["merge", "../none"], &["add"], &["commit"], &["sig", "ls"]] {
+    for args in
+        [&["app", "ls"][..], &["json"], &["dm", "ls"], &["merge", "../none"], &["add"], &["commit"], &["sig", "ls"]]
+    {
         bench.refused(args, &["is not in a repository", "pvr init"]);
     }
 }
