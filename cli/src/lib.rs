@@ -23,6 +23,7 @@
 //! | [`remote`], [`http`] | devices and other repositories: `clone`, `get`, `merge`, `post`, `put`, `login` |
 //! | [`bundle`] | states and their objects in files: `export`, `import` |
 //! | [`app`], [`image`] | containers made of images |
+//! | [`compose`] | containers made of a compose file: `import compose` |
 //! | [`scan`] | devices that announce themselves |
 //! | [`profile`] | what a person says once about servers |
 //! | [`verity`] | images that devices check block by block: `dm` |
@@ -38,6 +39,7 @@ pub mod cache;
 pub mod check;
 pub mod commit;
 pub mod compare;
+pub mod compose;
 pub mod contents;
 pub mod deploy;
 pub mod diff;

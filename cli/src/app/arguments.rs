@@ -161,6 +161,13 @@ pub const ARGUMENTS: &[Argument] = &[
     both("PV_NETWORK_IP", Form::Text, "`network.ip`: `--ip`"),
     both("PV_NETWORK_MAC", Form::Text, "`network.mac`: `--mac`"),
     both("PV_NETWORK_PORTS", Form::List, "`ports`: `--publish`"),
+    confined(
+        "PV_NETWORK_BESIDE",
+        Form::List,
+        "`network.interfaces`: further pools, each `POOL[,ip=ADDRESS][,mac=ADDRESS]`",
+        "existing tools know one pool: PV_NETWORK_POOL",
+    ),
+    confined("PV_NETWORK_NONE", Form::Yes, "`lxc.net.0.type = empty`: no network", "PV_LXC_NETWORK_TYPE says it"),
     both("PV_ROLES", Form::List, "`roles`"),
     both("pv_build_origin", Form::Json, "nothing: a remark of build systems"),
 ];

@@ -18,14 +18,14 @@ const PREFIX: &str = "app.";
 const LOCK: &str = ".lock";
 
 /// A directory of its own, until it is dropped.
-pub(super) struct Build {
+pub(crate) struct Build {
     directory: TempDir,
     _lock: File,
 }
 
 impl Build {
     /// Makes one in the books of a repository.
-    pub(super) fn new(books: &Path) -> Result<Self> {
+    pub(crate) fn new(books: &Path) -> Result<Self> {
         sweep(books);
         let directory =
             tempfile::Builder::new().prefix(PREFIX).tempdir_in(books).context("make a directory in", books)?;
@@ -35,26 +35,26 @@ impl Build {
         Ok(Self { directory, _lock: lock })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// Writes a file of the container.
-    pub(super) fn write(&self, name: &str, file: &str, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, file: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path().join(name).join(file);
         let mut opened = durable::create(&path, 0o644)?;
         opened.write_all(bytes).and_then(|()| opened.sync_all()).context("write", &path)
     }
 
     /// Writes a file that may be there already. Nobody sees it before it is published.
-    pub(super) fn replace(&self, name: &str, file: &str, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn replace(&self, name: &str, file: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path().join(name).join(file);
         fs::write(&path, bytes).context("write", &path)
     }
 
     /// Takes over the files of a directory but those that are made anew. They are the same files, or copies where the file
     /// system has no second name for a file.
-    pub(super) fn adopt(&self, from: &Path, to: &str, made: &dyn Fn(&str) -> bool) -> Result<()> {
+    pub(crate) fn adopt(&self, from: &Path, to: &str, made: &dyn Fn(&str) -> bool) -> Result<()> {
         let mut open = vec![(from.to_owned(), self.path().join(to))];
         while let Some((source, target)) = open.pop() {
             for entry in fs::read_dir(&source).context("read", &source)? {
@@ -80,13 +80,13 @@ impl Build {
     }
 
     /// Puts the container into the work tree. What was there comes here, and goes with this.
-    pub(super) fn publish(self, repo: &Repo, name: &str, replace: bool) -> Result<()> {
+    pub(crate) fn publish(self, repo: &Repo, name: &str, replace: bool) -> Result<()> {
         self.publish_all(repo, &[(name.to_owned(), name.to_owned())], replace)
     }
 
     /// Puts several things into the work tree, each whole: first what is here, then its path there. If one of them cannot be
     /// put in place, none of them is.
-    pub(super) fn publish_all(self, repo: &Repo, things: &[(String, String)], replace: bool) -> Result<()> {
+    pub(crate) fn publish_all(self, repo: &Repo, things: &[(String, String)], replace: bool) -> Result<()> {
         for (made, _) in things {
             sync(&self.path().join(made))?;
         }

@@ -39,7 +39,7 @@ pub(super) fn lines(
     volumes: &[Volume],
     warnings: &mut Vec<String>,
 ) -> Result<(String, Option<Vec<u8>>)> {
-    let mut kept = recipe.grants.kept(&kept(facts, is_system(facts)?, recipe.network.pool.is_none())?);
+    let mut kept = recipe.grants.kept(&kept(facts, is_system(facts)?, recipe.network.is_of_the_device())?);
     for word in recipe.args.list("PV_LXC_CAP_DROP") {
         let dropped = Capability::parse(&word.to_lowercase())
             .ok_or_else(|| Error::user(format!("PV_LXC_CAP_DROP: {word:?} is no capability like sys_time")))?;
@@ -145,9 +145,12 @@ fn configuration(
     items.extend(env.into_iter().map(|(name, value)| Item::Environment { name, value }));
     let mut shared = vec![];
     shared.extend(first.is_none().then_some(Namespace::User));
-    shared.extend(recipe.network.pool.is_none().then_some(Namespace::Net));
+    shared.extend(recipe.network.is_of_the_device().then_some(Namespace::Net));
     // Without the line, everything is its own.
     items.extend((!shared.is_empty()).then_some(Item::NamespaceKeep(shared)));
+    if recipe.network.alone {
+        items.extend(said("PV_NETWORK_NONE", "lxc.net.0.type = empty")?);
+    }
     if let Some(first) = first {
         items.extend(users::lines(first));
         warnings.extend(users::warnings(recipe, facts)?);

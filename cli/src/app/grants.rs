@@ -247,7 +247,7 @@ impl std::fmt::Display for HostMount {
 
 impl Grants {
     /// What of it is checked by the device's users or the device's rights, as it was named.
-    pub(super) fn of_the_device(&self) -> Vec<String> {
+    pub(crate) fn of_the_device(&self) -> Vec<String> {
         let Self { wide, devices, capabilities, mounts } = self;
         let wide = wide.iter().map(|wide| wide.places().0.to_owned());
         let devices = devices.iter().map(|device| device.path.clone());

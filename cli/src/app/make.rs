@@ -166,6 +166,14 @@ impl<'a> Making<'a> {
         facts: &Facts<'_>,
         replace: bool,
     ) -> Result<Made> {
+        let (repo, name) = (self.repo, self.name);
+        let (build, made) = self.finish(recipe, rendered, facts)?;
+        build.publish(repo, name.as_str(), replace)?;
+        Ok(made)
+    }
+
+    /// Writes the documents, and says what was made and where it is.
+    pub(super) fn finish(self, recipe: &mut Recipe, rendered: Rendered, facts: &Facts<'_>) -> Result<(Build, Made)> {
         let name = self.name.as_str();
         if let Some(config) = &rendered.config {
             self.build.write(name, CONFIG, config.as_bytes())?;
@@ -176,10 +184,10 @@ impl<'a> Making<'a> {
         self.build.write(name, RUN, crate::diff::tabbed(&rendered.run).as_bytes())?;
         edits::note(recipe, &rendered);
         self.build.write(name, SRC, recipe::indented(&recipe.to_json()).as_bytes())?;
-        self.build.publish(self.repo, name, replace)?;
         let exposed = if recipe.network.ports.is_empty() { network::exposed(facts)? } else { Vec::new() };
         let image = recipe.text("docker_digest").or_else(|| recipe.text("rootfs_url")).unwrap_or_default().to_owned();
-        Ok(Made { name: self.name.clone(), image, exposed, warnings: rendered.warnings })
+        let made = Made { name: self.name.clone(), image, exposed, warnings: rendered.warnings };
+        Ok((self.build, made))
     }
 }
 

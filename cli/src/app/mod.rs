@@ -51,7 +51,7 @@ pub use confined::KEPT;
 pub use grants::{Device, Grants, HostMount, Wide};
 pub use info::{Info, info, list};
 pub use make::{Made, Means};
-pub use network::{Network, lines as network};
+pub use network::{Beside, Network, lines as network};
 pub use origin::Origin;
 pub use part::take;
 pub use rm::remove;
@@ -68,6 +68,7 @@ use crate::image::registry::Reach;
 use crate::image::{Limits, squashfs};
 use crate::repo::Repo;
 use crate::watch::Watch;
+pub(crate) use build::Build;
 use facts::Facts;
 use make::Making;
 use recipe::Recipe;
@@ -174,17 +175,34 @@ impl Options {
 /// # Errors
 /// The image cannot be had or used, the container would not be one, or there is one already; nothing is left behind.
 pub fn add(repo: &Repo, options: &Options, watch: &dyn Watch) -> Result<Made> {
+    let (name, recipe) = named(repo, options)?;
+    let (build, made) = made_of(repo, options, &name, recipe, watch)?;
+    build.publish(repo, name.as_str(), options.force)?;
+    Ok(made)
+}
+
+/// Makes a container in a directory beside its place, from where it goes there.
+pub(crate) fn make(repo: &Repo, options: &Options, name: &ContainerName, watch: &dyn Watch) -> Result<(Build, Made)> {
+    made_of(repo, options, name, recipe_of(repo, options)?, watch)
+}
+
+fn made_of(
+    repo: &Repo,
+    options: &Options,
+    name: &ContainerName,
+    mut recipe: Recipe,
+    watch: &dyn Watch,
+) -> Result<(Build, Made)> {
     let Origin::Image(from) = &options.from else {
         return Err(Error::internal("a root file system where an image was expected"));
     };
-    let (name, mut recipe) = named(repo, options)?;
     let means = Means::of(options);
-    let making = Making::begin(repo, &name, &means, watch)?;
+    let making = Making::begin(repo, name, &means, watch)?;
     let image = making.fetch(from, &mut recipe)?;
     let facts = Facts::of(&image, &recipe.overrides())?;
     let rendered = making.render(&recipe, &facts)?;
     making.pack(&image, &recipe)?;
-    making.publish(&mut recipe, rendered, &facts, options.force)
+    making.finish(&mut recipe, rendered, &facts)
 }
 
 /// The name of a container that is to be made, and its recipe.
@@ -195,11 +213,16 @@ fn named(repo: &Repo, options: &Options) -> Result<(ContainerName, Recipe)> {
         return Err(Error::user(format!("there is a {name} already"))
             .hint("give another name; --force replaces the directory; `pvr app rm` removes it"));
     }
+    let recipe = recipe_of(repo, options)?;
+    Ok((name, recipe))
+}
+
+fn recipe_of(repo: &Repo, options: &Options) -> Result<Recipe> {
     let group = match options.template {
         Template::Confined if !names_group(&options.args) => group(repo)?,
         _ => None,
     };
-    Ok((name, Recipe::of(options, group)?))
+    Recipe::of(options, group)
 }
 
 /// Whether arguments say which group a container belongs to.

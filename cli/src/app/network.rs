@@ -27,6 +27,57 @@ pub struct Network {
     pub mac: Option<String>,
     /// What it publishes, `DEVICE:CONTAINER`.
     pub ports: Vec<String>,
+    /// Further pools, each with an interface of its own.
+    pub beside: Vec<Beside>,
+    /// It has no network at all: only itself.
+    pub alone: bool,
+}
+
+/// A place in a further pool.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Beside {
+    /// The pool.
+    pub pool: String,
+    /// A fixed address.
+    pub ip: Option<String>,
+    /// A fixed Ethernet address.
+    pub mac: Option<String>,
+}
+
+impl Beside {
+    /// Reads `POOL[,ip=ADDRESS][,mac=ADDRESS]`.
+    fn parse(text: &str) -> Self {
+        let mut parts = text.split(',');
+        let mut beside = Self { pool: parts.next().unwrap_or_default().to_owned(), ..Self::default() };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("ip", address)) => beside.ip = Some(address.to_owned()),
+                Some(("mac", address)) => beside.mac = Some(address.to_owned()),
+                // Not the name of a pool either, and refused as such.
+                _ => beside.pool.push_str(&format!(",{part}")),
+            }
+        }
+        beside
+    }
+
+    fn to_json(&self) -> Json {
+        let mut json = Json::object().with("pool", self.pool.as_str());
+        for (member, value) in [("ip", &self.ip), ("mac", &self.mac)] {
+            if let Some(value) = value {
+                json.set(member, value.as_str());
+            }
+        }
+        json
+    }
+}
+
+/// As it is read.
+impl std::fmt::Display for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.pool)?;
+        self.ip.iter().try_for_each(|ip| write!(f, ",ip={ip}"))?;
+        self.mac.iter().try_for_each(|mac| write!(f, ",mac={mac}"))
+    }
 }
 
 impl Network {
@@ -49,6 +100,12 @@ impl Network {
         if !self.ports.is_empty() {
             args.set("PV_NETWORK_PORTS", self.ports.iter().map(|port| port.as_str().into()).collect::<Vec<Json>>());
         }
+        if !self.beside.is_empty() {
+            args.set("PV_NETWORK_BESIDE", self.beside.iter().map(ToString::to_string).collect::<Vec<_>>());
+        }
+        if self.alone {
+            args.set("PV_NETWORK_NONE", "yes");
+        }
     }
 
     /// What the arguments say.
@@ -59,16 +116,30 @@ impl Network {
             ip: args.text("PV_NETWORK_IP"),
             mac: args.text("PV_NETWORK_MAC"),
             ports: args.list("PV_NETWORK_PORTS"),
+            beside: args.list("PV_NETWORK_BESIDE").iter().map(|text| Beside::parse(text)).collect(),
+            alone: args.yes("PV_NETWORK_NONE"),
         }
+    }
+
+    /// Whether it is that of the device.
+    pub(super) fn is_of_the_device(&self) -> bool {
+        self.pool.is_none() && self.beside.is_empty() && !self.alone
     }
 
     /// The members of `run.json`.
     pub(super) fn run(&self, run: &mut Json) {
         let mut network = Json::object();
         for (_, member, value) in self.members() {
-            if let Some(value) = value {
+            // Of several interfaces, each has its own.
+            if let Some(value) = value.as_ref().filter(|_| self.beside.is_empty() || member == "hostname") {
                 network.set(member, value.as_str());
             }
+        }
+        if !self.beside.is_empty() {
+            let first =
+                self.pool.iter().map(|pool| Beside { pool: pool.clone(), ip: self.ip.clone(), mac: self.mac.clone() });
+            let all = first.chain(self.beside.iter().cloned()).map(|one| one.to_json());
+            network.set("interfaces", all.collect::<Vec<Json>>());
         }
         if network != Json::object() {
             run.set("network", network);

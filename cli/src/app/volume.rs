@@ -83,7 +83,7 @@ impl Volume {
     }
 
     /// The name of its directory on the device.
-    pub(super) fn directory(&self) -> String {
+    pub(crate) fn directory(&self) -> String {
         match (self.is_overlay(), self.keeps_changes()) {
             (true, _) => OVERLAY.to_owned(),
             (_, true) => format!("dockerovl--{}", self.inside().replace('/', "-")),

@@ -10,7 +10,7 @@ use cli::remote::{Place, Selector};
 
 use crate::commands::get::show;
 use crate::commands::network::{Network, address};
-use crate::commands::{Keys, here};
+use crate::commands::{Keys, compose, here};
 use crate::progress::Bar;
 use crate::term::{Done, note, warn};
 
@@ -41,16 +41,31 @@ pub(crate) struct ExportArgs {
 /// checked before anything changes. What was changed here and not posted is never lost silently: the command names it and
 /// stops.
 #[derive(clap::Args, Debug)]
-#[command(after_long_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_long_help = "Examples:
   pvr import device.tgz && pvr reset
-  pvr import 'web.tgz#web,_sigs/web.json'         parts of it")]
+  pvr import 'web.tgz#web,_sigs/web.json'         parts of it
+  pvr import compose docker-compose.yml           containers of a compose file
+  pvr import ./compose                            a bundle that is called so"
+)]
 pub(crate) struct ImportArgs {
+    #[command(subcommand)]
+    what: Option<What>,
     /// The file; parts after a #
-    #[arg(value_name = "FILE")]
-    file: String,
+    #[arg(value_name = "FILE", required = true)]
+    file: Option<String>,
     /// Take it, even if something of ours is lost
     #[arg(long, short)]
     force: bool,
+}
+
+/// What is no bundle.
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    Compose(Box<compose::Args>),
 }
 
 pub(crate) fn run_export(args: &ExportArgs) -> Done {
@@ -72,8 +87,12 @@ pub(crate) fn run_export(args: &ExportArgs) -> Done {
 }
 
 pub(crate) fn run_import(args: &ImportArgs, keys: &Keys) -> Done {
+    if let Some(What::Compose(args)) = &args.what {
+        return compose::run(args, keys);
+    }
     let repo = here()?;
-    let address = address(&args.file, keys)?;
+    let file = args.file.as_deref().unwrap_or_default();
+    let address = address(file, keys)?;
     if !matches!(address.place, Place::Bundle(_)) {
         let error = Error::user(format!("{} is no file", address.to_text()));
         return Err(error.hint("`pvr get` takes the state of a device or of a repository").into());

@@ -7,6 +7,7 @@ pub(crate) mod bundle;
 pub(crate) mod cache;
 pub(crate) mod clone;
 pub(crate) mod commit;
+pub(crate) mod compose;
 pub(crate) mod deploy;
 pub(crate) mod device;
 pub(crate) mod diff;

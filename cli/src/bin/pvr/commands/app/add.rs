@@ -243,6 +243,7 @@ fn options(args: &Add, from: Origin, keys: &Keys) -> Result<Options> {
             ip: shape.ip.clone(),
             mac: shape.mac.clone(),
             ports: shape.publish.clone(),
+            ..app::Network::default()
         },
         volumes: shape.volume.iter().map(|text| Volume::parse(text)).collect::<Result<_>>()?,
         tasks: shape.tasks.as_deref().map(Tasks::parse).transpose()?,

@@ -21,7 +21,7 @@ const MIRRORS: &str = "mirrors.json";
 const PASSWORD: &str = "PVR_REGISTRY_PASSWORD";
 
 #[derive(clap::Args, Debug)]
-pub(super) struct Means {
+pub(crate) struct Means {
     /// Trust these authorities (PEM) and no others for registries
     #[arg(long, env = "PVR_REGISTRY_CACERT", hide_env_values = true, value_name = "FILE")]
     cacert: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub(super) struct Means {
 }
 
 impl Means {
-    pub(super) fn library(&self, keys: &Keys) -> Result<app::Means> {
+    pub(crate) fn library(&self, keys: &Keys) -> Result<app::Means> {
         if let Some(password) = &self.password
             && env::var_os(PASSWORD).is_none_or(|said| said.to_str() != Some(password.as_str()))
         {

@@ -12,6 +12,8 @@ use cli::{Error, Result};
 use formats::json::Json;
 use formats::lxc::Capability;
 
+pub(crate) use means::Means;
+
 use crate::commands::{Keys, here};
 use crate::term::{Done, note, out};
 
@@ -128,7 +130,7 @@ fn capability(word: &String) -> Result<Capability> {
     Capability::parse(word).ok_or_else(|| Error::user(format!("{word:?} is no capability like sys_time")))
 }
 
-fn platform_of(text: &str) -> Result<Platform> {
+pub(crate) fn platform_of(text: &str) -> Result<Platform> {
     Platform::parse(text).ok_or_else(|| {
         Error::user(format!("{text:?} is no platform")).hint("write ARCH or OS/ARCH[/VARIANT], like linux/arm64")
     })
