@@ -7,6 +7,7 @@ mod bad;
 mod bench;
 mod bundles;
 mod cache;
+mod compose;
 mod copying;
 mod deploying;
 mod device;

@@ -21,8 +21,8 @@ pub mod run;
 mod targets;
 
 use targets::{
-    assembly, bootenv, bundles, contents, cosign, dhcp, drivers, fat, gpt, history, journal, layers, left, listing,
-    logs, net, packages, requests, revision, seccomp, verity,
+    assembly, bootenv, bundles, compose, contents, cosign, dhcp, drivers, fat, gpt, history, journal, layers, left,
+    listing, logs, net, packages, requests, revision, seccomp, verity,
 };
 
 pub use targets::assembly::is_assembled;
@@ -104,6 +104,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("packages", packages::packages, "a package is the same packed or not, and the keys that are read of it are read again as the same text"),
     Target::new("history", history::entry, "an entry of a history that is read is written as one line and read as the same"),
     Target::new("cosign", cosign::cosign, "a payload means the same image however it is written, and no list of signatures is without end"),
+    Target::new("compose", compose::compose, "a compose file that is read is mapped to what a device reads, and each finding names one of its lines"),
     Target::new("layers", layers::layers, "layers that are flattened, written as one and flattened again are the same tree"),
 ];
 

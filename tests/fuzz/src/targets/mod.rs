@@ -3,6 +3,7 @@
 pub(crate) mod assembly;
 pub(crate) mod bootenv;
 pub(crate) mod bundles;
+pub(crate) mod compose;
 pub(crate) mod contents;
 pub(crate) mod cosign;
 pub(crate) mod dhcp;
