@@ -277,7 +277,8 @@ fn offer(scene: &mut Scene, story: &Story, out: Out) -> Result<(String, String)>
     }
     for name in &story.images {
         scene.go_on()?;
-        registry.push(&format!("library/{name}:latest"), &image::systems::image(name, out)?)?;
+        let tag = if name.contains(':') { "" } else { ":latest" };
+        registry.push(&format!("library/{name}{tag}"), &image::systems::image(name, out)?)?;
     }
     Ok(("PVR_MIRRORS".to_owned(), format!("docker.io={}", registry.url)))
 }

@@ -2,5 +2,6 @@
 
 pub(crate) mod contents;
 pub(crate) mod oci;
+mod services;
 pub(crate) mod systems;
 pub(crate) mod tree;

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::contents::{self, PATH};
 use super::oci::{Image, Layer};
+use super::services;
 use crate::arch::Arch;
 use crate::term::Out;
 use crate::{cargo, packages, setup};
@@ -34,6 +35,8 @@ struct Recipe {
 const RECIPES: &[Recipe] = &[
     Recipe { name: "debian-systemd", packages: "systemd-sysv,dbus", after: FRESH },
     Recipe { name: "debian-network", packages: "systemd-sysv,dbus,network-manager", after: NETWORK },
+    Recipe { name: "debian-postgres", packages: "postgresql", after: POSTGRES },
+    Recipe { name: "debian-python", packages: "python3-minimal,python3-psycopg2", after: FRESH },
     Recipe { name: "debian-openrc", packages: "sysvinit-core,openrc,initscripts", after: OPENRC },
 ];
 
@@ -50,6 +53,10 @@ const OPENRC: &str = r#"rm -f "$1/etc/hostname"
 sed -i -e '/getty/d' -e '/:power[a-z]*:/d' "$1/etc/inittab"
 echo 'pf::powerwait:/sbin/shutdown -h now' >> "$1/etc/inittab""#;
 
+/// Without the cluster that its installation makes, and without what compiles queries, which is larger than all the rest.
+const POSTGRES: &str = r#"rm -rf "$1"/var/lib/postgresql/* "$1"/etc/postgresql/* "$1"/usr/lib/postgresql/*/lib/bitcode
+rm -f "$1"/usr/lib/*/libLLVM* "$1"/usr/lib/postgresql/*/lib/llvmjit*"#;
+
 /// The table of BusyBox's init: something that runs for good, something that listens to the console, and something that is done
 /// before the end.
 const INITTAB: &str = "\
@@ -59,9 +66,18 @@ const INITTAB: &str = "\
 ::shutdown:/bin/echo the system ends
 ";
 
-/// The image of a system of this name.
+/// The image of a system of this name, or of a [service](services).
 pub(crate) fn image(name: &str, out: Out) -> Result<Image> {
     let arch = Arch::host()?;
+    if let Some((name, version)) = name.split_once(':') {
+        let Some(service) = services::find(name) else {
+            bail!("there is no image {name}; there are: {}", services::names().join(", "));
+        };
+        let Some(recipe) = RECIPES.iter().find(|recipe| recipe.name == service.system) else {
+            bail!("the image {name} is made of {}, which is no system", service.system);
+        };
+        return service.image(layer(recipe, arch, out)?, version, arch);
+    }
     let layer = match RECIPES.iter().find(|recipe| recipe.name == name) {
         Some(recipe) => layer(recipe, arch, out)?,
         None if name == "busybox-init" => {

@@ -6,7 +6,7 @@
 //!   memory = "64M"                          # for all of the device; as much as there is unless it says so
 //!   conf = { attempts = "2" }               # settings of PID 1, on a board
 //!   boards = ["BOARD"]                      # a story of boards that others cannot tell
-//!   images = ["debian-systemd"]             # whole systems that it makes apps of: library/NAME:latest
+//!   images = ["debian-systemd", "shop:2"]   # whole systems that it makes apps of: library/NAME:latest; versions of services
 //!   arguments = { BOARD = "mem=64M" }       # words for the kernel of a board
 //!   [[step]]
 //!   name = "a changed page"                 # what the timeline shows
