@@ -13,7 +13,7 @@ pub(crate) fn compose(bytes: &[u8]) {
     let lines = 1 + bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
     walk(&tree, lines);
     let mut unset = Vec::new();
-    let environment = |name: &str| (name.len() % 2 == 0).then(|| "x".to_owned());
+    let environment = |name: &str| name.len().is_multiple_of(2).then(|| "x".to_owned());
     if interpolate::tree(&mut tree, &environment, &mut unset).is_err() {
         return;
     }
