@@ -79,7 +79,7 @@ pub(crate) const SRC: &str = "src.json";
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const CONFIG: &str = "lxc.container.conf";
 const FILTER: &str = "seccomp.bpf";
-const ROOT: &str = "root.squashfs";
+pub(crate) const ROOT: &str = "root.squashfs";
 /// What is laid over that, or over the root of another container: the difference to it.
 const PATCH: &str = "root.ovl.squashfs";
 const MARKER: &str = "root.squashfs.docker-digest";

@@ -14,9 +14,10 @@
 //! |---|---|
 //! | [`medium`], `squashfs` | bytes, and what they are as a file system |
 //! | [`Image`], [`Entry`] | the list of an image |
-//! | [`changes`], [`states`], [`layers`] | what differs between two images, two states, and two builds of an app |
+//! | [`changes`], [`states`], [`layers`], [`apps`] | what differs between two images, two states, two builds of an app, and before and after an update |
 //! | [`packages`] | what package managers have left in an image |
 
+pub mod apps;
 pub mod changes;
 mod entry;
 mod error;

@@ -204,6 +204,7 @@ fn an_update_does_nothing_until_its_image_is_another() {
     let said = bench.app(&["update", "web", "--json"]);
     assert!(said.stderr.contains("Updating web from oci:../image@sha256:"), "{}", said.stderr);
     assert!(said.stdout.contains("\"changed\": true") && said.stdout.contains("\"name\": \"web\""), "{}", said.stdout);
+    assert!(said.stdout.contains("\"files\": [") && said.stdout.contains("\"summary\""), "{}", said.stdout);
     let new = bench.read("web/root.squashfs.docker-digest");
     assert!(new != old && bench.read("web/src.json").contains(&new));
     assert!(bench.read("web/lxc.container.conf").contains("= A=1\n") && bench.path("web/mdev.json").exists());
@@ -213,7 +214,9 @@ fn an_update_does_nothing_until_its_image_is_another() {
     assert_eq!(changed, names.map(|name| bench.path("web").join(name).display().to_string()));
     // Another image with the same arguments, and the way it is packed.
     bench.layout("other", &[Image::small(r#"{"Cmd":["/bin/web"]}"#)]);
-    bench.app(&["update", "web", "--from", "oci:../other", "-o", "-comp gzip"]);
+    let said = bench.app(&["update", "web", "--from", "oci:../other", "-o", "-comp gzip"]);
+    assert!(said.stdout.contains("web/root.squashfs: "), "it tells the files: {}", said.stdout);
+    assert!(said.stderr.contains(" as before, "), "it tells the layers: {}", said.stderr);
     let src = bench.read("web/src.json");
     for part in ["\"docker_name\": \"oci:../other\"", "\"format_options\": \"-comp gzip\"", "\"A=1\""] {
         assert!(src.contains(part), "{part}: {src}");

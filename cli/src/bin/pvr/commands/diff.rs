@@ -227,17 +227,22 @@ fn json(found: &[Difference]) -> Json {
             (Some(_), Some(_)) => "changed",
         };
         let row = bytes(Json::object().with("path", difference.path.as_str()).with("change", change), difference);
-        match &difference.inside {
-            Inside::Nothing => row,
-            Inside::Names(names) => row.with("names", *names as u64),
-            Inside::Unread(why) => row.with("unread", why.as_str()),
-            Inside::Changes(changes) => {
-                let files: Vec<Json> = changes.0.iter().map(|(name, change)| file(name, change)).collect();
-                row.with("files", files).with("summary", summary(changes.summary()))
-            }
-        }
+        row_inside(row, difference)
     });
     Json::object().with("changes", rows.collect::<Vec<Json>>()).with("summary", summary(total(found)))
+}
+
+/// A row with what is known about the inside.
+pub(crate) fn row_inside(row: Json, difference: &Difference) -> Json {
+    match &difference.inside {
+        Inside::Nothing => row,
+        Inside::Names(names) => row.with("names", *names as u64),
+        Inside::Unread(why) => row.with("unread", why.as_str()),
+        Inside::Changes(changes) => {
+            let files: Vec<Json> = changes.0.iter().map(|(name, change)| file(name, change)).collect();
+            row.with("files", files).with("summary", summary(changes.summary()))
+        }
+    }
 }
 
 fn summary(sum: Summary) -> Json {

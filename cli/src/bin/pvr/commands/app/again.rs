@@ -1,6 +1,8 @@
 //! `pvr app install`, `pvr app update`
 
 use cli::app::{self, Renewal, Updated};
+use cli::contents::apps::Before;
+use cli::contents::states::Inside;
 use cli::image::reference::Reference;
 use cli::repo::Repo;
 use cli::{Error, Result};
@@ -10,9 +12,9 @@ use super::add::{TYPES, told};
 use super::means::Means;
 use super::platform_of;
 use crate::commands::network::{Network, address, base};
-use crate::commands::{Keys, cwd, here};
+use crate::commands::{Keys, cwd, diff, here};
 use crate::progress::Bar;
-use crate::term::{Done, complain, note, out};
+use crate::term::{Done, complain, note, out, warn};
 
 /// Make a container again of its src.json
 ///
@@ -33,8 +35,8 @@ pub(super) struct Install {
 
 /// Make a container again of what its image is now
 ///
-/// Asks what the name and tag of its image mean today. Nothing is done if that is what the container is made of already. A
-/// container or base system that came from another state (`pvr` in its src.json) is taken from there again.
+/// Asks what the name and tag of its image mean today. Nothing is done if that is what the container is made of already; else
+/// it tells which layers and which files inside of the image changed. A container or base system that came from another state (`pvr` in its src.json) is taken from there again.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = "Examples:
   pvr app update web                      what nginx:1.27 is now
@@ -55,7 +57,10 @@ pub(super) struct Update {
     #[arg(long = "type", short = 't', value_name = "TYPE")]
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(TYPES))]
     kind: Option<String>,
-    /// Print a JSON array: name, image, changed
+    /// Do not look into the images for what changed
+    #[arg(long)]
+    brief: bool,
+    /// Print a JSON array: name, image, changed; and without --brief files, what changed in the image
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -109,22 +114,41 @@ pub(super) fn update(args: &Update, keys: &Keys) -> Done {
         (None, _) => None,
     };
     let (renewal, client) = (args.again.renewal(from, keys)?, args.network.client(keys)?);
-    let mut list = Vec::new();
+    let (mut list, mut differences) = (Vec::new(), Vec::new());
     let done = each(&names, |name| {
+        let before = if args.brief { None } else { Before::of(&repo, name) };
         let updated = app::update(&repo, &client, name, &renewal, &Bar::default())?;
         let (image, changed) = match &updated {
             Updated::Same(image) => (image, false),
             Updated::Made(made) => (&made.image, true),
         };
-        list.push(Json::object().with("name", name).with("image", image.as_str()).with("changed", changed));
+        let mut row = Json::object().with("name", name).with("image", image.as_str()).with("changed", changed);
         match &updated {
             Updated::Same(image) => note(format_args!("{name} is up to date: it is still {image}")),
-            Updated::Made(made) => told(made, "Updating"),
+            Updated::Made(made) => {
+                told(made, "Updating");
+                if let Some(since) = before.and_then(|before| before.since(&repo, name, &Bar::default())) {
+                    row = diff::row_inside(row, &since.image);
+                    differences.push(since);
+                }
+            }
         }
+        list.push(row);
         Ok(())
     });
     if args.json {
         out(Json::Array(list).pretty())?;
+        return done;
+    }
+    for since in &differences {
+        if let Inside::Unread(why) = &since.image.inside {
+            warn(format_args!("{}: {why}; what changed in it is not told", since.image.path));
+            continue;
+        }
+        diff::show(&since.image.path, &since.image)?;
+        if let Some(layers) = &since.layers {
+            note(format_args!("{}: {layers}", since.image.path));
+        }
     }
     done
 }
