@@ -54,14 +54,14 @@ pub(super) fn offer(registry: &Registry, flat: &Path, bytes: u64) -> Result<f64>
             (layer, whole) = (layer.file(&name, mode, bytes.clone()), whole.file(&name, mode, bytes));
         }
         held += len;
-        if held >= all / LAYERS && number < LAYERS || files.peek().is_none() {
+        if held >= all * number / LAYERS && number < LAYERS || files.peek().is_none() {
             // Each writes over what the one below has left, and takes its own trace away again.
             layer = layer.file("etc/layer", 0o644, number.to_string()).file(&format!("etc/of.{number}"), 0o644, "x");
             if number > 1 {
                 layer = layer.file(&format!("etc/.wh.of.{}", number - 1), 0o644, "");
             }
             layers.push(Layer::new(&layer)?);
-            (layer, held, number) = (Tree::default(), 0, number + 1);
+            (layer, number) = (Tree::default(), number + 1);
         }
     }
     let last = number - 1;

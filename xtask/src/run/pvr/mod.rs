@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Telling;
 use super::figures::{Figure, Goal, Most, Peer, Report, Wishes, quantile};
+use super::live::Live;
 use super::registry::Registry;
 use super::scene::Scene;
 use super::story::show::Show;
@@ -39,7 +40,7 @@ struct Options {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// How large the image is, unpacked, in MB
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(8..=4000))]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(50..=4000))]
     megabytes: u64,
     /// How often each short command is run
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
@@ -252,9 +253,14 @@ fn to_and_fro(pvr: &Path, times: u32, out: Out) -> Result<f64> {
     let scene = &telling.scene;
     let (bench, dir) = (Bench { pvr, scene }, scene.place("measured")?);
     let keys = telling.variables.get("PVR_CONFIG_DIR").context("the run has no keys")?;
+    let (program, place) = telling.device.place();
+    let live = Live::of(program, place)?;
+    let default =
+        || -> Result<Value> { Ok(live.ask("GET", "/device", "")?.get("default").cloned().unwrap_or_default()) };
     let mut samples = Vec::new();
     for number in 0..times {
         let name = format!("device-{number}");
+        let before = default()?;
         let mut time = 0.0;
         for (dir, args) in
             [(dir.clone(), vec!["clone", &url, &name]), (dir.join(&name), vec!["post", "-m", "as it is"])]
@@ -263,6 +269,8 @@ fn to_and_fro(pvr: &Path, times: u32, out: Out) -> Result<f64> {
             time += timed(command.env("PVR_CONFIG_DIR", keys), scene)?.0;
         }
         samples.push(time);
+        // One at a time: until it has proven itself, the device asks the next one to wait.
+        live.wait("the device to take what it was given", || Ok(default()? != before))?;
     }
     ensure!(samples.len() == usize::try_from(times)?, "a sample is missing");
     telling.scene.stop()?;
