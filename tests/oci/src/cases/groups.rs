@@ -54,8 +54,8 @@ pub(crate) const ALL: &[Case] = &[
         how: Inside {
             with: |c| put(c, "/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216})),
             without: PLAIN,
-            script: "head -c 40000000 /dev/zero | tr '\\0' x | awk '{ print length($0) }'; echo ended",
-            holds: |seen| !seen.says("40000000"),
+            script: "head -c 24000000 /dev/zero | tr '\\0' x | awk '{ print length($0) }'; echo ended",
+            holds: |seen| !seen.says("24000000"),
         },
     },
     Case {
