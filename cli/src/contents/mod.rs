@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`medium`], `squashfs` | bytes, and what they are as a file system |
 //! | [`Image`], [`Entry`] | the list of an image |
-//! | [`changes`], [`states`], [`layers`], [`apps`] | what differs between two images, two states, two builds of an app, and before and after an update |
+//! | [`mod@changes`], [`states`], [`mod@layers`], [`apps`] | what differs between two images, two states, two builds of an app, and before and after an update |
 //! | [`packages`] | what package managers have left in an image |
 
 pub mod apps;

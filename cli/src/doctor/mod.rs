@@ -2,10 +2,10 @@
 //!
 //! | | looks at |
 //! |---|---|
-//! | [`repository`] | version, state, pool, leftovers of runs that died, the lock, rights, room, the history |
-//! | [`keys`] | who can read them, whether the halves belong together, until when certificates are good |
-//! | [`host`] | programs, mirrors, where passwords are kept, the clock |
-//! | [`network`] | whether the remote that is remembered answers, and lets us in |
+//! | `repository` | version, state, pool, leftovers of runs that died, the lock, rights, room, the history |
+//! | `keys` | who can read them, whether the halves belong together, until when certificates are good |
+//! | `host` | programs, mirrors, where passwords are kept, the clock |
+//! | `network` | whether the remote that is remembered answers, and lets us in |
 //!
 //! Every check says what it has found, and what to do if that is not good. Nothing is changed, not even the lock.
 

@@ -18,7 +18,7 @@
 //! | [`rootfs`] | files that are no image |
 //! | [`mod@pull`], `fetch` | from a source to a tree, by way of the [cache](crate::cache) |
 //! | [`tar`], [`flatten`], [`tree`] | layers |
-//! | [`mod@difference`] | what lies over one image to make it another |
+//! | `difference` | what lies over one image to make it another |
 //! | [`mod@pack`], [`squashfs`], [`erofs`] | the result |
 //! | [`listing`] | what is in a result |
 //! | [`finished`] | results that were made before |
