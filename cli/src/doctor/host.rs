@@ -20,7 +20,7 @@ const SQUASHFS: (u32, u32) = (4, 5);
 
 pub(super) fn look(around: &Surroundings<'_>) -> Vec<Check> {
     let mut checks = vec![clock(around.now.as_secs())];
-    checks.push(sqfstar(&around.path));
+    checks.push(packer(&around.path));
     checks.push(erofs(&around.path));
     if let Some(configuration) = &around.configuration {
         if let Err(error) = Profile::load(configuration) {
@@ -56,20 +56,20 @@ fn version(program: &Path, argument: &str) -> Option<String> {
     text.split_whitespace().find(is_one).map(|word| word.chars().take(32).collect())
 }
 
-fn sqfstar(path: &OsStr) -> Check {
+fn packer(path: &OsStr) -> Check {
     let advice = "install squashfs-tools, 4.5 or later: apt-get install squashfs-tools";
-    let Some(program) = find("sqfstar", path) else {
-        return Check::warn("sqfstar", "it is not installed; `pvr app add` packs images with it", advice);
+    let Some(program) = find("mksquashfs", path) else {
+        return Check::warn("mksquashfs", "it is not installed; `pvr app add` packs images with it", advice);
     };
     let Some(version) = version(&program, "-version") else {
-        return Check::warn("sqfstar", format!("{} does not say its version", program.display()), advice);
+        return Check::warn("mksquashfs", format!("{} does not say its version", program.display()), advice);
     };
     let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if found < SQUASHFS {
-        return Check::warn("sqfstar", format!("{} is {version}, and too old", program.display()), advice);
+        return Check::warn("mksquashfs", format!("{} is {version}, and too old", program.display()), advice);
     }
-    Check::ok("sqfstar", format!("{version}, {}", program.display()))
+    Check::ok("mksquashfs", format!("{version}, {}", program.display()))
 }
 
 /// Not needed by anybody who does not ask for it.

@@ -42,7 +42,7 @@ fn a_repository_that_is_well_has_no_line_that_fails_and_is_left_as_it_is() {
     let bench = Bench::with_web();
     let before = bench.books();
     let tools = bench.top().join("tools");
-    program(&tools, "sqfstar", "echo 'sqfstar version 4.6.1 (2023/03/25)'");
+    program(&tools, "mksquashfs", "echo 'mksquashfs version 4.6.1 (2023/03/25)'");
     let ran = with_path(&bench, &["doctor"], &tools);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     for (what, part) in [
@@ -54,7 +54,7 @@ fn a_repository_that_is_well_has_no_line_that_fails_and_is_left_as_it_is() {
         ("history", "1 entries"),
         ("rights", "can be written"),
         ("keys", "fingerprint"),
-        ("sqfstar", "4.6.1"),
+        ("mksquashfs", "4.6.1"),
         ("mkfs.erofs", "not installed"),
         ("mirrors", "none"),
         ("registries", "no logins"),
@@ -135,9 +135,9 @@ fn keys_that_others_read_and_certificates_that_end_are_found_before_a_device_fin
 fn programs_and_what_is_said_about_registries_are_looked_at() {
     let bench = Bench::with_web();
     let tools = bench.top().join("tools");
-    program(&tools, "sqfstar", "echo 'sqfstar version 4.4-git.1 (2020/03/25)'");
-    says(&with_path(&bench, &["doctor"], &tools), "sqfstar", "warn", &["4.4-git.1", "too old"]);
-    says(&with_path(&bench, &["doctor"], Path::new("/nowhere")), "sqfstar", "warn", &["not installed"]);
+    program(&tools, "mksquashfs", "echo 'mksquashfs version 4.4-git.1 (2020/03/25)'");
+    says(&with_path(&bench, &["doctor"], &tools), "mksquashfs", "warn", &["4.4-git.1", "too old"]);
+    says(&with_path(&bench, &["doctor"], Path::new("/nowhere")), "mksquashfs", "warn", &["not installed"]);
     let docker = bench.top().join(".docker");
     fs::create_dir(&docker).unwrap();
     fs::write(docker.join("config.json"), r#"{"auths":{"a":{}},"credsStore":"vault"}"#).unwrap();

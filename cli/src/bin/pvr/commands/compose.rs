@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// Whose the users of the containers are
     #[arg(long, default_value = Users::WORDS[0], value_parser = clap::builder::PossibleValuesParser::new(Users::WORDS))]
     users: String,
-    /// Options for sqfstar, which writes the squashfs [default: -comp xz]
+    /// Options for mksquashfs, which writes the squashfs [default: -comp xz]
     #[arg(long, short = 'o', value_name = "OPTIONS", allow_hyphen_values = true)]
     format_options: Option<String>,
     #[command(flatten)]
